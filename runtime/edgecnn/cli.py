@@ -1,29 +1,59 @@
-"""The `edgecnn` command: parses arguments, calls one function a subcommand, turns errors into exit statuses.
+"""The `edgecnn` command: finds the subcommand, turns errors into exit statuses.
 
 Nothing heavy is imported before its subcommand runs, so `edgecnn --help` needs neither onnxruntime nor cv2.
 """
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 from collections.abc import Callable, Sequence
 
-from .errors import EdgeCNNError, VerificationError
+from .errors import EdgeCNNError, MissingDependencyError, VerificationError
 
 OK, SOME_FAILED, UNUSABLE = 0, 1, 2
 """Exit statuses: all good; some input or a verification failed; wrong usage, model or device."""
 
+_INTERRUPTED = 130
+"""What shells report for Ctrl-C: 128 + SIGINT."""
 
-def guard(main: Callable[[Sequence[str]], int], argv: Sequence[str] | None = None) -> int:
+COMMANDS = {
+    "predict": ("edgecnn.predict", "classify images, folders, videos, a camera or table rows"),
+    "train cnn": ("edgecnn.train.cnn", "train an image classifier on a folder of class folders"),
+    "train mlp": ("edgecnn.train.mlp", "train a network on the rows of a CSV"),
+    "export": ("edgecnn.export.to_onnx", "Keras model -> verified ONNX file with its recipe inside"),
+    "verify": ("edgecnn.export.verify", "compare an ONNX file with the Keras model it came from"),
+    "selftest": ("edgecnn.selftest", "prove kernel, decoder and model on this machine"),
+    "info": ("edgecnn.info", "show what a model takes, gives and was trained on"),
+    "bench": ("edgecnn.bench", "time each stage of a model on this machine"),
+    "doctor": ("edgecnn.doctor", "show versions, processor, providers and what is missing"),
+}
+"""Subcommand -> the module whose main(argv) runs it, and its line in --help."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run `edgecnn`; returns the exit status."""
+    return guard(_dispatch, argv)
+
+
+def predict_main(argv: Sequence[str] | None = None) -> int:
+    """Run `edgecnn-predict`."""
+    return guard(lambda args: _dispatch(["predict", *args]), argv)
+
+
+def guard(command: Callable[[Sequence[str]], int], argv: Sequence[str] | None = None) -> int:
     """Run a command's main and return its exit status; no traceback reaches the user.
 
     EDGECNN_DEBUG=1 in the environment lets the traceback through.
     """
     try:
-        return main(sys.argv[1:] if argv is None else argv)
+        status = command(sys.argv[1:] if argv is None else argv)
+        sys.stdout.flush()
+        return status
     except KeyboardInterrupt:
-        return 130
+        print("edgecnn: interrupted", file=sys.stderr)
+        return _INTERRUPTED
     except BrokenPipeError:
         # The reader has gone (`| head`); keep Python from complaining when it flushes stdout at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -41,3 +71,42 @@ def guard(main: Callable[[Sequence[str]], int], argv: Sequence[str] | None = Non
             file=sys.stderr,
         )
         return UNUSABLE
+
+
+def _dispatch(argv: Sequence[str]) -> int:
+    name, rest = (argv[0], argv[1:]) if argv else ("--help", [])
+    if name in ("-h", "--help"):
+        print(_help())
+        return OK if argv else UNUSABLE
+    if name in ("-V", "--version"):
+        from ._core import __version__
+
+        print(f"edgecnn {__version__}")
+        return OK
+    if name == "train" and rest[:1] not in ([], ["-h"], ["--help"]):
+        name, rest = f"train {rest[0]}", rest[1:]
+    if name not in COMMANDS:
+        print(f"edgecnn: no command {name!r}; there are {', '.join(COMMANDS)}", file=sys.stderr)
+        return UNUSABLE
+    module = importlib.import_module(COMMANDS[name][0])
+    run: Callable[[Sequence[str]], int] = module.main
+    try:
+        return run(rest)
+    except ModuleNotFoundError as e:
+        extra = {"train cnn": "train", "train mlp": "train", "export": "export", "verify": "export"}.get(name)
+        if extra is None or (e.name or "").startswith("edgecnn"):
+            raise
+        raise MissingDependencyError(
+            f"edgecnn {name} needs {e.name}, which is not installed; pip install 'edgecnn[{extra}]'"
+        ) from None
+
+
+def _help() -> str:
+    lines = "\n".join(f"  {name:9} {text}" for name, (_, text) in COMMANDS.items())
+    return (
+        "usage: edgecnn COMMAND ...\n\n"
+        "Image and table classifiers from Keras to a device, with the training pixels inside the model.\n\n"
+        f"commands:\n{lines}\n\n"
+        "edgecnn COMMAND --help tells more. Results go to stdout, everything else to stderr.\n"
+        "Exit status: 0 all good; 1 some input or a verification failed; 2 wrong usage, model or device."
+    )

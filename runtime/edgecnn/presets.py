@@ -5,12 +5,13 @@ A preset fixes everything but height and width; single options override its fiel
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
 from .errors import SpecError
-from .spec import PixelSpec
+from .spec import COLORS, DECODES, FITS, RESIZES, PixelSpec
 
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
 _IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -57,3 +58,59 @@ def from_preset(name: str, *, height: int, width: int, **overrides: Any) -> Pixe
     if name not in PRESETS:
         raise SpecError(f"unknown preset {name!r}; there are {', '.join(sorted(PRESETS))}")
     return PixelSpec(height=height, width=width, **{**PRESETS[name], **overrides})
+
+
+def add_recipe_options(parser: argparse.ArgumentParser) -> None:
+    """Add --preset and one option a recipe field, shared by predict, export and train."""
+    group = parser.add_argument_group("recipe", "what a model was trained on; overrides what its file says")
+    group.add_argument("--preset", choices=sorted(PRESETS), help="the recipe of a training loader")
+    group.add_argument("--resize", choices=RESIZES, metavar="METHOD", help=f"one of {', '.join(RESIZES)}")
+    group.add_argument("--fit", choices=FITS, help="another aspect ratio: stretch, centre crop first, or letterbox")
+    group.add_argument("--color", choices=COLORS, help="channel order of the input tensor")
+    group.add_argument("--decode", choices=DECODES, help="JPEG decoder: pil (Pillow, OpenCV) or tf (tf.io, fast DCT)")
+    group.add_argument("--scale", type=float, metavar="S", help="multiply the 0..255 values by S, such as 0.00392157")
+    group.add_argument("--divisor", type=float, metavar="D", help="divide the 0..255 values by D instead, such as 255")
+    group.add_argument("--offset", type=float, metavar="O", help="add O after scale or divisor")
+    group.add_argument("--mean", type=_numbers, metavar="M,M,M", help="subtract last, a value a channel")
+    group.add_argument("--std", type=_numbers, metavar="S,S,S", help="divide by after --mean, a value a channel")
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    return tuple(float(part) for part in text.split(","))
+
+
+def recipe_from_options(
+    args: argparse.Namespace, *, height: int, width: int, base: PixelSpec | None = None
+) -> PixelSpec | None:
+    """The recipe that the options of add_recipe_options ask for.
+
+    Args:
+        args: the parsed options.
+        height: rows of the model input, pixels.
+        width: columns of the model input, pixels.
+        base: the recipe that single options change; --preset replaces it.
+
+    Returns:
+        The recipe; base itself, or None, where no option was given.
+
+    Raises:
+        SpecError: the options contradict each other.
+    """
+    options = {name: getattr(args, name) for name in _OPTIONS if getattr(args, name) is not None}
+    if args.preset is None and not options:
+        return base
+    fields: dict[str, Any] = {} if base is None else base.to_dict()
+    if args.preset is not None:
+        kept = {name: fields[name] for name in ("layout", "dtype") if name in fields}
+        if fields.get("color") == "gray":
+            kept["color"] = "gray"
+        fields = {**PRESETS[args.preset], **kept}
+    # A stated way to normalise replaces the one underneath, whichever form that has.
+    if "scale" in options:
+        fields.pop("divisor", None)
+    if "divisor" in options:
+        fields.pop("scale", None)
+    return PixelSpec(**{**fields, **options, "height": height, "width": width})
+
+
+_OPTIONS = ("resize", "fit", "color", "decode", "scale", "divisor", "offset", "mean", "std")

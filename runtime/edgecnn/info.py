@@ -1,0 +1,68 @@
+"""`edgecnn info`: what a model file says of itself."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from .session import Session
+
+
+def read_info(path: str) -> dict[str, Any]:
+    """A model's input, output, size and recipe as JSON types.
+
+    Raises:
+        ModelError: no usable ONNX model.
+    """
+    session = Session(path, device="cpu")
+    spec = session.read_spec()
+    return {
+        "model": str(session.path),
+        "bytes": session.path.stat().st_size,
+        "input": {
+            "name": session.input_name, "shape": list(session.input_shape), "dtype": session.input_dtype,
+        },
+        "output": {"name": session.output_name, "shape": list(session.output_shape)},
+        "spec": None if spec is None else json.loads(spec.to_json()),
+        "recipe": None if spec is None or spec.pixels is None else spec.pixels.describe(),
+    }  # fmt: skip
+
+
+def main(argv: Sequence[str]) -> int:
+    """The command."""
+    parser = argparse.ArgumentParser(prog="edgecnn info", description=__doc__)
+    parser.add_argument("model", metavar="MODEL.onnx")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    args = parser.parse_args(argv)
+    info = read_info(args.model)
+    if args.json:
+        print(json.dumps(info, ensure_ascii=False, indent=2))
+        return 0
+    print(f"{info['model']}: {info['bytes'] / 1000:.0f} kB")
+    print(f"  input   {info['input']['name']} {_shape(info['input']['shape'])} {info['input']['dtype']}")
+    print(f"  output  {info['output']['name']} {_shape(info['output']['shape'])}")
+    spec = info["spec"]
+    if spec is None:
+        print("  recipe  none: not written by edgecnn, or exported without one; predict needs --preset")
+        return 0
+    if spec["table"]:
+        columns = [f for f in spec["table"]["fields"] if f != spec["table"]["target"]]
+        print(f"  recipe  table of {len(columns)} columns: {', '.join(columns)}")
+    else:
+        print(f"  recipe  {info['recipe'] or 'unknown: export again with --preset, or name one to predict'}")
+    labels = spec["labels"]
+    print(f"  head    {spec['head']}")
+    print(f"  labels  {f'{len(labels)}: ' + _short(labels) if labels else 'none'}")
+    for key, value in spec["provenance"].items():
+        print(f"  {key}  {value}")
+    return 0
+
+
+def _shape(shape: Sequence[Any]) -> str:
+    return "(" + ", ".join(str(s) for s in shape) + ")"
+
+
+def _short(labels: Sequence[str], limit: int = 12) -> str:
+    return ", ".join(labels[:limit]) + (", ..." if len(labels) > limit else "")

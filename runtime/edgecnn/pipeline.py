@@ -1,0 +1,220 @@
+"""The loop from items to results: prepare on threads, infer in batches, yield in the order of the input.
+
+onnxruntime, the kernel and the decoders release the GIL, so threads are enough; a batch is always full
+(the last one aside), because a model's last bits may depend on the batch size and results should not
+depend on timing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import itertools
+import os
+import queue
+import threading
+import time
+from collections.abc import Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .capture import Camera, Frame, is_url, read_video
+from .errors import EdgeCNNError, InputError, ModelError
+from .sources import Failure, ImageFile, Item, Row
+
+if TYPE_CHECKING:
+    from .predictor import Ms, Prediction, Predictor
+
+MAX_WORKERS = 8
+"""Threads that decode at most by default; past that, memory bandwidth is the limit on the boards we know."""
+
+
+def default_workers() -> int:
+    """Threads that prepare inputs: the processors this process may use, at most MAX_WORKERS."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    count = len(affinity(0)) if affinity else os.cpu_count() or 1
+    return min(count, MAX_WORKERS)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Prepared:
+    item: ImageFile | Frame | Row
+    tensor: npt.NDArray[Any]
+    ms: Ms
+
+
+def run(
+    predictor: Predictor,
+    items: Iterable[Item],
+    *,
+    batch_size: int = 1,
+    workers: int | None = None,
+    keep_images: bool = False,
+) -> Generator[Prediction | Failure, None, None]:
+    """Predict items; a Failure stands where an item could not be used.
+
+    Args:
+        predictor: the model.
+        items: what sources.read_sources yields.
+        batch_size: inputs of one inference.
+        workers: threads that decode and preprocess; None takes the processors of this process.
+        keep_images: leave the frame of a video on its Prediction.
+
+    Raises:
+        ModelError: the model itself can't run; no further input would fare better.
+    """
+    if batch_size < 1 or (workers is not None and workers < 1):
+        raise InputError(f"batch size and workers must be at least 1, got {batch_size} and {workers}")
+    workers = workers or default_workers()
+    pending: list[_Prepared | Failure] = []
+    with contextlib.closing(_prepare_ahead(predictor, items, workers, ahead=2 * workers + batch_size)) as prepared:
+        for p in prepared:
+            pending.append(p)
+            if sum(isinstance(p, _Prepared) for p in pending) == batch_size or isinstance(pending[0], Failure):
+                yield from _flush(predictor, pending, batch_size, keep_images)
+        yield from _flush(predictor, pending, 1, keep_images)
+
+
+def _flush(
+    predictor: Predictor, pending: list[_Prepared | Failure], batch_size: int, keep_images: bool
+) -> Iterator[Prediction | Failure]:
+    """Infer what is pending and yield it in order; without a full batch, only the Failures at its head."""
+    ready = [p for p in pending if isinstance(p, _Prepared)]
+    if len(ready) >= batch_size:
+        results = iter(predictor.infer(np.stack([p.tensor for p in ready]), [p.ms for p in ready]))
+        done, pending[:] = pending[:], []
+        for p in done:
+            yield p if isinstance(p, Failure) else _label(next(results), p.item, keep_images)
+    while pending and isinstance(pending[0], Failure):
+        yield pending.pop(0)
+
+
+def _label(result: Prediction, item: ImageFile | Frame | Row, keep_image: bool) -> Prediction:
+    """Add to a result where it came from."""
+    if isinstance(item, Row):
+        return dataclasses.replace(result, source=item.source, row=item.number)
+    if isinstance(item, ImageFile):
+        return dataclasses.replace(result, source=item.source, frame=0)
+    return dataclasses.replace(result, source=item.source, frame=item.number, image=item.image if keep_image else None)
+
+
+def _prepare(predictor: Predictor, item: Item) -> _Prepared | Failure:
+    if isinstance(item, Failure):
+        return item
+    try:
+        if isinstance(item, Row):
+            return _Prepared(item, item.values, {})
+        tensor = predictor.allocate(1)[0]
+        if isinstance(item, Frame):
+            return _Prepared(item, tensor, predictor.prepare(item.image, tensor, color="bgr"))
+        return _Prepared(item, tensor, predictor.prepare(item.source, tensor))
+    except ModelError:
+        raise
+    except EdgeCNNError as e:
+        return Failure(item.source, e, frame=item.number if isinstance(item, Frame) else None)
+
+
+def _prepare_ahead(
+    predictor: Predictor, items: Iterable[Item], workers: int, *, ahead: int
+) -> Generator[_Prepared | Failure, None, None]:
+    """Prepare items on threads, in order, at most `ahead` of the consumer.
+
+    Items are fetched on a thread of their own: a slow source (paths typed on stdin) must not hold back
+    the results of what came before.
+    """
+    futures: queue.Queue[Future[_Prepared | Failure] | None] = queue.Queue(ahead)
+    stop = threading.Event()
+    failed: list[BaseException] = []
+
+    def put(future: Future[_Prepared | Failure] | None) -> None:
+        while not stop.is_set():
+            with contextlib.suppress(queue.Full):
+                futures.put(future, timeout=0.1)
+                return
+
+    def feed() -> None:
+        try:
+            for item in items:
+                if stop.is_set():
+                    return
+                put(pool.submit(_prepare, predictor, item))
+        except BaseException as e:
+            failed.append(e)
+        finally:
+            put(None)
+
+    with ThreadPoolExecutor(workers, thread_name_prefix="prepare") as pool:
+        feeder = threading.Thread(target=feed, name="sources", daemon=True)
+        feeder.start()
+        try:
+            while (future := futures.get()) is not None:
+                yield future.result()
+        finally:
+            stop.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+    if failed:
+        raise failed[0]
+
+
+def run_live(
+    predictor: Predictor,
+    source: int | str,
+    *,
+    frames: str | None = None,
+    max_age_ms: float | None = None,
+    max_frames: int | None = None,
+) -> Iterator[Prediction]:
+    """Predict a camera or a network stream, one frame at a time, always with the frame it came from.
+
+    Raises:
+        SourceError: it can't be opened, or gave no more frames.
+    """
+    predictor.pixels  # noqa: B018 - a model without a recipe must be refused before the camera is opened
+    done = stale = 0
+    with Camera(source, frames=frames or "latest") as camera:
+        for frame in camera:
+            if max_age_ms is not None and _age_ms(frame) > max_age_ms:
+                stale += frame.dropped + 1
+                continue
+            tensor = predictor.allocate(1)
+            ms = predictor.prepare(frame.image, tensor[0], color="bgr")
+            (result,) = predictor.infer(tensor, [ms])
+            yield dataclasses.replace(
+                result,
+                source=frame.source,
+                frame=frame.number,
+                image=frame.image,
+                captured_at=frame.timestamp,
+                age_ms=_age_ms(frame),
+                dropped=frame.dropped + stale,
+            )
+            done, stale = done + 1, 0
+            if done == max_frames:
+                return
+
+
+def _age_ms(frame: Frame) -> float:
+    return (time.time() - (frame.captured_at or time.time())) * 1e3
+
+
+def stream(
+    predictor: Predictor,
+    source: int | str | os.PathLike[str],
+    *,
+    frames: str | None = None,
+    max_age_ms: float | None = None,
+    max_frames: int | None = None,
+) -> Iterator[Prediction]:
+    """Predictor.stream: a camera, a URL or a video file; what fails is raised."""
+    if isinstance(source, int) or is_url(source):
+        yield from run_live(predictor, source, frames=frames, max_age_ms=max_age_ms, max_frames=max_frames)  # type: ignore[arg-type]
+        return
+    results = run(predictor, itertools.islice(read_video(os.fspath(source)), max_frames), keep_images=True)
+    with contextlib.closing(results):
+        for result in results:
+            if isinstance(result, Failure):
+                raise result.error
+            yield result

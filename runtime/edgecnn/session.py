@@ -1,0 +1,175 @@
+"""Session: an onnxruntime session that runs where it was asked to, or says why not.
+
+onnxruntime turns a CUDA request that it can't serve into a CPU session with no more than a log line; here
+that is a DeviceError, and the provider that really holds the graph's nodes is reported.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .errors import DeviceError, InputError, MissingDependencyError, ModelError, SpecError
+from .spec import METADATA_KEY, ModelSpec
+
+DEVICES = ("auto", "cpu", "cuda")
+
+_CPU = "CPUExecutionProvider"
+_CUDA = "CUDAExecutionProvider"
+
+MAX_MODEL_BYTES = 2**31 - 1
+"""Largest ONNX file, bytes: protobuf's own limit."""
+
+
+def import_onnxruntime() -> Any:
+    """The onnxruntime module.
+
+    Raises:
+        MissingDependencyError: neither onnxruntime nor onnxruntime-gpu is installed.
+    """
+    try:
+        import onnxruntime
+    except ImportError as e:
+        raise MissingDependencyError(f"onnxruntime is needed and can't be imported ({e}); {INSTALL_HINT}") from None
+    return onnxruntime
+
+
+INSTALL_HINT = "install one of: pip install 'edgecnn[cpu]' or, for an NVIDIA GPU, pip install 'edgecnn[gpu]'"
+
+
+class Session:
+    """One model, one provider, one input, one output."""
+
+    def __init__(self, path: str | os.PathLike[str], *, device: str = "auto", threads: int | None = None):
+        """Load a model.
+
+        Args:
+            path: the ONNX file.
+            device: auto (CUDA where it really works, else CPU), cpu or cuda.
+            threads: threads for one inference; None leaves it to onnxruntime (all physical cores).
+
+        Raises:
+            ModelError: no ONNX file, or one that onnxruntime can't run, or not one input and one output.
+            DeviceError: cuda was asked for and is not really used.
+        """
+        if device not in DEVICES:
+            raise InputError(f"device must be one of {', '.join(DEVICES)}; got {device!r}")
+        if threads is not None and threads < 1:
+            raise InputError(f"threads must be at least 1, got {threads}")
+        self.path = Path(path)
+        content = _read(self.path)
+        self._ort = import_onnxruntime()
+        self._session = self._open(content, device, threads)
+        self.provider: str = self._session.get_providers()[0]
+        """onnxruntime's name of the provider in use, such as CPUExecutionProvider."""
+        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
+        if len(inputs) != 1 or len(outputs) != 1:
+            raise ModelError(
+                f"{self.path}: the model has {len(inputs)} inputs and {len(outputs)} outputs, edgecnn predicts "
+                "with one of each; run such a model through onnxruntime directly"
+            )
+        self.input_name: str = inputs[0].name
+        self.input_shape: tuple[int | str | None, ...] = tuple(inputs[0].shape)
+        """With a name or None where the size is free, such as ('batch', 64, 64, 3)."""
+        self.input_dtype: str = inputs[0].type
+        """onnxruntime's spelling, such as tensor(float)."""
+        self.output_name: str = outputs[0].name
+        self.output_shape: tuple[int | str | None, ...] = tuple(outputs[0].shape)
+
+    def _open(self, content: bytes, device: str, threads: int | None) -> Any:
+        available = self._ort.get_available_providers()
+        if device == "cuda" and _CUDA not in available:
+            raise DeviceError(
+                "device cuda was asked for, but the installed onnxruntime has no CUDA provider (it has "
+                f"{', '.join(available)}); pip uninstall onnxruntime && pip install onnxruntime-gpu, or use cpu"
+            )
+        if device == "cpu" or _CUDA not in available:
+            return self._create(content, [_CPU], threads)
+        session = self._create(content, [_CUDA, _CPU], threads)
+        if _on_cuda(session):
+            return session
+        if device == "cuda":
+            raise DeviceError(
+                "device cuda was asked for, but onnxruntime fell back to the CPU; check nvidia-smi and that the "
+                "CUDA and cuDNN versions fit this onnxruntime-gpu, or use --device cpu"
+            )
+        return self._create(content, [_CPU], threads)
+
+    def _create(self, content: bytes, providers: list[str], threads: int | None) -> Any:
+        options = self._ort.SessionOptions()
+        options.log_severity_level = 4
+        if threads is not None:
+            options.intra_op_num_threads = threads
+        if _CUDA in providers:
+            options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                return self._ort.InferenceSession(content, options, providers=providers)
+        except Exception as e:
+            raise ModelError(f"{self.path}: not a usable ONNX model: {_first_line(e)}") from None
+
+    def read_spec(self) -> ModelSpec | None:
+        """The recipe stamped into the file, or None for a model that carries none.
+
+        Raises:
+            ModelError: there is a stamp that can't be read.
+        """
+        text = self._session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
+        if text is None:
+            return None
+        try:
+            return ModelSpec.from_json(text)
+        except SpecError as e:
+            raise ModelError(f"{self.path}: {e}") from None
+
+    def run(self, batch: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+        """One inference; safe to call from several threads.
+
+        Args:
+            batch: (n, ...) in the model's input shape and dtype.
+
+        Returns:
+            (n, outputs) float32.
+        """
+        try:
+            (out,) = self._session.run([self.output_name], {self.input_name: batch})
+        except Exception as e:
+            raise ModelError(
+                f"{self.path}: onnxruntime can't run an input of shape {batch.shape} {batch.dtype}: {_first_line(e)}"
+            ) from None
+        return np.asarray(out, np.float32).reshape(len(batch), -1)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        size = path.stat().st_size
+        if size > MAX_MODEL_BYTES:
+            raise ModelError(f"{path}: {size} bytes is more than an ONNX file can have ({MAX_MODEL_BYTES})")
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise ModelError(f"{path}: no such model file") from None
+    except OSError as e:
+        raise ModelError(f"{path}: can't be read: {e.strerror}") from None
+
+
+def _on_cuda(session: Any) -> bool:
+    """Whether CUDA is registered and, where onnxruntime can tell (1.24 and later), really holds nodes."""
+    if session.get_providers()[0] != _CUDA:
+        return False
+    try:
+        subgraphs = session.get_provider_graph_assignment_info()
+    except (AttributeError, RuntimeError):
+        return True
+    return not subgraphs or any(s.ep_name == _CUDA for s in subgraphs)
+
+
+def _first_line(error: Exception) -> str:
+    """onnxruntime's message without its '[ONNXRuntimeError] : 7 : CODE :' prefix and stack."""
+    text = str(error).strip().splitlines()
+    return text[0].rpartition(" : ")[2].strip() if text else type(error).__name__

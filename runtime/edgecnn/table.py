@@ -1,0 +1,156 @@
+"""Rows of a CSV or of the caller -> float32 rows in the model's column order.
+
+A row may come as in the training file, target included, or with the input columns alone. Nothing is
+guessed: a text cell or a missing one is an error of that row, named by line and column.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .errors import SourceError, TableError
+from .spec import TableSpec
+
+Row = npt.NDArray[np.float32]
+
+
+def read_rows(path: str | Path, spec: TableSpec) -> Iterator[Row | TableError]:
+    """Read a CSV file row by row.
+
+    Yields:
+        A (columns,) float32 row, or the TableError of a row that can't be used; reading goes on after it.
+
+    Raises:
+        SourceError: the file is missing or unreadable, or has no rows.
+        TableError: the header lacks a column of the model.
+    """
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as f:
+            yield from _parse(csv.reader(f, delimiter=spec.delimiter), str(path), spec)
+    except FileNotFoundError:
+        raise SourceError(f"{path}: no such file", code="missing_file") from None
+    except (OSError, UnicodeDecodeError, csv.Error) as e:
+        raise TableError(f"{path}: can't be read as CSV: {e}") from None
+
+
+def _parse(lines: Any, path: str, spec: TableSpec) -> Iterator[Row | TableError]:
+    order: Sequence[int] | None = None
+    rows = 0
+    for cells in lines:
+        if not any(cell.strip() for cell in cells):
+            continue
+        if rows == 0 and order is None and _is_header(cells, spec):
+            order = _order(cells, path, spec)
+            continue
+        rows += 1
+        try:
+            yield _to_row(cells, spec, order)
+        except TableError as e:
+            yield TableError(f"{path}, line {lines.line_num}: {e}")
+    if rows == 0:
+        raise SourceError(f"{path}: no rows of data", code="empty_table")
+
+
+def _is_header(cells: Sequence[str], spec: TableSpec) -> bool:
+    names = {c.strip() for c in cells}
+    return bool(names & set(spec.columns)) or not any(_is_number(c) for c in cells)
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return not cell.strip()
+    return True
+
+
+def _order(header: Sequence[str], path: str, spec: TableSpec) -> Sequence[int] | None:
+    """Position of each model column in this file; None where the file's header names other things."""
+    positions = {name.strip(): i for i, name in enumerate(header)}
+    missing = [c for c in spec.columns if c not in positions]
+    if not missing:
+        return [positions[c] for c in spec.columns]
+    if not spec.header:
+        # The model was trained without names, so the file's own names say nothing: go by position.
+        return None
+    raise TableError(f"{path}: the header has no column {missing[0]!r}; the model needs {', '.join(spec.columns)}")
+
+
+def _to_row(cells: Sequence[str], spec: TableSpec, order: Sequence[int] | None) -> Row:
+    if order is not None:
+        if len(cells) <= max(order):
+            raise TableError(f"{len(cells)} cells, fewer than the header has")
+        picked = [cells[i] for i in order]
+    elif len(cells) == len(spec.columns):
+        picked = list(cells)
+    elif len(cells) == len(spec.fields):
+        picked = [c for c, name in zip(cells, spec.fields, strict=True) if name != spec.target]
+    else:
+        raise TableError(_width_message(len(cells), spec))
+    return np.array([_number(c, n) for c, n in zip(picked, spec.columns, strict=True)], np.float32)
+
+
+def _width_message(got: int, spec: TableSpec) -> str:
+    expected = str(len(spec.columns))
+    if spec.target is not None:
+        expected += f" (or {len(spec.fields)} with the target {spec.target!r})"
+    return f"{got} columns, but the model takes {expected}: {', '.join(spec.columns)}"
+
+
+def _number(cell: object, name: str) -> float:
+    if cell is None or (isinstance(cell, str) and not cell.strip()):
+        raise TableError(f"column {name!r} is empty; fill it in or leave the row out")
+    try:
+        value = float(cell)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        raise TableError(f"column {name!r} is {cell!r:.40}, not a number") from None
+    if not math.isfinite(value) or abs(value) > np.finfo(np.float32).max:
+        raise TableError(f"column {name!r} is {value}, not a finite float32 number")
+    return value
+
+
+def to_rows(rows: npt.ArrayLike | Sequence[Mapping[str, Any]], spec: TableSpec) -> npt.NDArray[np.float32]:
+    """Rows of the caller as the model's input.
+
+    Args:
+        rows: (n, columns) numbers in the order of spec.columns, or a sequence of mappings by column name
+            (other keys, such as the target, are ignored).
+        spec: the model's table recipe.
+
+    Returns:
+        (n, columns) float32.
+
+    Raises:
+        TableError: a column is missing, the width is wrong, or a value is no finite number.
+    """
+    if isinstance(rows, Sequence) and any(isinstance(r, Mapping) for r in rows):
+        return np.array([_from_mapping(i, r, spec) for i, r in enumerate(rows)], np.float32)
+    try:
+        array = np.asarray(rows, np.float32)
+    except (TypeError, ValueError) as e:
+        raise TableError(f"rows can't be read as numbers: {e}") from None
+    if array.ndim != 2 or array.shape[1] != len(spec.columns):
+        raise TableError(f"rows have shape {array.shape}, expected (n, {len(spec.columns)}): {', '.join(spec.columns)}")
+    if not np.isfinite(array).all():
+        row, column = np.argwhere(~np.isfinite(array))[0]
+        raise TableError(f"row {row}: column {spec.columns[column]!r} is {array[row, column]}, not a finite number")
+    return array
+
+
+def _from_mapping(index: int, row: object, spec: TableSpec) -> list[float]:
+    if not isinstance(row, Mapping):
+        raise TableError(f"row {index} is a {type(row).__name__}, expected a mapping like the others")
+    missing = [c for c in spec.columns if c not in row]
+    if missing:
+        raise TableError(f"row {index} lacks the column {missing[0]!r}; the model needs {', '.join(spec.columns)}")
+    try:
+        return [_number(row[c], c) for c in spec.columns]
+    except TableError as e:
+        raise TableError(f"row {index}: {e}") from None
