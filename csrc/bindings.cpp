@@ -1,0 +1,208 @@
+// The thin binding: checks arrays, releases the GIL, calls the core. No arithmetic on pixels here.
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+
+#include <cstdlib>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "preprocess.hpp"
+
+namespace py = pybind11;
+using namespace edgecnn;
+
+namespace {
+
+template <size_t N>
+int index_of(const char* what, const std::string& value, const char* const (&names)[N]) {
+    for (size_t i = 0; i < N; ++i) {
+        if (value == names[i]) return static_cast<int>(i);
+    }
+    std::string known;
+    for (const char* n : names) known += (known.empty() ? "" : ", ") + std::string(n);
+    throw std::invalid_argument(std::string(what) + " must be one of " + known + "; got '" + value + "'");
+}
+
+const char* const kResizes[] = {"tf_nearest",  "tf_bilinear",  "tf_bilinear_antialias", "tf_area",     "tf_bicubic",
+                                "pil_nearest", "pil_box",      "pil_bilinear",          "pil_hamming", "pil_bicubic",
+                                "pil_lanczos", "cv2_nearest",  "cv2_linear",            "cv2_area",    "cv2_cubic"};
+const char* const kFits[] = {"stretch", "crop", "pad"};
+const char* const kColors[] = {"rgb", "bgr", "gray"};
+const char* const kLayouts[] = {"nhwc", "nchw"};
+const char* const kDTypes[] = {"float32", "uint8"};
+const char* const kFormats[] = {"rgb", "bgr", "rgba", "bgra", "gray"};
+
+// spec: an edgecnn.spec.PixelSpec, which has checked its own fields.
+Recipe read_recipe(const py::object& spec) {
+    const auto text = [&spec](const char* name) { return spec.attr(name).cast<std::string>(); };
+    const auto number = [&spec](const char* name) { return static_cast<float>(spec.attr(name).cast<double>()); };
+    Recipe r;
+    r.height = spec.attr("height").cast<int>();
+    r.width = spec.attr("width").cast<int>();
+    r.resize = static_cast<Resize>(index_of("resize", text("resize"), kResizes));
+    r.fit = static_cast<Fit>(index_of("fit", text("fit"), kFits));
+    r.color = static_cast<Color>(index_of("color", text("color"), kColors));
+    r.layout = static_cast<Layout>(index_of("layout", text("layout"), kLayouts));
+    r.dtype = static_cast<DType>(index_of("dtype", text("dtype"), kDTypes));
+    r.pad_value = spec.attr("pad_value").cast<uint8_t>();
+    r.scale = number("scale");
+    r.offset = number("offset");
+    r.has_divisor = !spec.attr("divisor").is_none();
+    if (r.has_divisor) r.divisor = number("divisor");
+    r.has_mean = !spec.attr("mean").is_none();
+    if (r.has_mean) {
+        const auto mean = spec.attr("mean").cast<py::tuple>(), std = spec.attr("std").cast<py::tuple>();
+        for (int c = 0; c < channels_of(r.color); ++c) {
+            r.mean[c] = static_cast<float>(mean[c].cast<double>());
+            r.std[c] = static_cast<float>(std[c].cast<double>());
+        }
+    }
+    return r;
+}
+
+// Grows to the largest plan that its thread has run, then stays.
+struct Scratch {
+    void* memory = nullptr;
+    size_t size = 0;
+
+    ~Scratch() { std::free(memory); }
+    void* get(size_t bytes) {
+        if (bytes > size) {
+            std::free(memory);
+            size = 0;
+            memory = std::aligned_alloc(64, (bytes + 63) / 64 * 64);
+            if (memory == nullptr) throw std::bad_alloc();
+            size = bytes;
+        }
+        return memory;
+    }
+};
+
+std::string shape_of(const py::array& a) {
+    std::string text = "(";
+    for (py::ssize_t i = 0; i < a.ndim(); ++i) text += (i ? ", " : "") + std::to_string(a.shape(i));
+    return text + (a.ndim() == 1 ? ",)" : ")");
+}
+
+std::string shape_of(const py::tuple& t) { return py::str(static_cast<const py::object&>(t)).cast<std::string>(); }
+
+struct Extent {
+    const char *low, *high;  // first byte and one past the last
+};
+
+Extent extent_of(const py::array& a) {
+    const char* low = static_cast<const char*>(a.data());
+    const char* high = low + a.itemsize();
+    for (py::ssize_t i = 0; i < a.ndim(); ++i) {
+        const py::ssize_t reach = (a.shape(i) - 1) * a.strides(i);
+        (reach < 0 ? low : high) += reach;
+    }
+    return {low, high};
+}
+
+class PyPlan {
+  public:
+    PyPlan(const py::object& spec, int height, int width, const std::string& color)
+        : format_(static_cast<Format>(index_of("color", color, kFormats))),
+          color_(color),
+          shape_(spec.attr("shape").cast<py::tuple>()),
+          plan_(Source{height, width, format_}, read_recipe(spec)) {}
+
+    // Fails with std::invalid_argument before a byte of out is touched.
+    void run(const py::array& image, const py::array& out) const {
+        check_image(image);
+        check_out(image, out);
+        const auto* pixels = static_cast<const uint8_t*>(image.data());
+        const ptrdiff_t stride = image.strides(0);
+        void* target = const_cast<void*>(out.data());
+        py::gil_scoped_release release;
+        thread_local Scratch scratch;
+        plan_.run(pixels, stride, target, scratch.get(plan_.scratch_bytes()));
+    }
+
+    py::array empty() const {
+        const bool bytes = plan_.recipe().dtype == DType::uint8;
+        std::vector<py::ssize_t> shape;
+        for (const py::handle side : shape_) shape.push_back(side.cast<py::ssize_t>());
+        return py::array(bytes ? py::dtype::of<uint8_t>() : py::dtype::of<float>(), shape);
+    }
+
+  private:
+    void check_image(const py::array& image) const {
+        const Source& s = plan_.source();
+        const py::ssize_t channels = channels_of(format_);
+        if (!py::isinstance<py::array_t<uint8_t>>(image)) {
+            throw std::invalid_argument("image must be uint8 (0 to 255), got " +
+                                        py::str(image.dtype()).cast<std::string>());
+        }
+        const bool flat = image.ndim() == 2 && channels == 1;
+        if (!(flat || image.ndim() == 3) || image.shape(0) != s.height || image.shape(1) != s.width ||
+            (!flat && image.shape(2) != channels)) {
+            throw std::invalid_argument("image must be (" + std::to_string(s.height) + ", " + std::to_string(s.width) +
+                                        ", " + std::to_string(channels) + ") for color='" + color_ + "', got " +
+                                        shape_of(image));
+        }
+        // A single column has no step; numpy may report any stride for it.
+        const bool packed = (s.width == 1 || image.strides(1) == channels) &&
+                            (flat || channels == 1 || image.strides(2) == 1);
+        if (!packed) {
+            throw std::invalid_argument(
+                "image rows must be contiguous: pass numpy.ascontiguousarray(image) for a mirrored, transposed or "
+                "channel-reversed view (a channel order is better given as color=)");
+        }
+    }
+
+    void check_out(const py::array& image, const py::array& out) const {
+        const bool bytes = plan_.recipe().dtype == DType::uint8;
+        if (bytes ? !py::isinstance<py::array_t<uint8_t>>(out) : !py::isinstance<py::array_t<float>>(out)) {
+            throw std::invalid_argument(std::string("out must be ") + (bytes ? "uint8" : "float32") + ", got " +
+                                        py::str(out.dtype()).cast<std::string>());
+        }
+        bool same = out.ndim() == static_cast<py::ssize_t>(shape_.size());
+        for (py::ssize_t i = 0; same && i < out.ndim(); ++i) same = out.shape(i) == shape_[i].cast<py::ssize_t>();
+        if (!same) throw std::invalid_argument("out must be " + shape_of(shape_) + ", got " + shape_of(out));
+        if (!out.writeable()) throw std::invalid_argument("out must be writable, got a read-only array");
+        if (!(out.flags() & py::array::c_style)) {
+            throw std::invalid_argument("out must be C-contiguous; a slice batch[i] of a contiguous batch is");
+        }
+        if (reinterpret_cast<uintptr_t>(out.data()) % static_cast<uintptr_t>(out.itemsize()) != 0) {
+            throw std::invalid_argument("out must be aligned to its item size");
+        }
+        const Extent a = extent_of(image), b = extent_of(out);
+        if (a.low < b.high && b.low < a.high) throw std::invalid_argument("out must not overlap image");
+    }
+
+    Format format_;
+    std::string color_;
+    py::tuple shape_;
+    Plan plan_;
+};
+
+}  // namespace
+
+PYBIND11_MODULE(_core, m) {
+    m.doc() = "The C++ core of edgecnn: see edgecnn.preprocess.";
+    m.attr("__version__") = EDGECNN_VERSION;
+    // Every complaint of the core is about an image, its out= or its recipe.
+    py::register_exception_translator([](std::exception_ptr p) {
+        try {
+            if (p) std::rethrow_exception(p);
+        } catch (const std::invalid_argument& e) {
+            const py::object error = py::module_::import("edgecnn.errors").attr("ImageError");
+            PyErr_SetString(error.ptr(), e.what());
+        }
+    });
+    py::class_<PyPlan>(m, "Plan")
+        .def(py::init<const py::object&, int, int, const std::string&>(), py::arg("spec"), py::arg("height"),
+             py::arg("width"), py::arg("color"))
+        .def("run", &PyPlan::run, py::arg("image"), py::arg("out"))
+        .def("empty", &PyPlan::empty);
+    m.def("isa", [] { return std::string(isa()); });
+    m.def("available_isas", [] {
+        py::list names;
+        for (const char* const* n = available_isas(); *n != nullptr; ++n) names.append(*n);
+        return py::tuple(names);
+    });
+}

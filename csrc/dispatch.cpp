@@ -1,0 +1,57 @@
+// Picks the table of kernels once a process. EDGECNN_ISA=NAME forces one, for tests.
+#include <cstdlib>
+#include <cstring>
+#include <stdexcept>
+#include <string>
+
+#include "kernels/kernels.hpp"
+#include "preprocess.hpp"
+
+namespace edgecnn {
+namespace {
+
+constexpr int kMaxTables = 8;
+
+struct Tables {
+    const Kernels* table[kMaxTables] = {};
+    const char* name[kMaxTables + 1] = {};
+    int count = 0;
+
+    void add(const Kernels& k) {
+        table[count] = &k;
+        name[count++] = k.name;
+    }
+
+    Tables() { add(scalar_kernels()); }
+};
+
+const Tables& tables() {
+    static const Tables all;
+    return all;
+}
+
+const Kernels& choose() {
+    const Tables& all = tables();
+    const char* wanted = std::getenv("EDGECNN_ISA");
+    if (wanted == nullptr || *wanted == '\0') return *all.table[all.count - 1];
+    std::string known;
+    for (int i = 0; i < all.count; ++i) {
+        if (std::strcmp(all.name[i], wanted) == 0) return *all.table[i];
+        known += (i ? ", " : "") + std::string(all.name[i]);
+    }
+    throw std::invalid_argument("EDGECNN_ISA is '" + std::string(wanted) + "', but this CPU and build have only " +
+                                known);
+}
+
+}  // namespace
+
+const Kernels& kernels() {
+    static const Kernels& chosen = choose();
+    return chosen;
+}
+
+const char* isa() { return kernels().name; }
+
+const char* const* available_isas() { return tables().name; }
+
+}  // namespace edgecnn

@@ -1,0 +1,136 @@
+// The specification: what every other file in this folder must equal bit for bit.
+//
+// float32 expressions are evaluated as written, each operation rounded (-ffp-contract=off).
+#include <cmath>
+
+#include "kernels.hpp"
+
+namespace edgecnn {
+namespace {
+
+void gray_row(const uint8_t* in, int width, int channels, const GrayRule& rule, uint8_t* out) {
+    for (int x = 0; x < width; ++x, in += channels) {
+        const int32_t sum = in[0] * rule.weight[0] + in[1] * rule.weight[1] + in[2] * rule.weight[2];
+        out[x] = static_cast<uint8_t>((sum + rule.round) >> rule.shift);
+    }
+}
+
+void nearest_row(const uint8_t* in, const int32_t* index, int width, int channels, uint8_t* out) {
+    for (int x = 0; x < width; ++x) {
+        const uint8_t* pixel = in + static_cast<ptrdiff_t>(index[x]) * channels;
+        for (int c = 0; c < channels; ++c) *out++ = pixel[c];
+    }
+}
+
+// tensorflow/core/kernels/image/resize_bilinear_op.cc, compute_lerp: x first, then y.
+void lerp_row(const uint8_t* top, const uint8_t* bottom, const int32_t* index, const float* lerp, float lerp_y,
+              int width, int channels, float* out) {
+    for (int x = 0; x < width; ++x) {
+        const ptrdiff_t left = static_cast<ptrdiff_t>(index[2 * x]) * channels;
+        const ptrdiff_t right = static_cast<ptrdiff_t>(index[2 * x + 1]) * channels;
+        for (int c = 0; c < channels; ++c) {
+            const float top_left = top[left + c], top_right = top[right + c];
+            const float bottom_left = bottom[left + c], bottom_right = bottom[right + c];
+            const float upper = top_left + (top_right - top_left) * lerp[x];
+            const float lower = bottom_left + (bottom_right - bottom_left) * lerp[x];
+            *out++ = upper + (lower - upper) * lerp_y;
+        }
+    }
+}
+
+// Pillow's src/libImaging/Resample.c: sums start at one half, are shifted and clipped to 0..255.
+constexpr int kPilBits = 32 - 8 - 2;
+
+uint8_t pil_clip(int32_t sum) {
+    const int32_t v = sum >> kPilBits;
+    return static_cast<uint8_t>(v < 0 ? 0 : v > 255 ? 255 : v);
+}
+
+void pil_horizontal(const uint8_t* in, const int32_t* first, const int32_t* count, const int32_t* weight, int taps,
+                    int width, int channels, uint8_t* out) {
+    for (int x = 0; x < width; ++x, weight += taps) {
+        const uint8_t* pixel = in + static_cast<ptrdiff_t>(first[x]) * channels;
+        for (int c = 0; c < channels; ++c) {
+            int32_t sum = 1 << (kPilBits - 1);
+            for (int k = 0; k < count[x]; ++k) sum += pixel[k * channels + c] * weight[k];
+            *out++ = pil_clip(sum);
+        }
+    }
+}
+
+void pil_vertical(const uint8_t* in, ptrdiff_t stride, int count, const int32_t* weight, int n, uint8_t* out) {
+    for (int i = 0; i < n; ++i) {
+        int32_t sum = 1 << (kPilBits - 1);
+        for (int k = 0; k < count; ++k) sum += in[k * stride + i] * weight[k];
+        out[i] = pil_clip(sum);
+    }
+}
+
+// OpenCV's modules/imgproc/src/resize.cpp, HResizeLinear and VResizeLinear of uchar.
+void cv_horizontal(const uint8_t* in, const int32_t* index, const int32_t* weight, int width, int channels,
+                   int32_t* out) {
+    for (int x = 0; x < width; ++x) {
+        const uint8_t* left = in + static_cast<ptrdiff_t>(index[2 * x]) * channels;
+        const uint8_t* right = in + static_cast<ptrdiff_t>(index[2 * x + 1]) * channels;
+        for (int c = 0; c < channels; ++c) *out++ = left[c] * weight[2 * x] + right[c] * weight[2 * x + 1];
+    }
+}
+
+void cv_vertical(const int32_t* top, const int32_t* bottom, int32_t weight_top, int32_t weight_bottom, int n,
+                 uint8_t* out) {
+    for (int i = 0; i < n; ++i) {
+        const int32_t t = (weight_top * (top[i] >> 4)) >> 16;
+        const int32_t b = (weight_bottom * (bottom[i] >> 4)) >> 16;
+        out[i] = static_cast<uint8_t>((t + b + 2) >> 2);
+    }
+}
+
+template <typename In, typename Out, typename Map>
+void emit_row(const In* row, int width, const Emit& e, Out* out, Map map) {
+    for (int c = 0; c < e.channels; ++c) {
+        const In* in = row + e.order[c];
+        Out* to = out + c * e.plane_step;
+        for (int x = 0; x < width; ++x) to[x * e.pixel_step] = map(in[x * e.in_channels], c);
+    }
+}
+
+void emit_u8_to_f32(const uint8_t* row, int width, const Emit& e, float* out) {
+    emit_row(row, width, e, out, [&e](uint8_t v, int c) { return e.table[c * 256 + v]; });
+}
+
+void emit_u8_to_u8(const uint8_t* row, int width, const Emit& e, uint8_t* out) {
+    emit_row(row, width, e, out, [](uint8_t v, int) { return v; });
+}
+
+void emit_f32_to_f32(const float* row, int width, const Emit& e, float* out) {
+    emit_row(row, width, e, out, [&e](float v, int c) {
+        if (e.has_scale) v = v * e.scale;
+        if (e.has_divisor) v = v / e.divisor;
+        if (e.has_offset) v = v + e.offset;
+        if (e.has_mean) {
+            v = v - e.mean[c];
+            v = v / e.std[c];
+        }
+        return v;
+    });
+}
+
+// keras.ops.image.resize of integer images: round half to even, then saturate.
+void emit_f32_to_u8(const float* row, int width, const Emit& e, uint8_t* out) {
+    emit_row(row, width, e, out, [](float v, int) {
+        const float r = std::nearbyint(v);
+        return static_cast<uint8_t>(r < 0 ? 0 : r > 255 ? 255 : r);
+    });
+}
+
+}  // namespace
+
+const Kernels& scalar_kernels() {
+    static const Kernels table = {
+        "scalar",       gray_row,      nearest_row,    lerp_row,      pil_horizontal,  pil_vertical,
+        cv_horizontal,  cv_vertical,   emit_u8_to_f32, emit_u8_to_u8, emit_f32_to_f32, emit_f32_to_u8,
+    };
+    return table;
+}
+
+}  // namespace edgecnn

@@ -1,0 +1,292 @@
+// Sizes and a recipe -> taps and weights per axis. Here exactness is decided: one function a library, each
+// doing the index arithmetic of that library's source in the same types and the same order.
+#include "plan.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <stdexcept>
+#include <string>
+
+namespace edgecnn {
+namespace {
+
+int clamp_index(int64_t i, int size) { return static_cast<int>(std::min<int64_t>(std::max<int64_t>(i, 0), size - 1)); }
+
+// Python's round(): half to even.
+int python_round(double v) { return static_cast<int>(std::nearbyint(v)); }
+
+// Side of the centre crop (or of the padded canvas) that has the target's aspect: keras/src/backend/tensorflow/image.py,
+// resize(), where product and quotient are float32 and the cast truncates.
+int keras_side(int other_side, int target, int other_target) {
+    const float product = static_cast<float>(static_cast<int64_t>(other_side) * target);
+    return static_cast<int>(product / static_cast<float>(other_target));
+}
+
+int keras_half(int difference) { return static_cast<int>(static_cast<float>(difference) / 2.0f); }
+
+void crop_as_keras(const Source& s, const Recipe& r, Geometry& g) {
+    g.height = std::max(std::min(s.height, keras_side(s.width, r.height, r.width)), 1);
+    g.width = std::max(std::min(s.width, keras_side(s.height, r.width, r.height)), 1);
+    g.y = keras_half(s.height - g.height);
+    g.x = keras_half(s.width - g.width);
+}
+
+void pad_as_keras(const Source& s, const Recipe& r, Geometry& g) {
+    g.border_y = keras_half(std::max(s.height, keras_side(s.width, r.height, r.width)) - s.height);
+    g.border_x = keras_half(std::max(s.width, keras_side(s.height, r.width, r.height)) - s.width);
+    // tf.image.resize has no bound on the canvas; ours keeps products of sides in 32 bits.
+    if (s.height + 2 * g.border_y > kMaxSourceSide || s.width + 2 * g.border_x > kMaxSourceSide) {
+        throw std::invalid_argument("fit 'pad' would need a canvas of " + std::to_string(s.width + 2 * g.border_x) +
+                                    "x" + std::to_string(s.height + 2 * g.border_y) + " pixels, more than " +
+                                    std::to_string(kMaxSourceSide) + " on a side");
+    }
+}
+
+// PIL.ImageOps.fit: the crop box is computed in double and handed to the resize as float32.
+void crop_as_pil(const Source& s, const Recipe& r, Geometry& g) {
+    const double live = static_cast<double>(s.width) / s.height;
+    const double wanted = static_cast<double>(r.width) / r.height;
+    double width = s.width, height = s.height;
+    if (live != wanted) {
+        if (live >= wanted) {
+            width = wanted * s.height;
+        } else {
+            height = s.width / wanted;
+        }
+    }
+    const double left = (s.width - width) * 0.5, top = (s.height - height) * 0.5;
+    g.box[0] = static_cast<float>(left);
+    g.box[1] = static_cast<float>(top);
+    g.box[2] = static_cast<float>(left + width);
+    g.box[3] = static_cast<float>(top + height);
+}
+
+// PIL.ImageOps.pad: contain, then paste into the middle.
+void pad_as_pil(const Source& s, const Recipe& r, Geometry& g) {
+    const double live = static_cast<double>(s.width) / s.height;
+    const double wanted = static_cast<double>(r.width) / r.height;
+    if (live > wanted) {
+        g.out_height = python_round(static_cast<double>(s.height) / s.width * r.width);
+    } else if (live < wanted) {
+        g.out_width = python_round(static_cast<double>(s.width) / s.height * r.height);
+    }
+    if (g.out_width < 1 || g.out_height < 1) {
+        throw std::invalid_argument("an image of " + std::to_string(s.width) + "x" + std::to_string(s.height) +
+                                    " leaves no pixel when fit 'pad' shrinks it into " + std::to_string(r.width) + "x" +
+                                    std::to_string(r.height));
+    }
+    if (g.out_width != r.width) {
+        g.out_x = python_round((r.width - g.out_width) * 0.5);
+    } else {
+        g.out_y = python_round((r.height - g.out_height) * 0.5);
+    }
+}
+
+void start_axis(Axis& a, int taps) {
+    a.taps = taps;
+    a.first.assign(a.out, 0);
+    a.count.assign(a.out, taps);
+}
+
+// A crop in whole pixels: output i is source pixel i + offset.
+void copy_axis(Axis& a, int offset) {
+    start_axis(a, 1);
+    for (int i = 0; i < a.out; ++i) a.first[i] = offset + i;
+    a.index = a.first;
+}
+
+// ---- TensorFlow -----------------------------------------------------------------------------------------------
+
+// tensorflow/core/util/image_resizer_state.h: CalculateResizeScale without align_corners.
+float tf_scale(const Axis& a) { return static_cast<float>(a.in) / static_cast<float>(a.out); }
+
+// image_resizer_state.h: HalfPixelScaler.
+float tf_half_pixel(int i, float scale) { return (static_cast<float>(i) + 0.5f) * scale - 0.5f; }
+
+// image_resizer_state.h: HalfPixelScalerForNN; resize_nearest_neighbor_op.cc.
+void tf_nearest_axis(Axis& a) {
+    start_axis(a, 1);
+    const float scale = tf_scale(a);
+    for (int i = 0; i < a.out; ++i) {
+        const float at = (static_cast<float>(i) + 0.5f) * scale;
+        a.first[i] = clamp_index(static_cast<int64_t>(std::floor(at)), a.in);
+    }
+    a.index = a.first;
+}
+
+// resize_bilinear_op.cc: compute_interpolation_weights.
+void tf_lerp_axis(Axis& a) {
+    start_axis(a, 2);
+    a.index.resize(2 * static_cast<size_t>(a.out));
+    a.weight.resize(a.out);
+    const float scale = tf_scale(a);
+    for (int i = 0; i < a.out; ++i) {
+        const float at = tf_half_pixel(i, scale);
+        const float below = std::floor(at);
+        a.index[2 * i] = std::max(static_cast<int>(below), 0);
+        a.index[2 * i + 1] = std::min(static_cast<int>(std::ceil(at)), a.in - 1);
+        a.weight[i] = at - below;
+    }
+}
+
+// ---- Pillow ---------------------------------------------------------------------------------------------------
+
+using Filter = double (*)(double);
+
+double pil_bilinear(double x) {
+    x = std::fabs(x);
+    return x < 1.0 ? 1.0 - x : 0.0;
+}
+
+struct PilFilter {
+    Filter value;
+    double support;
+};
+
+PilFilter pil_filter(Resize r) {
+    switch (r) {
+        case Resize::pil_bilinear:
+            return {pil_bilinear, 1.0};
+        default:
+            throw std::invalid_argument("this resize method is not built in");
+    }
+}
+
+// src/libImaging/Geometry.c, ImagingScaleAffine: the coordinate is accumulated in double.
+void pil_nearest_axis(Axis& a, float from, float to) {
+    start_axis(a, 1);
+    const double step = static_cast<double>(to - from) / a.out;
+    double at = from + step * 0.5;
+    for (int i = 0; i < a.out; ++i, at += step) a.first[i] = clamp_index(static_cast<int64_t>(at), a.in);
+    a.index = a.first;
+}
+
+// src/libImaging/Resample.c: precompute_coeffs and normalize_coeffs_8bpc.
+void pil_window_axis(Axis& a, const PilFilter& filter, float from, float to) {
+    const double scale = static_cast<double>(to - from) / a.out;
+    const double filter_scale = std::max(scale, 1.0);
+    const double support = filter.support * filter_scale;
+    const double inverse = 1.0 / filter_scale;
+    start_axis(a, static_cast<int>(std::ceil(support)) * 2 + 1);
+    a.fixed.assign(static_cast<size_t>(a.out) * a.taps, 0);
+    std::vector<double> weight(a.taps);
+    for (int i = 0; i < a.out; ++i) {
+        const double center = from + (i + 0.5) * scale;
+        const int low = std::max(static_cast<int>(center - support + 0.5), 0);
+        const int high = std::min(static_cast<int>(center + support + 0.5), a.in);
+        double sum = 0.0;
+        for (int k = 0; k < high - low; ++k) {
+            weight[k] = filter.value((k + low - center + 0.5) * inverse);
+            sum += weight[k];
+        }
+        a.first[i] = low;
+        a.count[i] = high - low;
+        for (int k = 0; k < high - low; ++k) {
+            const double w = (sum != 0.0 ? weight[k] / sum : weight[k]) * (1 << (32 - 8 - 2));
+            a.fixed[static_cast<size_t>(i) * a.taps + k] = static_cast<int32_t>(w < 0 ? w - 0.5 : w + 0.5);
+        }
+    }
+}
+
+bool whole(float v) { return v == std::floor(v); }
+
+// ---- OpenCV ---------------------------------------------------------------------------------------------------
+
+constexpr int kCvOne = 2048;  // INTER_RESIZE_COEF_SCALE
+
+// modules/imgproc/src/resize.cpp: ResizeFunc's offsets; x repeats the edge pixel with weight 1, y clamps both rows.
+void cv_linear_axis(Axis& a, bool horizontal) {
+    start_axis(a, 2);
+    a.index.resize(2 * static_cast<size_t>(a.out));
+    a.fixed.resize(2 * static_cast<size_t>(a.out));
+    const double scale = 1.0 / (static_cast<double>(a.out) / a.in);
+    for (int i = 0; i < a.out; ++i) {
+        float at = static_cast<float>((i + 0.5) * scale - 0.5);
+        int low = static_cast<int>(std::floor(at));
+        at -= low;
+        if (horizontal && (low < 0 || low >= a.in - 1)) {
+            at = 0;
+            low = clamp_index(low, a.in);
+        }
+        a.index[2 * i] = clamp_index(low, a.in);
+        a.index[2 * i + 1] = clamp_index(static_cast<int64_t>(low) + 1, a.in);
+        a.fixed[2 * i] = static_cast<int32_t>(std::nearbyint((1.0f - at) * kCvOne));
+        a.fixed[2 * i + 1] = static_cast<int32_t>(std::nearbyint(at * kCvOne));
+    }
+}
+
+}  // namespace
+
+Geometry plan_geometry(const Source& s, const Recipe& r) {
+    Geometry g;
+    g.width = s.width;
+    g.height = s.height;
+    g.out_width = r.width;
+    g.out_height = r.height;
+    const bool pil = library_of(r.resize) == Library::pil;
+    g.box[2] = static_cast<float>(s.width);
+    g.box[3] = static_cast<float>(s.height);
+    if (r.fit == Fit::crop) {
+        pil ? crop_as_pil(s, r, g) : crop_as_keras(s, r, g);
+    } else if (r.fit == Fit::pad) {
+        pil ? pad_as_pil(s, r, g) : pad_as_keras(s, r, g);
+    }
+    return g;
+}
+
+void plan_tf(Plan::State& s) {
+    switch (s.recipe.resize) {
+        case Resize::tf_nearest:
+            s.kind = Kind::nearest;
+            tf_nearest_axis(s.x);
+            tf_nearest_axis(s.y);
+            return;
+        case Resize::tf_bilinear:
+            s.kind = Kind::tf_lerp;
+            tf_lerp_axis(s.x);
+            tf_lerp_axis(s.y);
+            return;
+        default:
+            throw std::invalid_argument("this resize method is not built in");
+    }
+}
+
+void plan_pil(Plan::State& s) {
+    const float* box = s.geometry.box;
+    const bool copies_x = whole(box[0]) && box[2] - box[0] == s.x.out;
+    const bool copies_y = whole(box[1]) && box[3] - box[1] == s.y.out;
+    if (copies_x && copies_y) {
+        // _imaging.c, _resize: a box in whole pixels of the wanted size is a crop.
+        s.kind = Kind::nearest;
+        copy_axis(s.x, static_cast<int>(box[0]));
+        copy_axis(s.y, static_cast<int>(box[1]));
+        return;
+    }
+    if (s.recipe.resize == Resize::pil_nearest) {
+        s.kind = Kind::nearest;
+        pil_nearest_axis(s.x, box[0], box[2]);
+        pil_nearest_axis(s.y, box[1], box[3]);
+        return;
+    }
+    s.kind = Kind::pil_window;
+    const PilFilter filter = pil_filter(s.recipe.resize);
+    pil_window_axis(s.x, filter, box[0], box[2]);
+    pil_window_axis(s.y, filter, box[1], box[3]);
+    // ImagingResample leaves a pass out when the axis keeps its size and the box is the whole of it.
+    s.x.identity = s.x.out == s.x.in && box[0] == 0 && box[2] == s.x.out;
+    s.y.identity = s.y.out == s.y.in && box[1] == 0 && box[3] == s.y.out;
+}
+
+void plan_cv2(Plan::State& s) {
+    switch (s.recipe.resize) {
+        case Resize::cv2_linear:
+            s.kind = Kind::cv_linear;
+            cv_linear_axis(s.x, true);
+            cv_linear_axis(s.y, false);
+            return;
+        default:
+            throw std::invalid_argument("this resize method is not built in");
+    }
+}
+
+}  // namespace edgecnn

@@ -1,0 +1,79 @@
+// What a Plan holds: per axis the taps and weights, and how rows travel from the source to the tensor.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "kernels/kernels.hpp"
+#include "preprocess.hpp"
+
+namespace edgecnn {
+
+// The arithmetic that a resize method comes down to.
+enum class Kind : uint8_t {
+    nearest,       // one source pixel an output pixel
+    tf_lerp,       // two taps an axis, float32, x then y
+    tf_window,     // float32 windows, rows (y) first: antialias
+    tf_area,       // float32 sums a row, then over the rows
+    tf_cubic,      // four taps an axis, float32, y then x
+    pil_window,    // 22-bit fixed point windows, x first, uint8 in between
+    cv_linear,     // two taps an axis, 11-bit fixed point
+    cv_area_fast,  // whole-number box, integer sums
+    cv_area,       // fractional box, float32
+    cv_cubic,      // four taps an axis, 11-bit fixed point
+};
+
+// One axis. Output i takes the source pixels first[i] .. first[i] + count[i] - 1 with the weights at i * taps.
+// Which of the weight arrays is filled, and whether the taps are consecutive, is the Kind's matter.
+struct Axis {
+    int in = 0;    // source pixels
+    int out = 0;   // output pixels
+    int taps = 1;  // weights reserved per output
+    bool identity = false;
+    std::vector<int32_t> first, count;
+    std::vector<int32_t> index;   // clamped source index of each tap, i * taps + k
+    std::vector<float> weight;    // float32 kinds
+    std::vector<int32_t> fixed;   // fixed-point kinds
+};
+
+struct Geometry {
+    // Part of the source that is resized, pixels.
+    int x = 0, y = 0, width = 0, height = 0;
+    // Border added around that part before the resize (TensorFlow, OpenCV), pixels on each side.
+    int border_x = 0, border_y = 0;
+    // Where the resized part lies in the tensor (Pillow pads after the resize), pixels.
+    int out_x = 0, out_y = 0, out_width = 0, out_height = 0;
+    // Pillow's crop box in pixels of the source: x0, y0, x1, y1. Empty for the other libraries.
+    float box[4] = {0, 0, 0, 0};
+};
+
+struct Plan::State {
+    Source source;
+    Recipe recipe;
+    Geometry geometry;
+    Kind kind = Kind::nearest;
+    Axis x, y;
+    float area_scale = 1;           // tf_area: 1 / (scale_y * scale_x)
+    int canvas_width = 0;           // pixels a row that the resize sees
+    int canvas_height = 0;
+    int channels = 0;               // bytes a pixel that the resize sees
+    bool materialise = false;       // rows are copied to scratch first: colour to gray, or a border
+    std::vector<uint8_t> row_used;  // canvas rows that the resize touches
+    GrayRule gray{};
+    Emit emit{};
+    std::vector<float> table;       // 256 normalised values a channel
+    const Kernels* kernels = nullptr;
+    // Offsets into scratch, bytes.
+    size_t canvas_at = 0, temp_at = 0, row_at = 0, scratch = 0;
+    int temp_first = 0, temp_rows = 0;  // pil_window: canvas rows that pass 1 resizes
+};
+
+Geometry plan_geometry(const Source& source, const Recipe& recipe);
+
+// One function a library: sizes -> taps and weights. They set kind, x and y of the state.
+void plan_tf(Plan::State& s);
+void plan_pil(Plan::State& s);
+void plan_cv2(Plan::State& s);
+
+}  // namespace edgecnn

@@ -1,0 +1,107 @@
+// The contract of the core: uint8 pixels in, the model's input tensor out, as the training library computed it.
+//
+// A Plan is built once for a source shape and a recipe and then only read: any number of threads may run one Plan
+// at the same time, each with its own scratch memory and output. Nothing here allocates after the Plan is built.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+
+namespace edgecnn {
+
+// Named library_filter. The order is that of edgecnn.spec.RESIZES.
+enum class Resize : uint8_t {
+    tf_nearest,
+    tf_bilinear,
+    tf_bilinear_antialias,
+    tf_area,
+    tf_bicubic,
+    pil_nearest,
+    pil_box,
+    pil_bilinear,
+    pil_hamming,
+    pil_bicubic,
+    pil_lanczos,
+    cv2_nearest,
+    cv2_linear,
+    cv2_area,
+    cv2_cubic,
+};
+enum class Library : uint8_t { tf, pil, cv2 };
+enum class Fit : uint8_t { stretch, crop, pad };
+enum class Color : uint8_t { rgb, bgr, gray };
+enum class Layout : uint8_t { nhwc, nchw };
+enum class DType : uint8_t { float32, uint8 };
+
+// Channel order of the source; the number of interleaved bytes a pixel follows from it.
+enum class Format : uint8_t { rgb, bgr, rgba, bgra, gray };
+
+constexpr int channels_of(Format f) { return f == Format::gray ? 1 : f <= Format::bgr ? 3 : 4; }
+constexpr int channels_of(Color c) { return c == Color::gray ? 1 : 3; }
+constexpr Library library_of(Resize r) {
+    return r < Resize::pil_nearest ? Library::tf : r < Resize::cv2_nearest ? Library::pil : Library::cv2;
+}
+
+// Largest side of a source or a tensor, pixels. Products of two sides stay below 2^31.
+constexpr int kMaxSourceSide = 32768;
+constexpr int kMaxTensorSide = 16384;
+
+struct Recipe {
+    int height = 0;  // rows of the tensor, 1 to kMaxTensorSide
+    int width = 0;   // columns of the tensor
+    Resize resize = Resize::tf_bilinear;
+    Fit fit = Fit::stretch;
+    Color color = Color::rgb;
+    Layout layout = Layout::nhwc;
+    DType dtype = DType::float32;
+    uint8_t pad_value = 0;  // border of Fit::pad, before normalisation
+    // Normalisation of float32: x / divisor or x * scale, then + offset, then (x - mean) / std; each operation is
+    // rounded by itself, and one that changes nothing (scale 1, offset 0) is left out.
+    bool has_divisor = false;
+    bool has_mean = false;
+    float scale = 1, divisor = 1, offset = 0;
+    float mean[3] = {0, 0, 0}, std[3] = {1, 1, 1};
+};
+
+struct Source {
+    int height = 0;  // rows, 1 to kMaxSourceSide
+    int width = 0;   // columns
+    Format format = Format::rgb;
+};
+
+class Plan {
+  public:
+    // Throws std::invalid_argument when a size is out of range or the fit leaves no pixel.
+    Plan(const Source& source, const Recipe& recipe);
+    ~Plan();
+    Plan(const Plan&) = delete;
+    Plan& operator=(const Plan&) = delete;
+
+    // Bytes of scratch memory that run() needs, aligned to 64; 0 when it needs none.
+    size_t scratch_bytes() const;
+    // Bytes that run() writes.
+    size_t output_bytes() const;
+    const Source& source() const;
+    const Recipe& recipe() const;
+
+    // pixels: first byte of row 0; row y starts at pixels + y * row_stride (bytes, may be negative or 0).
+    // out: output_bytes() bytes, aligned for its type; must overlap neither pixels nor scratch.
+    // Reads no byte outside the rows' height * (width * channels) bytes.
+    void run(const uint8_t* pixels, ptrdiff_t row_stride, void* out, void* scratch) const;
+
+    struct State;
+
+  private:
+    std::unique_ptr<const State> state_;
+};
+
+// Name of the instruction set whose kernels run in this process: scalar, x86-64-v3, ...
+// Chosen once, at the first call; the environment variable EDGECNN_ISA names another one for tests.
+// Throws std::invalid_argument when EDGECNN_ISA names none that this CPU has.
+const char* isa();
+
+// The instruction sets that this build holds and this CPU runs, best last, ended by nullptr.
+const char* const* available_isas();
+
+}  // namespace edgecnn
