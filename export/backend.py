@@ -1,0 +1,119 @@
+"""Imports the heavy packages of the export: quietly, once, and with the pip command where one is missing.
+
+TensorFlow's C++ start-up messages go past every log level to file descriptor 2, so that descriptor is
+set aside during the import and what was caught is shown only when the import fails.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import logging
+import os
+import sys
+import tempfile
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+from edgecnn.errors import MissingDependencyError, ModelError
+
+INSTALL = 'python -m pip install "edgecnn[export]"'
+"""What mends a missing package of the export; from a checkout: python -m pip install ".[export]"."""
+
+_QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "ABSL_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": "tensorflow"}
+"""Read by TensorFlow and Keras at import; a value that the user has set stays, save for the backend."""
+
+
+def tensorflow() -> Any:
+    """The tensorflow module, imported quietly, on the CPU (a GPU's TF32 would differ from any reference).
+
+    Raises:
+        MissingDependencyError: it isn't installed or won't load; the message is the pip command.
+        ModelError: Keras already runs on another backend in this process.
+    """
+    first = "tensorflow" not in sys.modules
+    for name, value in _QUIET.items():
+        if name == "KERAS_BACKEND":
+            os.environ[name] = value
+        else:
+            os.environ.setdefault(name, value)
+    with _stderr_aside() if first else contextlib.nullcontext():
+        tf = require("tensorflow")
+        keras = require("keras")
+    if not keras.__version__.startswith("2.") and keras.backend.backend() != "tensorflow":
+        raise ModelError(
+            f"Keras runs on {keras.backend.backend()} in this process; export in a process of its own, or set "
+            "KERAS_BACKEND=tensorflow before keras is imported"
+        )
+    if first:
+        tf.get_logger().setLevel(logging.ERROR)
+        logging.getLogger("absl").setLevel(logging.ERROR)
+        with contextlib.suppress(RuntimeError):
+            tf.config.set_visible_devices([], "GPU")
+    return tf
+
+
+def require(name: str) -> Any:
+    """Import a module of the export extra.
+
+    Raises:
+        MissingDependencyError: it isn't installed or won't load.
+    """
+    try:
+        with warnings.catch_warnings():
+            # Deprecations inside other people's packages are theirs to mend.
+            warnings.simplefilter("ignore")
+            return importlib.import_module(name)
+    except ImportError as e:
+        raise MissingDependencyError(f"exporting needs {name.split('.')[0]} ({e}); install it: {INSTALL}") from e
+
+
+def versions(*names: str) -> dict[str, str]:
+    """Distribution -> installed version, for those that are installed."""
+    from importlib import metadata
+
+    found = {}
+    for name in names:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found
+
+
+@contextlib.contextmanager
+def quiet_logs(*names: str) -> Iterator[None]:
+    """Let only errors of the named loggers through, and no warnings module noise, inside the block."""
+    loggers = [logging.getLogger(n) for n in names]
+    levels = [log.level for log in loggers]
+    for log in loggers:
+        log.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for log, level in zip(loggers, levels, strict=True):
+            log.setLevel(level)
+
+
+@contextlib.contextmanager
+def _stderr_aside() -> Iterator[None]:
+    """Catch file descriptor 2 in a file; show what it caught only when the block raises."""
+    sys.stderr.flush()
+    try:
+        saved = os.dup(2)
+    except OSError:
+        yield
+        return
+    with tempfile.TemporaryFile() as caught:
+        os.dup2(caught.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            os.dup2(saved, 2)
+            caught.seek(0)
+            os.write(2, caught.read())
+            raise
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)

@@ -1,0 +1,134 @@
+"""Keras -> ONNX through tf2onnx, with an explicit signature, in inference mode.
+
+tf2onnx.convert.from_function is the one entry point that works for Keras 2 and 3 alike.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from edgecnn.errors import ModelError
+
+from .backend import quiet_logs, require, tensorflow
+from .load import Source, Tensor
+
+DEFAULT_OPSET = 18
+"""ONNX operator set that is written; onnxruntime reads it since 1.14."""
+
+BATCH = "batch"
+"""Name of dimension 0 of every input and output."""
+
+
+def convert(source: Source, *, opset: int = DEFAULT_OPSET) -> Any:
+    """Translate a loaded Keras model.
+
+    Returns:
+        An onnx.ModelProto whose inputs and outputs have the names, types and shapes of source.inputs and
+        source.outputs; dimension 0 is free and called "batch".
+
+    Raises:
+        ModelError: TensorFlow can't trace the model or tf2onnx can't translate it; the message names the
+            operators concerned.
+    """
+    tf = tensorflow()
+    converter = require("tf2onnx.convert")
+    signature = [tf.TensorSpec(t.shape, t.dtype, name=t.name) for t in source.inputs]
+
+    def infer(*tensors: Any) -> dict[str, Any]:
+        return {t.name: y for t, y in zip(source.outputs, source.call(*tensors), strict=True)}
+
+    try:
+        with quiet_logs("absl", "tensorflow", "tf2onnx"):
+            function = _freeze(tf.function(infer, input_signature=signature), source)
+            model, _ = converter.from_function(function, input_signature=signature, opset=opset)
+    except Exception as e:
+        first = str(e).strip().splitlines()[0] if str(e).strip() else ""
+        raise ModelError(f"{source.path} can't be converted: {type(e).__name__}: {first[:300]}") from e
+    _check_operators(model, source)
+    _restore_names(model, source)
+    _name_dimensions(model, source)
+    return model
+
+
+def _freeze(function: Any, source: Source) -> Any:
+    """The tf.function without captured tensors, which tf2onnx would take for inputs.
+
+    A Normalization layer holds its mean and variance as such tensors; variables need no help.
+    """
+    tf = tensorflow()
+    concrete = function.get_concrete_function()
+    if all(t.dtype == tf.resource for t in concrete.captured_inputs):
+        return function
+    freeze = require("tensorflow.python.framework.convert_to_constants").convert_variables_to_constants_v2
+    frozen = freeze(concrete, lower_control_flow=False, aggressive_inlining=True)
+    # A flat dict of outputs comes back in the order of its sorted keys.
+    names = sorted(t.name for t in source.outputs)
+
+    def infer(*tensors: Any) -> dict[str, Any]:
+        return dict(zip(names, tf.nest.flatten(frozen(*tensors)), strict=True))
+
+    return tf.function(infer, input_signature=function.input_signature)
+
+
+def _check_operators(model: Any, source: Source) -> None:
+    """tf2onnx leaves what it can't translate in the graph under TensorFlow's name."""
+    onnx = require("onnx")
+    version = max((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), default=DEFAULT_OPSET)
+    unknown = []
+    for node in model.graph.node:
+        if node.domain in ("", "ai.onnx") and not onnx.defs.has(node.op_type, version):
+            unknown.append(f"{node.op_type} ({node.name})")
+    if unknown:
+        raise ModelError(
+            f"{source.path} uses operators that ONNX opset {version} doesn't have: {', '.join(unknown[:5])}"
+            + (f" and {len(unknown) - 5} more" if len(unknown) > 5 else "")
+        )
+
+
+def _restore_names(model: Any, source: Source) -> None:
+    """Give inputs and outputs the promised names, in the promised order, whatever tf2onnx called them."""
+    graph = model.graph
+    for values, wanted, what in (
+        (graph.input, source.inputs, "inputs"),
+        (graph.output, source.outputs, "outputs"),
+    ):
+        if len(values) != len(wanted):
+            names = [v.name for v in values]
+            raise ModelError(
+                f"{source.path} has {len(wanted)} {what}, the converted graph {len(values)} ({', '.join(names)})"
+            )
+        by_name = {v.name.split(":")[0]: v for v in values}
+        if set(by_name) != {t.name for t in wanted}:
+            got, expected = sorted(by_name), sorted(t.name for t in wanted)
+            raise ModelError(f"{source.path}: the converted graph's {what} are {got}, expected {expected}")
+        ordered = [type(v).FromString(v.SerializeToString()) for v in (by_name[t.name] for t in wanted)]
+        renamed = {v.name: t.name for v, t in zip(ordered, wanted, strict=True) if v.name != t.name}
+        del values[:]
+        values.extend(ordered)
+        for value in values:
+            value.name = renamed.get(value.name, value.name)
+        for node in graph.node:
+            for names in (node.input, node.output):
+                for i, name in enumerate(names):
+                    if name in renamed:
+                        names[i] = renamed[name]
+
+
+def _name_dimensions(model: Any, source: Source) -> None:
+    """Write source's shapes into the graph's inputs and outputs."""
+    for values, tensors in ((model.graph.input, source.inputs), (model.graph.output, source.outputs)):
+        for value, tensor in zip(values, tensors, strict=True):
+            _set_shape(value, tensor)
+
+
+def _set_shape(value: Any, tensor: Tensor) -> None:
+    shape = value.type.tensor_type.shape
+    del shape.dim[:]
+    for axis, size in enumerate(tensor.shape):
+        dim = shape.dim.add()
+        if axis == 0:
+            dim.dim_param = BATCH
+        elif size is None:
+            dim.dim_param = f"{tensor.name}_{axis}"
+        else:
+            dim.dim_value = size

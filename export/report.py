@@ -1,0 +1,81 @@
+"""What an export tells: a line a stage on stderr, a summary at the end, and the JSON report."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from .load import Tensor
+from .stamp import write_atomically
+
+
+@dataclasses.dataclass
+class Report:
+    """The export report; its fields are the JSON's keys."""
+
+    source: str
+    output: str
+    status: str = "failed"
+    """passed or failed; failed until everything is done."""
+    keras_version: str | None = None
+    """The Keras that wrote the file."""
+    loaded_by: str | None = None
+    """The library that read it."""
+    sha256: str | None = None
+    opset: int | None = None
+    inputs: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    outputs: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    parity: dict[str, Any] | None = None
+    """Of the float32 graph against Keras: samples, max_abs_diff, tolerance, top1_agreement."""
+    quantization: dict[str, Any] | None = None
+    nodes: dict[str, int] = dataclasses.field(default_factory=dict)
+    """Operator -> count."""
+    bytes: int | None = None
+    """Size of the written file."""
+    notes: list[str] = dataclasses.field(default_factory=list)
+    seconds: dict[str, float] = dataclasses.field(default_factory=dict)
+    """Stage -> wall time."""
+    reason: str | None = None
+    """Why it failed."""
+
+    def to_json(self) -> str:
+        """The report as indented JSON."""
+        return json.dumps(dataclasses.asdict(self), indent=2, ensure_ascii=False) + "\n"
+
+    def write(self, path: str | Path) -> None:
+        """Write the JSON file.
+
+        Raises:
+            ModelError: it can't be written.
+        """
+        write_atomically(Path(path), self.to_json().encode())
+
+    def note(self, text: str) -> None:
+        """Tell the user something and keep it."""
+        self.notes.append(text)
+        print(f"note: {text}", file=sys.stderr)
+
+    @contextlib.contextmanager
+    def stage(self, name: str) -> Iterator[list[str]]:
+        """Time a stage and print its line; what the block appends to the list is the line's text."""
+        start, details = time.perf_counter(), []
+        try:
+            yield details
+        finally:
+            took = time.perf_counter() - start
+            self.seconds[name] = round(took, 3)
+            print(f"{name:<10}{took:6.2f} s  {', '.join(details)}".rstrip(), file=sys.stderr)
+
+
+def describe_tensors(tensors: tuple[Tensor, ...]) -> list[dict[str, Any]]:
+    """Name, type and shape of each, the free batch as 'batch'."""
+    return [
+        {"name": t.name, "dtype": t.dtype, "shape": ["batch" if i == 0 else d for i, d in enumerate(t.shape)]}
+        for t in tensors
+    ]

@@ -1,0 +1,291 @@
+"""`edgecnn export`, also `python export/to_onnx.py model.h5`: a Keras model becomes a verified ONNX file.
+
+load -> convert -> optimize -> verify -> quantize -> stamp -> write. Nothing is written unless the
+model's outputs were compared with Keras's and agree.
+"""
+
+from __future__ import annotations
+
+import sys
+
+if __name__ == "__main__":
+    # As a script, its own folder comes first on the path, where load.py or report.py would hide other modules.
+    sys.path.pop(0)
+    try:
+        import edgecnn.export.to_onnx as _installed
+    except ImportError as _e:
+        from pathlib import Path as _Path
+
+        _root = _Path(__file__).resolve().parent.parent
+        sys.exit(f'edgecnn is not installed ({_e}); run: {sys.executable} -m pip install "{_root}[cpu,export]"')
+    from edgecnn.cli import guard as _guard
+
+    sys.exit(_guard(_installed.main))
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from edgecnn.errors import EdgeCNNError, ModelError, SourceError, VerificationError
+from edgecnn.spec import ModelSpec
+
+from . import recipe
+from .backend import tensorflow
+from .convert import DEFAULT_OPSET, convert
+from .load import Source, load, sniff
+from .optimize import count_nodes, optimize
+from .quality import DEFAULT_MAX_DROP
+from .quantize import CALIBRATION_LIMIT, KINDS, Quantized, quantize
+from .report import Report, describe_tensors
+from .samples import Samples, infer_table, read_samples
+from .stamp import stamp_onnx, write_atomically
+from .synthetic import random_samples
+from .verify import DEFAULT_ATOL, verify
+
+
+def main(argv: Sequence[str]) -> int:
+    """Export one model; the path of the written file goes to stdout.
+
+    Raises:
+        EdgeCNNError: it could not be exported; VerificationError where the outputs differ.
+    """
+    options = _parser().parse_args(argv)
+    path = Path(options.model)
+    output = Path(options.output) if options.output else path.with_suffix(".onnx")
+    report = Report(source=str(path), output=str(output))
+    try:
+        _export(path, output, options, report)
+        report.status = "passed"
+    except EdgeCNNError as e:
+        report.reason = str(e)
+        raise
+    except Exception as e:
+        report.reason = f"unexpected {type(e).__name__}: {e}"
+        raise
+    finally:
+        if options.report:
+            report.write(options.report)
+    _summarize(report)
+    print(output)
+    return 0
+
+
+def _export(path: Path, output: Path, options: argparse.Namespace, report: Report) -> None:
+    """The chain of stages; each leaves its part in the report."""
+    _check_paths(path, output, options)
+
+    # 1. Load the model with the Keras that understands it.
+    with report.stage("start") as line:
+        line.append(f"TensorFlow {tensorflow().__version__}")
+    with report.stage("load") as line:
+        source = load(path, allow_lambda=options.allow_lambda)
+        line += [source.loaded_by, *(t.describe() for t in source.inputs)]
+    report.keras_version, report.loaded_by, report.sha256 = source.keras_version, source.loaded_by, source.sha256
+    report.inputs, report.outputs = describe_tensors(source.inputs), describe_tensors(source.outputs)
+    for note in source.notes:
+        report.note(note)
+
+    # 2. Settle the recipe, and read real samples through it.
+    spec, notes = recipe.build_spec(source, options)
+    for note in notes:
+        report.note(note)
+    spec = _with_table(spec, source, options)
+    with report.stage("samples") as line:
+        data = _read(options.data, spec, source, report)
+        calibration = _read(options.calibration, spec, source, report)
+        judge = data or calibration
+        line.append(f"{len(judge)} from {judge.source}" if judge else "none given: random inputs only")
+
+    # 3. Convert and clean the graph.
+    with report.stage("convert") as line:
+        model = convert(source, opset=options.opset)
+        line.append(f"opset {options.opset}, {len(model.graph.node)} nodes")
+    with report.stage("optimize") as line:
+        model = optimize(model)
+        line.append(f"{len(model.graph.node)} nodes")
+    report.opset, report.nodes = options.opset, count_nodes(model)
+
+    # 4. Prove that the graph computes what Keras computes.
+    with report.stage("verify") as line:
+        parity = verify(model.SerializeToString(), source, spec=spec, samples=judge, atol=options.atol)
+        report.parity = parity.to_dict()
+        line.append(f"{parity.samples} inputs, largest difference {parity.max_abs_diff:.2g}")
+
+    # 5. Make it smaller where that was asked for, and prove that too.
+    if options.quantize != "none":
+        with report.stage("quantize") as line:
+            small = _quantize(model, source, spec, calibration, judge, options, report)
+            if small is not None:
+                model = type(model).FromString(small.model)
+                report.nodes = count_nodes(model)
+                line.append(_describe(small))
+
+    # 6. Stamp the recipe into it and put it in place.
+    with report.stage("write") as line:
+        stamp_onnx(model, spec)
+        content = model.SerializeToString()
+        write_atomically(output, content)
+        report.bytes = len(content)
+        line.append(f"{len(content):,} bytes")
+
+
+def _quantize(
+    model: Any,
+    source: Source,
+    spec: ModelSpec,
+    calibration: Samples | None,
+    judge: Samples | None,
+    options: argparse.Namespace,
+    report: Report,
+) -> Quantized | None:
+    """The quantised model; None where auto stays with float32."""
+    wanted = options.quantize
+    kind = "int8" if wanted == "auto" else wanted
+    report.quantization = {"requested": wanted, "kind": "none"}
+    if judge is None:
+        # Only fp16 comes here without data: the check of the options saw to it.
+        judge = random_samples(source, spec)
+    size = len(model.SerializeToString())
+    try:
+        small = quantize(
+            model,
+            kind,
+            source=source,
+            spec=spec,
+            calibration=calibration or judge,
+            judge=judge,
+            max_drop=options.max_drop,
+        )
+    except (ModelError, VerificationError) as e:
+        report.quantization["reason"] = str(e)
+        if wanted != "auto":
+            raise
+        report.note(f"staying with float32: {e}")
+        return None
+    if len(small.model) >= size:
+        larger = f"{kind} makes this small model larger ({size:,} -> {len(small.model):,} bytes)"
+        if wanted == "auto":
+            report.quantization["reason"] = larger
+            report.note(f"staying with float32: {larger}")
+            return None
+        report.note(larger)
+    report.quantization |= {
+        "kind": kind,
+        "calibration_samples": min(len(calibration or judge), CALIBRATION_LIMIT) if kind == "int8" else 0,
+        "float32_bytes": size,
+        "quantized_bytes": len(small.model),
+        "float_layers": list(small.float_layers),
+        **small.quality.to_dict(),
+    }
+    return small
+
+
+def _describe(small: Quantized) -> str:
+    q = small.quality
+    parts = [f"{small.kind}"]
+    if q.accuracy_after is not None and q.accuracy_before is not None:
+        parts.append(f"accuracy {q.accuracy_before:.4f} -> {q.accuracy_after:.4f}")
+    if q.top1_agreement is not None:
+        parts.append(f"top-1 agreement {q.top1_agreement:.4f} on {q.samples}")
+    if small.float_layers:
+        parts.append(f"{len(small.float_layers)} layer(s) left in float32")
+    return ", ".join(parts)
+
+
+def _check_paths(path: Path, output: Path, options: argparse.Namespace) -> None:
+    """Refuse in a moment what would fail after many seconds."""
+    sniff(path)
+    if options.quantize in ("int8", "auto") and not options.calibration:
+        raise SourceError(
+            f"--quantize {options.quantize} needs real samples to set its ranges: give --calibration with a "
+            "folder of images or a CSV",
+            code="no_calibration",
+        )
+    for name in ("data", "calibration"):
+        where = getattr(options, name)
+        if where and not Path(where).exists():
+            raise SourceError(f"--{name} {where} does not exist")
+    if output.is_dir():
+        raise ModelError(f"{output} is a folder; -o takes the file to write")
+    if not output.parent.is_dir():
+        raise ModelError(f"the folder {output.parent} does not exist; make it, or choose another -o")
+    if output.exists() and output.samefile(path):
+        raise ModelError(f"-o {output} is the model itself; choose another name")
+
+
+def _with_table(spec: ModelSpec, source: Source, options: argparse.Namespace) -> ModelSpec:
+    """Take the columns from the CSV that was given, where the training left none."""
+    import dataclasses
+
+    where = next((w for w in (options.calibration, options.data) if w and Path(w).is_file()), None)
+    inputs = source.inputs
+    if where is None or spec.table is not None or spec.pixels is not None or len(inputs) != 1:
+        return spec
+    if len(inputs[0].shape) != 2 or inputs[0].shape[1] is None:
+        return spec
+    return dataclasses.replace(spec, table=infer_table(where, inputs[0].shape[1]))
+
+
+def _read(where: str | None, spec: ModelSpec, source: Source, report: Report) -> Samples | None:
+    if where is None:
+        return None
+    if len(source.inputs) != 1:
+        raise SourceError(f"{where} can't be used: the model has {len(source.inputs)} inputs")
+    samples = read_samples(where, spec)
+    if samples.skipped:
+        report.note(f"{len(samples.skipped)} of the samples can't be used; the first: {samples.skipped[0]}")
+    return samples
+
+
+def _summarize(report: Report) -> None:
+    """The lines at the end, on stderr."""
+    lines = [f"exported {report.source} in {sum(report.seconds.values()):.1f} s"]
+    q = report.quantization
+    if q is not None and q["kind"] != "none":
+        lines.append(
+            f"{q['kind']}: {q['quantized_bytes']:,} bytes, float32 would be {q['float32_bytes']:,}"
+            + (f"; top-1 agreement {q['top1_agreement']:.2%}" if q["top1_agreement"] is not None else "")
+        )
+    print("\n".join(lines), file=sys.stderr)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="edgecnn export",
+        description="Convert a Keras model to ONNX, prove that it computes the same, and write it.",
+        epilog="Exit status: 0 exported; 1 the outputs differ, nothing was written; 2 wrong usage or unusable model.",
+    )
+    parser.add_argument("model", metavar="MODEL", help="a .keras, .h5 or .hdf5 file")
+    parser.add_argument("-o", "--output", metavar="OUT.onnx", help="default: MODEL with the ending .onnx")
+    recipe.add_arguments(parser)
+    proof = parser.add_argument_group("proof")
+    proof.add_argument("--data", metavar="DIR|CSV", help="real inputs to compare on; subfolders are classes")
+    proof.add_argument(
+        "--atol",
+        type=float,
+        default=DEFAULT_ATOL,
+        help="largest difference allowed, for outputs above 1 in proportion (default: %(default)g)",
+    )
+    proof.add_argument("--report", metavar="FILE.json", help="write what was found, also when it fails")
+    small = parser.add_argument_group("size and speed")
+    small.add_argument(
+        "--quantize",
+        choices=KINDS,
+        default="none",
+        help="fp16 weights, int8 (needs --calibration), or auto: int8 if it loses little, else float32; OUT "
+        "then holds the quantised model (default: %(default)s)",
+    )
+    small.add_argument("--calibration", metavar="DIR|CSV", help="real inputs that set the ranges of int8")
+    small.add_argument(
+        "--max-drop",
+        type=float,
+        default=DEFAULT_MAX_DROP,
+        help="largest loss of accuracy by quantisation, on --data or else on --calibration; without class "
+        "folders, of agreement with float32 (default: %(default)g)",
+    )
+    parser.add_argument("--opset", type=int, default=DEFAULT_OPSET, help="ONNX operator set (default: %(default)s)")
+    parser.add_argument(
+        "--allow-lambda", action="store_true", help="run the Python code in Lambda layers; trusted files only"
+    )
+    return parser
