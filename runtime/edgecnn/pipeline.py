@@ -85,11 +85,15 @@ def _flush(
     ready = [p for p in pending if isinstance(p, _Prepared)]
     if len(ready) >= batch_size:
         results = iter(predictor.infer(np.stack([p.tensor for p in ready]), [p.ms for p in ready]))
-        done, pending[:] = pending[:], []
-        for p in done:
+        for p in pending:
             yield p if isinstance(p, Failure) else _label(next(results), p.item, keep_images)
-    while pending and isinstance(pending[0], Failure):
-        yield pending.pop(0)
+        pending.clear()
+    while pending:
+        head = pending[0]
+        if not isinstance(head, Failure):
+            return
+        yield head
+        del pending[0]
 
 
 def _label(result: Prediction, item: ImageFile | Frame | Row, keep_image: bool) -> Prediction:

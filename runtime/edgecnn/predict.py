@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import sys
 import time
 from collections import Counter
@@ -14,7 +15,7 @@ from .cli import OK, SOME_FAILED
 from .errors import InputError, ModelError, SourceError
 from .pipeline import run, run_live
 from .predictor import Prediction, Predictor, default_model, embedded_model
-from .presets import add_recipe_options, recipe_from_options
+from .presets import add_recipe_options, recipe_from_options, states_recipe
 from .session import DEVICES, Session
 from .sinks import FORMATS, Result, Sink, Stderr, VideoFile, Window, write_results
 from .sources import Failure, read_sources
@@ -100,20 +101,19 @@ def _load(args: argparse.Namespace) -> Predictor:
     return predictor
 
 
-def _override(path: str, args: argparse.Namespace) -> PixelSpec | None:
+def _override(path: str | os.PathLike[str], args: argparse.Namespace) -> PixelSpec | None:
     """The recipe that the options ask for; None where the model's own is to be used."""
-    if recipe_from_options(args, height=1, width=1) is None:
+    if not states_recipe(args):
         return None
     session = Session(path, device="cpu")
     spec = session.read_spec()
-    base = spec.pixels if spec else None
     if spec is not None and spec.table is not None:
         raise InputError(f"{path}: the model takes table rows; --preset and the recipe's options are for images")
-    if base is not None:
-        pixels = recipe_from_options(args, height=base.height, width=base.width, base=base)
-        print(f"edgecnn: recipe overridden: {pixels and pixels.describe()}", file=sys.stderr)
-        return pixels
-    return recipe_from_options(args, height=1, width=1, base=_unstated(session))
+    if spec is None or spec.pixels is None:
+        return recipe_from_options(args, _unstated(session))
+    pixels = recipe_from_options(args, spec.pixels)
+    print(f"edgecnn: recipe overridden: {pixels.describe()}", file=sys.stderr)
+    return pixels
 
 
 def _unstated(session: Session) -> PixelSpec:

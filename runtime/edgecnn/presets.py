@@ -60,57 +60,64 @@ def from_preset(name: str, *, height: int, width: int, **overrides: Any) -> Pixe
     return PixelSpec(height=height, width=width, **{**PRESETS[name], **overrides})
 
 
+_OPTIONS = ("resize", "fit", "color", "decode", "exif", "scale", "divisor", "offset", "mean", "std")
+"""The single options, by their names in PixelSpec."""
+
+
 def add_recipe_options(parser: argparse.ArgumentParser) -> None:
-    """Add --preset and one option a recipe field, shared by predict, export and train."""
-    group = parser.add_argument_group("recipe", "what a model was trained on; overrides what its file says")
-    group.add_argument("--preset", choices=sorted(PRESETS), help="the recipe of a training loader")
+    """Add --preset and one option a recipe field, the same for every command that takes them."""
+    group = parser.add_argument_group("recipe", "how the training turned image files into numbers")
+    group.add_argument("--preset", choices=sorted(PRESETS), help="a loader that people train with")
     group.add_argument("--resize", choices=RESIZES, metavar="METHOD", help=f"one of {', '.join(RESIZES)}")
     group.add_argument("--fit", choices=FITS, help="another aspect ratio: stretch, centre crop first, or letterbox")
-    group.add_argument("--color", choices=COLORS, help="channel order of the input tensor")
-    group.add_argument("--decode", choices=DECODES, help="JPEG decoder: pil (Pillow, OpenCV) or tf (tf.io, fast DCT)")
-    group.add_argument("--scale", type=float, metavar="S", help="multiply the 0..255 values by S, such as 0.00392157")
-    group.add_argument("--divisor", type=float, metavar="D", help="divide the 0..255 values by D instead, such as 255")
-    group.add_argument("--offset", type=float, metavar="O", help="add O after scale or divisor")
-    group.add_argument("--mean", type=_numbers, metavar="M,M,M", help="subtract last, a value a channel")
-    group.add_argument("--std", type=_numbers, metavar="S,S,S", help="divide by after --mean, a value a channel")
+    group.add_argument("--color", choices=COLORS, help="channel order of the model's input")
+    group.add_argument("--decode", choices=DECODES, help="JPEG decoder: pil (Pillow, OpenCV) or tf (tf.io)")
+    group.add_argument("--exif", action="store_true", default=None, help="apply the EXIF rotation")
+    group.add_argument("--scale", type=_number, metavar="S", help="multiply 0..255 by S; 1/255 may be written so")
+    group.add_argument("--divisor", type=_number, metavar="D", help="divide 0..255 by D instead of multiplying")
+    group.add_argument("--offset", type=_number, metavar="O", help="then add O")
+    group.add_argument("--mean", type=_numbers, metavar="M,M,M", help="then subtract, a value a channel")
+    group.add_argument("--std", type=_numbers, metavar="S,S,S", help="and divide, a value a channel")
+
+
+def _number(text: str) -> float:
+    """A number, or a fraction such as 1/255."""
+    numerator, slash, denominator = text.partition("/")
+    try:
+        return float(numerator) / float(denominator) if slash else float(text)
+    except (ValueError, ZeroDivisionError):
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a number nor a fraction such as 1/255") from None
 
 
 def _numbers(text: str) -> tuple[float, ...]:
-    return tuple(float(part) for part in text.split(","))
+    return tuple(_number(part) for part in text.split(","))
 
 
-def recipe_from_options(
-    args: argparse.Namespace, *, height: int, width: int, base: PixelSpec | None = None
-) -> PixelSpec | None:
+def states_recipe(args: argparse.Namespace) -> bool:
+    """Whether any option of add_recipe_options was given."""
+    return args.preset is not None or any(getattr(args, name) is not None for name in _OPTIONS)
+
+
+def recipe_from_options(args: argparse.Namespace, base: PixelSpec) -> PixelSpec:
     """The recipe that the options of add_recipe_options ask for.
 
     Args:
         args: the parsed options.
-        height: rows of the model input, pixels.
-        width: columns of the model input, pixels.
-        base: the recipe that single options change; --preset replaces it.
-
-    Returns:
-        The recipe; base itself, or None, where no option was given.
+        base: what single options change. --preset replaces it, except for what the graph dictates: size,
+            layout, dtype, and gray for a model with one channel.
 
     Raises:
         SpecError: the options contradict each other.
     """
     options = {name: getattr(args, name) for name in _OPTIONS if getattr(args, name) is not None}
-    if args.preset is None and not options:
-        return base
-    fields: dict[str, Any] = {} if base is None else base.to_dict()
+    fields: dict[str, Any] = base.to_dict()
     if args.preset is not None:
-        kept = {name: fields[name] for name in ("layout", "dtype") if name in fields}
-        if fields.get("color") == "gray":
-            kept["color"] = "gray"
-        fields = {**PRESETS[args.preset], **kept}
+        kept = {name: fields[name] for name in ("height", "width", "layout", "dtype")}
+        gray = {"color": "gray"} if base.color == "gray" else {}
+        fields = {**PRESETS[args.preset], **kept, **gray}
     # A stated way to normalise replaces the one underneath, whichever form that has.
-    if "scale" in options:
+    if "scale" in options and "divisor" not in options:
         fields.pop("divisor", None)
-    if "divisor" in options:
+    if "divisor" in options and "scale" not in options:
         fields.pop("scale", None)
-    return PixelSpec(**{**fields, **options, "height": height, "width": width})
-
-
-_OPTIONS = ("resize", "fit", "color", "decode", "scale", "divisor", "offset", "mean", "std")
+    return PixelSpec.from_dict({**fields, **options})

@@ -137,6 +137,9 @@ class Session:
         Returns:
             (n, outputs) float32.
         """
+        size = self.input_shape[0] if self.input_shape else None
+        if isinstance(size, int) and size != len(batch):
+            return self._run_fixed(batch, size)
         try:
             (out,) = self._session.run([self.output_name], {self.input_name: batch})
         except Exception as e:
@@ -144,6 +147,12 @@ class Session:
                 f"{self.path}: onnxruntime can't run an input of shape {batch.shape} {batch.dtype}: {_first_line(e)}"
             ) from None
         return np.asarray(out, np.float32).reshape(len(batch), -1)
+
+    def _run_fixed(self, batch: npt.NDArray[Any], size: int) -> npt.NDArray[np.float32]:
+        """A model whose batch size is fixed: as many runs as it takes, the last one padded with zeros."""
+        padded = np.zeros((-(-len(batch) // size) * size, *batch.shape[1:]), batch.dtype)
+        padded[: len(batch)] = batch
+        return np.concatenate([self.run(part) for part in np.split(padded, len(padded) // size)])[: len(batch)]
 
 
 def _read(path: Path) -> bytes:

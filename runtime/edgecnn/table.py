@@ -20,6 +20,8 @@ from .spec import TableSpec
 
 Row = npt.NDArray[np.float32]
 
+_LARGEST = float(np.finfo(np.float32).max)
+
 
 def read_rows(path: str | Path, spec: TableSpec) -> Iterator[Row | TableError]:
     """Read a CSV file row by row.
@@ -111,7 +113,7 @@ def _number(cell: object, name: str) -> float:
         value = float(cell)  # type: ignore[arg-type]
     except (TypeError, ValueError):
         raise TableError(f"column {name!r} is {cell!r:.40}, not a number") from None
-    if not math.isfinite(value) or abs(value) > np.finfo(np.float32).max:
+    if not math.isfinite(value) or abs(value) > _LARGEST:
         raise TableError(f"column {name!r} is {value}, not a finite float32 number")
     return value
 
@@ -133,13 +135,14 @@ def to_rows(rows: npt.ArrayLike | Sequence[Mapping[str, Any]], spec: TableSpec) 
     if isinstance(rows, Sequence) and any(isinstance(r, Mapping) for r in rows):
         return np.array([_from_mapping(i, r, spec) for i, r in enumerate(rows)], np.float32)
     try:
-        array = np.asarray(rows, np.float32)
+        array = np.asarray(rows, np.float64)
     except (TypeError, ValueError) as e:
         raise TableError(f"rows can't be read as numbers: {e}") from None
     if array.ndim != 2 or array.shape[1] != len(spec.columns):
         raise TableError(f"rows have shape {array.shape}, expected (n, {len(spec.columns)}): {', '.join(spec.columns)}")
-    if not np.isfinite(array).all():
-        row, column = np.argwhere(~np.isfinite(array))[0]
+    usable = np.abs(array) <= _LARGEST
+    if not usable.all():
+        row, column = np.argwhere(~usable)[0]
         raise TableError(f"row {row}: column {spec.columns[column]!r} is {array[row, column]}, not a finite number")
     return array
 

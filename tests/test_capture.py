@@ -1,0 +1,78 @@
+"""Live capture, tested on a video file opened as if it were a camera: OpenCV reads both alike."""
+
+import time
+
+import numpy as np
+import pytest
+
+from edgecnn import MissingDependencyError, SourceError
+from edgecnn.capture import Camera, import_cv2, read_video
+
+
+def drain(camera, pause=0.0):
+    frames = []
+    try:
+        for frame in camera:
+            frames.append(frame)
+            time.sleep(pause)
+    except SourceError as e:
+        assert e.code == "camera_lost"
+        return frames
+    raise AssertionError("the end of a live source must be an error")
+
+
+def test_all_frames_of_a_live_source(video):
+    with Camera(str(video), frames="all") as camera:
+        frames = drain(camera)
+    assert [f.number for f in frames] == list(range(12))
+    assert {f.dropped for f in frames} == {0}
+    assert frames[0].timestamp.endswith("Z")
+    assert abs(frames[0].captured_at - time.time()) < 30
+    for file_frame, live_frame in zip(read_video(str(video)), frames, strict=True):
+        np.testing.assert_array_equal(file_frame.image, live_frame.image)
+
+
+def test_a_slow_consumer_gets_the_newest_frame_and_the_count_of_the_others(video):
+    with Camera(str(video), frames="latest") as camera:
+        time.sleep(0.5)
+        frames = drain(camera, pause=0.05)
+    assert frames[-1].number == 11
+    assert sum(f.dropped + 1 for f in frames) == 12
+    assert len(frames) < 12
+
+
+def test_closing_does_not_wait_for_a_consumer(video):
+    camera = Camera(str(video), frames="all")
+    start = time.monotonic()
+    camera.close()
+    assert time.monotonic() - start < 5
+
+
+@pytest.mark.parametrize("source", [97, "rtsp://127.0.0.1:9/none"])
+def test_a_camera_that_is_not_there(source, capfd):
+    with pytest.raises(SourceError, match=r"camera .* can't be opened; check") as caught:
+        Camera(source)
+    assert caught.value.code == "camera_unavailable"
+    assert capfd.readouterr() == ("", ""), "OpenCV must not print over our own message"
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (ModuleNotFoundError("No module named 'cv2'"), "pip install opencv-python "),
+        (ImportError("libGL.so.1: cannot open shared object file"), r"apt-get install libgl1 .*headless"),
+    ],
+)
+def test_without_a_working_opencv_both_ways_out_are_named(monkeypatch, error, message):
+    import builtins
+
+    real = builtins.__import__
+
+    def refuse(name, *args, **kwargs):
+        if name == "cv2":
+            raise error
+        return real(name, *args, **kwargs)
+
+    monkeypatch.setattr(builtins, "__import__", refuse)
+    with pytest.raises(MissingDependencyError, match=message):
+        import_cv2()

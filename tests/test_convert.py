@@ -1,0 +1,116 @@
+"""edgecnn.export.convert: the ONNX graph has the promised names and shapes and Keras's values."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+from edgecnn.export.convert import convert
+from edgecnn.export.load import load
+
+from edgecnn import ModelError
+
+# Keras itself calls numpy in a way that numpy 2 deprecates.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept:DeprecationWarning")
+
+
+L = keras.layers
+
+
+def source_of(model, tmp_path):
+    model.save(tmp_path / "m.keras")
+    return load(tmp_path / "m.keras")
+
+
+def run(model, *arrays):
+    onnx.checker.check_model(model, full_check=True)
+    session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    return session.run(None, {i.name: a for i, a in zip(session.get_inputs(), arrays, strict=True)})
+
+
+def cnn():
+    keras.utils.set_random_seed(2)
+    return keras.Sequential(
+        [
+            L.Input((12, 10, 3), name="image"),
+            L.Rescaling(1 / 127.5, offset=-1),
+            L.Conv2D(4, 3, padding="same", use_bias=False),
+            L.BatchNormalization(),
+            L.ReLU(),
+            L.DepthwiseConv2D(3, strides=2),
+            L.Activation("swish"),
+            L.GlobalAveragePooling2D(),
+            L.Dropout(0.5),
+            L.Dense(3, activation="softmax", name="scores"),
+        ]
+    )
+
+
+@pytest.mark.parametrize("opset", [15, 18, 20])
+def test_cnn(tmp_path, opset):
+    source = source_of(cnn(), tmp_path)
+    model = convert(source, opset=opset)
+    assert [o.version for o in model.opset_import if o.domain == ""] == [opset]
+    x = np.random.default_rng(0).uniform(0, 255, (3, 12, 10, 3)).astype(np.float32)
+    np.testing.assert_allclose(run(model, x)[0], source([x])[0], atol=1e-6)
+
+
+def test_names_and_dimensions(tmp_path):
+    model = convert(source_of(cnn(), tmp_path))
+    (image,), (scores,) = model.graph.input, model.graph.output
+    assert (image.name, scores.name) == ("image", "scores")
+    dims = [d.dim_param or d.dim_value for d in image.type.tensor_type.shape.dim]
+    assert dims == ["batch", 12, 10, 3]
+    assert scores.type.tensor_type.shape.dim[0].dim_param == "batch"
+
+
+def test_several_inputs_and_outputs_keep_their_order(tmp_path):
+    b, a = L.Input((2,), name="b"), L.Input((3,), name="a")
+    joined = L.Concatenate()([b, a])
+    z, y = L.Dense(1, name="z")(joined), L.Dense(2, name="y")(joined)
+    source = source_of(keras.Model([b, a], [z, y]), tmp_path)
+    model = convert(source)
+    assert [v.name for v in model.graph.input] == ["b", "a"]
+    assert [v.name for v in model.graph.output] == ["z", "y"]
+    rng = np.random.default_rng(1)
+    arrays = [rng.normal(size=(4, 2)).astype(np.float32), rng.normal(size=(4, 3)).astype(np.float32)]
+    for got, expected in zip(run(model, *arrays), source(arrays), strict=True):
+        np.testing.assert_allclose(got, expected, atol=1e-6)
+
+
+def test_normalization_statistics_become_constants(tmp_path):
+    layer = L.Normalization()
+    layer.adapt(np.array([[1, 200], [3, 600], [4, 100]], np.float32))
+    outputs = [L.Dense(1, name="b"), L.Dense(1, name="a")]
+    x = L.Input((2,), name="row")
+    source = source_of(keras.Model(x, [d(layer(x)) for d in outputs]), tmp_path)
+    model = convert(source)
+    assert [v.name for v in model.graph.input] == ["row"]
+    data = np.array([[2, 300], [0, 0]], np.float32)
+    for got, expected in zip(run(model, data), source([data]), strict=True):
+        np.testing.assert_allclose(got, expected, atol=1e-6)
+
+
+def test_uint8_and_free_length_inputs(tmp_path):
+    x = L.Input((None, 2), dtype="uint8", name="steps")
+    source = source_of(keras.Model(x, L.GlobalMaxPooling1D()(L.Rescaling(0.5)(x))), tmp_path)
+    model = convert(source)
+    dims = [d.dim_param or d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim]
+    assert dims == ["batch", "steps_1", 2]
+    data = np.arange(20, dtype=np.uint8).reshape(2, 5, 2)
+    np.testing.assert_array_equal(run(model, data)[0], source([data])[0])
+
+
+def test_an_operator_without_onnx_counterpart_is_named(tmp_path):
+    @keras.saving.register_keras_serializable("edgecnn_test")
+    class Bessel(L.Layer):
+        def call(self, x):
+            import tensorflow as tf
+
+            return tf.math.special.bessel_i0e(x)
+
+    source = source_of(keras.Sequential([L.Input((2,)), Bessel()]), tmp_path)
+    with pytest.raises(ModelError, match=r"m\.keras uses operators .*BesselI0e"):
+        convert(source)

@@ -1,0 +1,27 @@
+import json
+
+from edgecnn.cli import main
+
+
+def test_says_what_a_model_takes_and_gives(image_model, rows_model, capsys):
+    assert main(["info", str(image_model)]) == 0
+    out = capsys.readouterr().out
+    assert "pil decode, rgb, stretch, pil_bilinear to 8x8" in out
+    assert "3: red, green, blue" in out
+    assert "(batch, 8, 8, 3)" in out
+    assert main(["info", str(rows_model)]) == 0
+    assert "table of 3 columns: a, b, c" in capsys.readouterr().out
+
+
+def test_as_json(image_model, capsys):
+    assert main(["info", str(image_model), "--json"]) == 0
+    info = json.loads(capsys.readouterr().out)
+    assert info["spec"]["schema"] == 1
+    assert info["spec"]["pixels"]["resize"] == "pil_bilinear"
+    assert info["input"]["shape"] == ["batch", 8, 8, 3]
+    assert info["bytes"] == image_model.stat().st_size
+
+
+def test_a_model_without_a_recipe(tmp_path, make_color_model, capsys):
+    assert main(["info", str(make_color_model(tmp_path / "m.onnx", spec=None))]) == 0
+    assert "predict needs --preset" in capsys.readouterr().out

@@ -1,0 +1,151 @@
+"""edgecnn.export.load: a Keras file becomes a Source, and what is none is named for what it is."""
+
+from __future__ import annotations
+
+import pickle
+import subprocess
+import sys
+import zipfile
+
+import h5py
+import keras
+import numpy as np
+import pytest
+from edgecnn.export.load import load, sniff
+from edgecnn.export.stamp import write_stamp
+
+from edgecnn import ModelError, ModelSpec
+
+# Keras itself calls numpy in a way that numpy 2 deprecates.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept:DeprecationWarning")
+
+
+L = keras.layers
+
+
+def small(path):
+    keras.utils.set_random_seed(1)
+    model = keras.Sequential([L.Input((5,), name="row"), L.Dense(3, activation="softmax", name="scores")])
+    model.save(path)
+    return model
+
+
+@pytest.mark.parametrize("name", ["m.keras", "m.h5", "m.hdf5"])
+def test_source_describes_the_model(tmp_path, name):
+    model = small(tmp_path / name)
+    source = load(tmp_path / name)
+    assert [t.describe() for t in source.inputs] == ["row float32 [batch, 5]"]
+    assert [t.describe() for t in source.outputs] == ["scores float32 [batch, 3]"]
+    assert source.keras_version == keras.__version__
+    assert len(source.sha256) == 64
+    x = np.linspace(0, 1, 10, dtype=np.float32).reshape(2, 5)
+    np.testing.assert_allclose(source([x])[0], model(x), atol=1e-7)
+
+
+def test_inference_mode(tmp_path):
+    model = keras.Sequential([L.Input((50,)), L.Dropout(0.5), L.BatchNormalization()])
+    model.save(tmp_path / "m.keras")
+    x = np.ones((1, 50), np.float32)
+    (y,) = load(tmp_path / "m.keras")([x])
+    np.testing.assert_allclose(y, model(x, training=False))
+
+
+def test_stamp_and_loss_are_read(tmp_path):
+    model = small(tmp_path / "m.keras")
+    model.compile("adam", "categorical_crossentropy")
+    model.save(tmp_path / "m.h5")
+    write_stamp(tmp_path / "m.h5", ModelSpec(labels=("a", "b", "c")))
+    source = load(tmp_path / "m.h5")
+    assert source.stamp.labels == ("a", "b", "c")
+    assert source.loss == "categorical_crossentropy"
+
+
+def test_names_are_plain_and_unique(tmp_path):
+    a, b = L.Input((2,), name="a"), L.Input((2,), name="b")
+    joined = L.Concatenate()([a, b])
+    model = keras.Model([a, b], [L.Dense(1, name="one")(joined), L.Dense(2, name="two")(joined)])
+    model.save(tmp_path / "m.keras")
+    source = load(tmp_path / "m.keras")
+    assert [t.name for t in source.inputs] == ["a", "b"]
+    assert [t.name for t in source.outputs] == ["one", "two"]
+    y = source([np.zeros((4, 2), np.float32)] * 2)
+    assert [v.shape for v in y] == [(4, 1), (4, 2)]
+
+
+def test_hdf5_under_the_name_keras(tmp_path):
+    small(tmp_path / "m.h5")
+    path = (tmp_path / "m.h5").rename(tmp_path / "m.keras")
+    assert sniff(path) == "hdf5"
+    assert load(path).inputs[0].shape == (None, 5)
+
+
+class Bomb:
+    def __reduce__(self):
+        return (sys.exit, ("the pickle ran",))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (pickle.dumps(Bomb()), "Python pickle"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "Git LFS pointer"),
+        (b"<!DOCTYPE html><html>", "HTML page"),
+        (b"", "is empty"),
+        (b"hello world", "neither HDF5"),
+        (b"PK\x03\x04 cut", "damaged or cut-off"),
+        (b"\x89HDF\r\n\x1a\n cut", "damaged"),
+    ],
+)
+def test_foreign_files_are_named(tmp_path, content, message):
+    path = tmp_path / "m.h5"
+    path.write_bytes(content)
+    with pytest.raises(ModelError, match=message):
+        load(path)
+
+
+def test_missing_file(tmp_path):
+    with pytest.raises(ModelError, match="does not exist"):
+        load(tmp_path / "m.h5")
+
+
+def test_pytorch_archive(tmp_path):
+    with zipfile.ZipFile(tmp_path / "m.keras", "w") as archive:
+        archive.writestr("archive/data.pkl", b"")
+    with pytest.raises(ModelError, match="PyTorch"):
+        load(tmp_path / "m.keras")
+
+
+def test_cut_off_hdf5(tmp_path):
+    small(tmp_path / "m.h5")
+    (tmp_path / "m.h5").write_bytes((tmp_path / "m.h5").read_bytes()[:3000])
+    with pytest.raises(ModelError, match="damaged"):
+        load(tmp_path / "m.h5")
+
+
+def test_weights_only(tmp_path):
+    small(tmp_path / "m.h5")
+    with h5py.File(tmp_path / "m.h5", "r+") as f:
+        del f.attrs["model_config"]
+    with pytest.raises(ModelError, match="weights without their architecture"):
+        load(tmp_path / "m.h5")
+
+
+@pytest.mark.parametrize("name", ["m.keras", "m.h5"])
+def test_lambda_is_refused_unless_allowed(tmp_path, name):
+    model = keras.Sequential([L.Input((2,)), L.Lambda(lambda x: x * 3, name="triple")])
+    model.save(tmp_path / name)
+    with pytest.raises(ModelError, match=r"Lambda layer 'triple'.*--allow-lambda"):
+        load(tmp_path / name)
+    (y,) = load(tmp_path / name, allow_lambda=True)([np.ones((1, 2), np.float32)])
+    np.testing.assert_array_equal(y, [[3, 3]])
+
+
+def test_importing_the_export_is_light():
+    modules = "load convert optimize quantize verify report stamp to_onnx recipe samples synthetic quality backend"
+    code = (
+        "import sys, importlib\n"
+        f"for m in {modules.split()!r}: importlib.import_module('edgecnn.export.' + m)\n"
+        "print([m for m in ('tensorflow', 'keras', 'onnx', 'tf2onnx', 'onnxruntime', 'h5py') if m in sys.modules])"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "[]"

@@ -1,0 +1,202 @@
+"""The command, end to end: `edgecnn predict` as a process, and its options in this process."""
+
+import csv
+import io
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from edgecnn.cli import main
+
+
+def predict(*argv):
+    return main(["predict", *map(str, argv)])
+
+
+def records(text):
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_a_folder_as_text_as_a_user_runs_it(image_model, photos):
+    done = subprocess.run(
+        [sys.executable, "-m", "edgecnn", "predict", str(photos), "--model", str(image_model)],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert [line.split(": ")[1].split()[0] for line in done.stdout.splitlines()] == ["blue", "green", "red"]
+    assert "running on CPUExecutionProvider" in done.stderr
+    assert "3 predicted, 0 failed" in done.stderr
+
+
+BAD_IMAGES = {
+    "empty.jpg": b"",
+    "text.png": b"hello",
+    "truncated.jpg": None,
+    "header.png": b"\x89PNG\r\n\x1a\n",
+    "directory.jpg": "folder",
+}
+
+
+def test_every_bad_image_is_one_line_and_the_others_go_on(image_model, photos, capfd):
+    whole = io.BytesIO()
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)).save(whole, "JPEG")
+    paths = []
+    for name, content in BAD_IMAGES.items():
+        path = photos / name
+        if content == "folder":
+            path.mkdir()
+        else:
+            path.write_bytes(whole.getvalue()[:-400] if content is None else content)
+        paths.append(path)
+    paths.append(photos / "missing.jpg")
+    good = photos / "red" / "one.png"
+    assert predict(good, *paths, good, "--model", image_model, "--format", "jsonl") == 1
+    out, err = capfd.readouterr()
+    results = records(out)
+    assert [r["source"] for r in results] == [str(good), *map(str, paths), str(good)]
+    assert results[0]["label"] == results[-1]["label"] == "red"
+    for result in results[1:-1]:
+        assert set(result) == {"source", "error"}
+        assert set(result["error"]) == {"code", "message"}
+    errors = [line for line in err.splitlines() if line.startswith("edgecnn: ") and "running on" not in line]
+    assert len(errors) == len(paths), err
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "P", "RGBA", "CMYK", "1", "I;16", "animated"])
+def test_unusual_images_are_predicted_or_refused_in_one_line(image_model, tmp_path, mode, capfd):
+    path = tmp_path / ("odd.jpg" if mode == "CMYK" else "odd.gif" if mode == "animated" else "odd.png")
+    red = Image.new("RGB", (16, 16), (250, 5, 5))
+    if mode == "I;16":
+        Image.fromarray(np.full((16, 16), 40_000, np.uint16)).save(path)
+    elif mode == "animated":
+        red.save(path, save_all=True, append_images=[Image.new("RGB", (16, 16), (5, 5, 250))])
+    else:
+        red.convert(mode).save(path)
+    status = predict(path, "--model", image_model, "--format", "jsonl")
+    (result,) = records(capfd.readouterr().out)
+    if mode == "I;16":
+        assert (status, result["error"]["code"]) == (1, "unsupported_image")
+    else:
+        assert status == 0, result
+        if mode not in ("L", "LA", "1"):
+            assert result["label"] == "red"
+
+
+def test_formats_and_output(image_model, photos, tmp_path, capfd):
+    out = tmp_path / "out.csv"
+    assert predict(photos, "--model", image_model, "--format", "csv", "--output", out, "--batch-size", "2") == 0
+    assert capfd.readouterr().out == ""
+    rows = list(csv.DictReader(out.read_text().splitlines()))
+    assert [r["label"] for r in rows] == ["blue", "green", "red"]
+
+
+def test_stdin(image_model, photos):
+    done = subprocess.run(
+        [sys.executable, "-m", "edgecnn", "predict", "-", "--model", str(image_model), "--format", "jsonl"],
+        input=f"{photos}/red/one.png\n{photos}/none.png\n", capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert [r.get("label") or r["error"]["code"] for r in records(done.stdout)] == ["red", "missing_file"]
+
+
+def test_a_csv_with_bad_rows(rows_model, tmp_path, capfd):
+    path = tmp_path / "rows.csv"
+    path.write_text("a,b,c\n3,1,0\n1,red,2\n1,,2\n1,2\n0,0,9\n")
+    assert predict(path, "--model", rows_model, "--format", "jsonl") == 1
+    out, err = capfd.readouterr()
+    results = records(out)
+    assert [r["row"] for r in results] == [0, 1, 2, 3, 4]
+    assert [results[0]["label"], results[4]["label"]] == ["yes", "no"]
+    assert [r["error"]["code"] for r in results[1:4]] == ["bad_row"] * 3
+    assert "line 3: column 'b' is 'red', not a number" in err
+
+
+def test_a_regression(regression_model, tmp_path, capfd):
+    path = tmp_path / "rows.csv"
+    path.write_text("1,2,3\n")
+    assert predict(path, "--model", regression_model, "--format", "jsonl") == 0
+    (result,) = records(capfd.readouterr().out)
+    assert (result["row"], result["value"]) == (0, 2.0)
+    assert "label" not in result
+
+
+def test_a_video_and_its_copy_with_results(image_model, video, tmp_path, capfd):
+    copy = tmp_path / "copy.avi"
+    assert predict(video, "--model", image_model, "--format", "jsonl", "--save-video", copy) == 0
+    results = records(capfd.readouterr().out)
+    assert [r["frame"] for r in results] == list(range(12))
+    assert [r["label"] for r in results[::4]] == ["red", "green", "blue"]
+    assert copy.stat().st_size > 0
+    assert predict(video, "--model", image_model, "--format", "jsonl", "--max-frames", "2") == 0
+    assert len(records(capfd.readouterr().out)) == 2
+
+
+def test_a_camera_by_its_url(image_model, video, capfd):
+    assert predict("--camera", f"file://{video}", "--model", image_model, "--format", "jsonl", "--frames", "all",
+                   "--max-frames", "3") == 0  # fmt: skip
+    results = records(capfd.readouterr().out)
+    assert [r["frame"] for r in results] == [0, 1, 2]
+    assert {"captured_at", "age_ms", "dropped"} <= set(results[0])
+
+
+def test_a_camera_that_can_not_be_opened(image_model, capfd):
+    assert predict("--camera", "97", "--model", image_model, "--format", "jsonl") == 1
+    out, err = capfd.readouterr()
+    (result,) = records(out)
+    assert result["error"]["code"] == "camera_unavailable"
+    assert sum("camera 97 can't be opened" in line for line in err.splitlines()) == 1
+
+
+def test_a_model_without_a_recipe_takes_it_from_the_options(tmp_path, make_color_model, photos, capfd):
+    model = make_color_model(tmp_path / "m.onnx", spec=None)
+    assert predict(photos, "--model", model) == 2
+    assert "carries no recipe" in capfd.readouterr().err
+    assert predict(photos / "green", "--model", model, "--preset", "keras-flow", "--format", "jsonl") == 0
+    assert records(capfd.readouterr().out)[0]["index"] == 1
+
+
+def test_an_overridden_recipe_is_said(image_model, photos, capfd):
+    assert predict(photos / "green", "--model", image_model, "--resize", "pil_nearest") == 0
+    assert "recipe overridden: pil decode, rgb, stretch, pil_nearest to 8x8" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        ([], "nothing to predict"),
+        (["x.png", "--model", "none.onnx"], "no such model file"),
+        (["x.png", "--model", __file__], "not a usable ONNX model"),
+        (["x.png", "--device", "cuda"], "device cuda was asked for"),
+        (["x.png", "--batch-size", "0"], "batch size and workers must be at least 1"),
+        (["x.png", "--top-k", "0"], "top-k must be at least 1"),
+        (["x.png", "--output", "/nonexistent/out.txt"], "can't be written"),
+        (["x.png", "--scale", "2", "--divisor", "3"], "give scale or divisor, not both"),
+    ],
+)
+def test_wrong_usage_ends_with_2_and_one_line(image_model, argv, message, capfd, monkeypatch):
+    monkeypatch.setenv("EDGECNN_MODEL", str(image_model))
+    assert predict(*argv) == 2
+    err = capfd.readouterr().err
+    assert message in err
+    assert "Traceback" not in err
+    assert len([line for line in err.splitlines() if message in line]) == 1
+
+
+def test_a_closed_pipe_is_no_error(image_model, photos):
+    command = f"{sys.executable} -m edgecnn predict {photos} {photos} --model {image_model} | head -1"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, check=True)
+    assert done.stdout.count("\n") == 1
+    assert "BrokenPipe" not in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_without_a_model_the_built_in_one_is_used_and_said(photos, tmp_path, monkeypatch, capfd):
+    monkeypatch.delenv("EDGECNN_MODEL", raising=False)
+    monkeypatch.chdir(tmp_path)
+    assert predict(photos / "red" / "one.png") == 0
+    assert "no --model given, using the built-in digits classifier" in capfd.readouterr().err

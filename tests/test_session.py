@@ -1,0 +1,86 @@
+import numpy as np
+import pytest
+
+from edgecnn import DeviceError, InputError, ModelError, ModelSpec
+from edgecnn.session import Session
+
+
+def test_runs_and_reads_the_recipe(image_model):
+    session = Session(image_model, threads=1)
+    assert session.provider == "CPUExecutionProvider"
+    assert session.input_shape == ("batch", 8, 8, 3)
+    assert session.read_spec().labels == ("red", "green", "blue")
+    scores = session.run(np.zeros((5, 8, 8, 3), np.float32))
+    np.testing.assert_allclose(scores, np.full((5, 3), 1 / 3), rtol=1e-6)
+
+
+@pytest.mark.parametrize("content", [b"", b"not onnx", b"\x80\x04\x95", b"\x08\x09" * 500])
+def test_a_file_that_is_no_onnx_model(tmp_path, content):
+    path = tmp_path / "bad.onnx"
+    path.write_bytes(content)
+    with pytest.raises(ModelError, match=r"bad\.onnx: not a usable ONNX model"):
+        Session(path)
+
+
+@pytest.mark.parametrize(("name", "message"), [("none.onnx", "no such model file"), (".", "can't be read")])
+def test_a_file_that_is_not_there(tmp_path, name, message):
+    with pytest.raises(ModelError, match=message):
+        Session(tmp_path / name)
+
+
+def test_cuda_that_is_not_installed_is_an_error(image_model):
+    import onnxruntime
+
+    if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+        pytest.skip("this onnxruntime has CUDA")
+    with pytest.raises(DeviceError, match=r"has no CUDA provider .*pip install onnxruntime-gpu"):
+        Session(image_model, device="cuda")
+    assert Session(image_model, device="auto").provider == "CPUExecutionProvider"
+
+
+def test_cuda_that_onnxruntime_silently_turns_into_cpu_is_an_error(image_model, monkeypatch):
+    import onnxruntime
+
+    real = onnxruntime.get_available_providers()
+    if "CUDAExecutionProvider" in real:
+        pytest.skip("this onnxruntime has CUDA")
+    # The build claims CUDA, as onnxruntime-gpu does on a machine whose driver or cuDNN is missing;
+    # InferenceSession then falls back to the CPU by itself.
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider", *real])
+    with pytest.raises(DeviceError, match="fell back to the CPU; check nvidia-smi"):
+        Session(image_model, device="cuda")
+    assert Session(image_model, device="auto").provider == "CPUExecutionProvider"
+
+
+@pytest.mark.parametrize("options", [{"device": "tpu"}, {"threads": 0}])
+def test_wrong_options(image_model, options):
+    with pytest.raises(InputError):
+        Session(image_model, **options)
+
+
+def test_two_inputs_are_refused(tmp_path, make_model):
+    path = make_model(
+        tmp_path / "two.onnx",
+        [("Add", ["a", "b"], ["c"], {})],
+        [("a", "float32", ["batch", 2]), ("b", "float32", ["batch", 2])],
+        [("c", ["batch", 2])],
+    )
+    with pytest.raises(ModelError, match="2 inputs and 1 outputs"):
+        Session(path)
+
+
+def test_a_model_without_a_stamp(tmp_path, make_color_model):
+    assert Session(make_color_model(tmp_path / "m.onnx", spec=None)).read_spec() is None
+
+
+def test_a_stamp_of_a_newer_version(tmp_path, make_color_model):
+    text = ModelSpec().to_json().replace('"schema": 1', '"schema": 9')
+    path = make_color_model(tmp_path / "m.onnx", spec=text)
+    with pytest.raises(ModelError, match="schema 9, this edgecnn reads 1; upgrade edgecnn"):
+        Session(path).read_spec()
+
+
+def test_a_wrong_input_is_one_line(image_model):
+    with pytest.raises(ModelError, match=r"can't run an input of shape \(1, 4, 4, 3\)") as caught:
+        Session(image_model).run(np.zeros((1, 4, 4, 3), np.float32))
+    assert "\n" not in str(caught.value)
