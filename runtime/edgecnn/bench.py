@@ -23,6 +23,7 @@ from . import _core
 from .decode import decode
 from .predictor import Predictor, default_model
 from .preprocess import preprocess
+from .selftest import synthetic_image
 from .session import DEVICES
 
 _BATCHES = (1, 8)
@@ -38,7 +39,7 @@ def measure(predictor: Predictor, *, seconds: float = 0.5) -> dict[str, dict[str
     stages: dict[str, Callable[[], object]] = {}
     if predictor.spec.table is None:
         pixels = predictor.pixels
-        image = test_image(_HEIGHT, _WIDTH)
+        image = synthetic_image(_HEIGHT, _WIDTH)
         jpeg = io.BytesIO()
         Image.fromarray(image).save(jpeg, "JPEG", quality=90)
         out = predictor.allocate(1)
@@ -51,21 +52,12 @@ def measure(predictor: Predictor, *, seconds: float = 0.5) -> dict[str, dict[str
     return {name: _time(run, seconds) for name, run in stages.items()}
 
 
-def test_image(height: int, width: int) -> npt.NDArray[np.uint8]:
-    """A smooth picture with noise, the same on every machine: (height, width, 3) uint8 RGB."""
-    y, x = np.mgrid[0:height, 0:width].astype(np.uint32)
-    # A multiplicative hash (Knuth's 2654435761) as noise: no generator whose stream a library may change.
-    noise = ((x * 73856093 ^ y * 19349663) * np.uint32(2654435761)) >> np.uint32(27)
-    planes = [x * 200 // max(width, 1), y * 200 // max(height, 1), (x + y) * 100 // max(width + height, 1)]
-    return np.stack([(p + noise).astype(np.uint8) for p in planes], axis=-1)
-
-
 def _inputs(predictor: Predictor, n: int) -> npt.NDArray[Any]:
     if predictor.spec.table is not None:
         return np.ones((n, len(predictor.spec.table.columns)), np.float32)
     batch = predictor.allocate(n)
     for slot in batch:
-        predictor.prepare(test_image(_HEIGHT // 4, _WIDTH // 4), slot)
+        predictor.prepare(synthetic_image(_HEIGHT // 4, _WIDTH // 4), slot)
     return batch
 
 
