@@ -1,0 +1,1 @@
+"""Training of image and table classifiers in Keras; needs `pip install 'edgecnn[train]'`."""

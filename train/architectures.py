@@ -1,0 +1,169 @@
+"""The networks: `notebook` and `edge` for images, `notebook` and `default` for tables.
+
+Widths of `edge` were chosen by onnxruntime's measured time, not by counting multiply-adds: full 3x3
+convolutions at low resolution run at several times the rate of depthwise ones on a CPU, and relu after
+every convolution and batch normalisation folds into it, also in int8.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import keras
+    import numpy as np
+
+CNNS = ("edge", "notebook")
+MLPS = ("default", "notebook")
+
+EDGE_WIDTHS = (16, 32, 64, 96, 128, 160)
+"""Channels of the stem and after each halving of the resolution, at width 1."""
+
+SMALLEST_MAP = 4
+"""Side of the last feature map, pixels: the resolution is halved while more than this remains."""
+
+
+def notebook_cnn(shape: Sequence[int], classes: int, *, seed: int = 0) -> keras.Model:
+    """The tutorial network: three 5x5 convolutions and six dense layers, softmax in the middle.
+
+    Dense kernels start at N(0, 1) and a softmax, a sigmoid and a tanh follow one another, so gradients hardly
+    pass: it stays near chance, and is here to compare with.
+
+    Args:
+        shape: (height, width, channels) of the input.
+        classes: outputs of the softmax.
+        seed: of the initial weights.
+    """
+    from keras import Input, Model, initializers, layers, regularizers
+
+    x = inputs = Input(tuple(shape), name="image")
+    for i, filters in enumerate((32, 12, 12)):
+        x = layers.Conv2D(filters, 5, activation="relu", kernel_initializer=_glorot(seed + i))(x)
+        x = layers.MaxPooling2D()(x)
+    x = layers.Flatten()(x)
+
+    def dense(x, i, units, activation, regularizer):
+        start = initializers.RandomNormal(stddev=1.0, seed=seed + 100 + i)
+        return layers.Dense(units, activation=activation, kernel_initializer=start, kernel_regularizer=regularizer)(x)
+
+    x = dense(x, 0, 64, "relu", regularizers.L2(0.01))
+    x = layers.Dropout(0.2, seed=seed)(x)
+    x = dense(x, 1, 256, "softmax", regularizers.L2(0.01))
+    x = dense(x, 2, 128, "elu", regularizers.L2(0.01))
+    x = dense(x, 3, 64, "sigmoid", regularizers.L1(0.01))
+    x = dense(x, 4, 32, "tanh", regularizers.L1(0.01))
+    outputs = dense(x, 5, classes, "softmax", regularizers.L2(0.01))
+    return Model(inputs, outputs, name="notebook")
+
+
+def edge_cnn(
+    shape: Sequence[int], classes: int, *, width: float = 1.0, dropout: float = 0.2, seed: int = 0
+) -> keras.Model:
+    """The default network: 3x3 convolutions with batch normalisation, residual where it is cheap.
+
+    The number of stages follows the input's size (four halvings at 64x64, three at 32x32), so the last
+    feature map is about 4x4 and is averaged.
+
+    Args:
+        shape: (height, width, channels) of the input.
+        classes: outputs of the softmax.
+        width: factor on the channels; the cost grows with its square.
+        dropout: share of the averaged features dropped in training.
+        seed: of the initial weights and the dropout.
+    """
+    from keras import Input, Model, layers
+
+    halvings = max(1, min(len(EDGE_WIDTHS) - 1, int(math.log2(max(2, min(shape[:2]) / SMALLEST_MAP)))))
+    widths = [max(8, round(w * width / 8) * 8) for w in EDGE_WIDTHS[: halvings + 1]]
+    seeds = iter(range(seed * 1000, seed * 1000 + 1000))
+    x = inputs = Input(tuple(shape), name="image")
+    x = _conv(x, widths[0], next(seeds))
+    for stage, channels in enumerate(widths[1:], start=1):
+        x = layers.MaxPooling2D()(x)
+        x = _conv(x, channels, next(seeds))
+        if stage >= halvings - 1:
+            x = _residual(x, next(seeds))
+    x = layers.GlobalAveragePooling2D()(x)
+    x = layers.Dropout(dropout, seed=next(seeds))(x)
+    outputs = layers.Dense(classes, activation="softmax", kernel_initializer=_glorot(next(seeds)))(x)
+    return Model(inputs, outputs, name="edge")
+
+
+def _conv(x, channels: int, seed: int, *, relu: bool = True):
+    from keras import layers
+
+    x = layers.Conv2D(channels, 3, padding="same", use_bias=False, kernel_initializer=_he(seed))(x)
+    x = layers.BatchNormalization(momentum=0.9)(x)
+    return layers.ReLU()(x) if relu else x
+
+
+def _residual(x, seed: int):
+    from keras import layers
+
+    y = _conv(x, x.shape[-1], seed, relu=False)
+    return layers.ReLU()(layers.Add()([x, y]))
+
+
+def _glorot(seed: int):
+    from keras import initializers
+
+    return initializers.GlorotUniform(seed=seed)
+
+
+def _he(seed: int):
+    from keras import initializers
+
+    return initializers.HeNormal(seed=seed)
+
+
+def notebook_mlp(columns: int, outputs: int, activation: str, *, seed: int = 0) -> keras.Model:
+    """The diabetes tutorial's network: 12 relu, dropout 0.2, 6 relu, dropout 0.2, then the output.
+
+    Args:
+        columns: numbers a row.
+        outputs: 1 for two classes or a regression, else the number of classes.
+        activation: of the output: sigmoid, softmax or linear.
+        seed: of the initial weights and the dropout.
+    """
+    return _mlp(columns, outputs, activation, (12, 6), 0.2, seed, "notebook")
+
+
+def default_mlp(
+    rows: np.ndarray,
+    outputs: int,
+    activation: str,
+    *,
+    hidden: Sequence[int] = (32, 16),
+    dropout: float = 0.2,
+    seed: int = 0,
+) -> keras.Model:
+    """Columns standardised inside the model, then dense layers with dropout.
+
+    Args:
+        rows: (n, columns) float32, the training rows that mean and variance are taken from.
+        outputs: 1 for two classes or a regression, else the number of classes.
+        activation: of the output: sigmoid, softmax or linear.
+        hidden: units of each hidden layer.
+        dropout: share of each hidden layer dropped in training.
+        seed: of the initial weights and the dropout.
+    """
+    from keras import layers
+
+    normalization = layers.Normalization(name="standardize")
+    normalization.adapt(rows)
+    return _mlp(rows.shape[1], outputs, activation, hidden, dropout, seed, "default", normalization)
+
+
+def _mlp(columns, outputs, activation, hidden, dropout, seed, name, first=None) -> keras.Model:
+    from keras import Input, Model, layers
+
+    x = inputs = Input((columns,), name="row")
+    if first is not None:
+        x = first(x)
+    for i, units in enumerate(hidden):
+        x = layers.Dense(units, activation="relu", kernel_initializer=_glorot(seed * 1000 + i))(x)
+        x = layers.Dropout(dropout, seed=seed * 1000 + 100 + i)(x)
+    last = layers.Dense(outputs, activation=activation, kernel_initializer=_glorot(seed * 1000 + 200))
+    return Model(inputs, last(x), name=name)

@@ -1,0 +1,270 @@
+"""`edgecnn train cnn`, also `python train/cnn.py DIR`: a folder of class folders becomes a Keras model.
+
+find -> split -> feed -> fit -> save, with the pixel recipe and the class names inside the file.
+"""
+
+from __future__ import annotations
+
+import sys
+
+if __name__ == "__main__":
+    # As a script, its own folder comes first on the path, where fit.py or images.py would hide other modules.
+    sys.path.pop(0)
+    try:
+        import edgecnn.train.cnn as _installed
+    except ImportError as _e:
+        from pathlib import Path as _Path
+
+        _root = _Path(__file__).resolve().parent.parent
+        print(f"{_e}; run: {sys.executable} -m pip install '{_root}[cpu,train]'", file=sys.stderr)
+        sys.exit(2)
+    from edgecnn.cli import guard as _guard
+
+    sys.exit(_guard(_installed.main))
+
+import argparse
+import dataclasses
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from edgecnn.errors import InputError, SourceError
+from edgecnn.presets import PRESETS, from_preset
+from edgecnn.spec import COLORS, DECODES, FITS, RESIZES, ModelSpec, PixelSpec
+
+from . import architectures, backend, digits
+from .augment import Augmentation
+from .feed import Feed, describe_failures, ordered_batches, training_batches
+from .fit import FitOptions, fit
+from .images import ImageSet, find_images, find_sets, split
+from .options import above_zero, add_fit_options, fraction, parser, positive, zero_or_more
+from .progress import note
+from .saving import check_output
+
+FIT_DEFAULTS: dict[str, Any] = {
+    "epochs": 40, "batch_size": 32, "validation_split": 0.2, "optimizer": "adamw", "learning_rate": 2e-3,
+    "schedule": "cosine", "warmup": 0.1, "weight_decay": 0.05, "momentum": 0.9, "label_smoothing": 0.1,
+    "patience": 0,
+}  # fmt: skip
+
+PHOTOGRAPHS: dict[str, Any] = {
+    "image_size": (64, 64), "color": "rgb", "width": 1.0,
+    "horizontal_flip": True, "vertical_flip": False, "rotation_range": 15.0, "width_shift_range": 0.1,
+    "height_shift_range": 0.1, "shear_range": 0.0, "zoom_range": 0.2, "stretch_range": 0.2,
+    "brightness_range": 0.1, "contrast_range": 0.2, "saturation_range": 0.3, "invert": 0.0, "noise": 0.0,
+    "cutout": 0.0, "mixup": 0.0,
+}  # fmt: skip
+"""Defaults for folders of photographs; measured on ants and bees, 64x64."""
+
+DIGITS: dict[str, Any] = PHOTOGRAPHS | {
+    "image_size": (32, 32), "color": "gray", "width": 0.5, "horizontal_flip": False, "rotation_range": 12.0,
+    "width_shift_range": 0.12, "height_shift_range": 0.12, "shear_range": 8.0, "zoom_range": 0.25,
+    "stretch_range": 0.2, "brightness_range": 0.15, "contrast_range": 0.4, "saturation_range": 0.0, "invert": 0.5,
+    "noise": 0.08, "epochs": 30, "label_smoothing": 0.05,
+}  # fmt: skip
+"""Defaults for --dataset digits: a mirrored digit is no digit, and a camera sees dark ink on light paper."""
+
+LEAST_STEPS = 50
+"""Steps an epoch has at least: a few hundred photographs are gone through several times, each time changed."""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Train one image classifier; the path of the saved model goes to stdout.
+
+    Raises:
+        EdgeCNNError: wrong input, or a file that can't be written.
+    """
+    options = _parse(argv)
+    if options.write_dataset:
+        return _write_dataset(options.write_dataset)
+    output = check_output(options.output)
+    training, validation = _find(options)
+    pixels = _recipe(options)
+    backend.start(options.seed)
+    training, feed = _readable(training, pixels, options.strict)
+    if validation is None:
+        chosen, held = split(training.indices, training.classes, options.validation_split, options.seed)
+        held_set, held_feed = training, feed
+    else:
+        held_set, held_feed = _readable(validation, pixels, options.strict)
+        chosen, held = np.arange(len(training)), np.arange(len(held_set))
+    steps = options.steps_per_epoch or max(LEAST_STEPS, math.ceil(len(chosen) / options.batch_size))
+    note(
+        f"{len(chosen)} images for training, {len(held)} for validation; "
+        + ", ".join(f"{name} {count}" for name, count in training.counts.items())
+    )
+    note(
+        f"{options.architecture}: {pixels.describe()}; {options.epochs} epochs of {steps} steps of {options.batch_size}"
+    )
+    model = _build(options, pixels, len(training.classes))
+    spec = ModelSpec(
+        pixels=pixels, labels=training.classes, head="softmax", provenance=_provenance(options, len(chosen))
+    )
+    result = fit(
+        model,
+        training_batches(
+            feed, chosen, training.one_hot, batch_size=options.batch_size, seed=options.seed,
+            augmentation=_augmentation(options), spec=pixels,
+        ),
+        ordered_batches(held_feed, held, held_set.one_hot, batch_size=options.batch_size),
+        spec,
+        FitOptions(steps_per_epoch=steps, output=output, **_fit_fields(options)),
+    )  # fmt: skip
+    _report_failures(training, feed)
+    note(
+        f"val accuracy {result.metrics['accuracy']:.4f} (epoch {result.best_epoch} of {result.epochs}), "
+        f"{result.seconds:.0f} s, saved {output}"
+    )
+    print(output)
+    return 0
+
+
+def _parse(argv: Sequence[str]) -> argparse.Namespace:
+    p = parser(
+        "edgecnn train cnn",
+        "Train an image classifier on a folder of class folders; export reads the saved file without a flag.",
+        "Architectures: edge, a small residual network with batch normalisation; notebook, the tutorial's three 5x5 "
+        "convolutions and six dense layers, which stays near chance and is here to compare with.",
+    )
+    p.add_argument("folder", nargs="?", help="DIR/CLASS/*.jpg, or DIR/train/CLASS and DIR/val/CLASS")
+    p.add_argument("--dataset", choices=("digits",), help="instead of a folder: scikit-learn's digits, no download")
+    p.add_argument("--write-dataset", metavar="DIR", help="write the digits as DIR/CLASS/*.png and stop")
+    p.add_argument(
+        "--validation-data", metavar="DIR", help="folder of class folders to validate on, instead of a split"
+    )
+    p.add_argument("--strict", action="store_true", help="stop at an image that can't be read instead of skipping it")
+    _add_pixel_options(p)
+    group = p.add_argument_group("network")
+    group.add_argument("--architecture", choices=architectures.CNNS, default="edge", help="the network")
+    group.add_argument("--width", type=above_zero, help="factor on the channels of edge; digits 0.5")
+    group.add_argument("--dropout", type=fraction, default=0.2, help="before edge's last layer (Dropout: rate)")
+    add_fit_options(p, FIT_DEFAULTS)
+    p.add_argument(
+        "--steps-per-epoch", type=positive,
+        help=f"batches an epoch (fit: steps_per_epoch); default one pass over the images, but at least {LEAST_STEPS}",
+    )  # fmt: skip
+    _add_augmentation_options(p)
+    p.set_defaults(**PHOTOGRAPHS)
+    first = p.parse_args(argv)
+    if first.dataset == "digits":
+        p.set_defaults(**DIGITS)
+    options = p.parse_args(argv)
+    if bool(options.folder) == bool(options.dataset) and not options.write_dataset:
+        p.error("give a folder of class folders, or --dataset digits")
+    return options
+
+
+def _add_pixel_options(p: argparse.ArgumentParser) -> None:
+    group = p.add_argument_group("pixels (stored in the model)")
+    group.add_argument("--image-size", type=_size, metavar="N|HxW", help="model input, pixels (default 64, digits 32)")
+    group.add_argument("--color", choices=COLORS, help="channels of the model input; digits gray")
+    group.add_argument("--preset", choices=sorted(PRESETS), default="edgecnn", help="pixel recipe")
+    group.add_argument(
+        "--resize", choices=RESIZES, metavar="METHOD", help="instead of the preset's: " + ", ".join(RESIZES)
+    )
+    group.add_argument("--fit", choices=FITS, help="instead of the preset's: how another aspect ratio is fitted")
+    group.add_argument("--decode", choices=DECODES, help="instead of the preset's decoder")
+
+
+def _add_augmentation_options(p: argparse.ArgumentParser) -> None:
+    group = p.add_argument_group("augmentation (training only, never in the model; 0 is off)")
+    on_off = argparse.BooleanOptionalAction
+    group.add_argument("--horizontal-flip", action=on_off, help="mirror half of the images; digits: off")
+    group.add_argument("--vertical-flip", action=on_off, help="turn half of the images upside down")
+    for name, kind, text in (
+        ("rotation-range", zero_or_more, "degrees to either side"),
+        ("width-shift-range", fraction, "share of the width"),
+        ("height-shift-range", fraction, "share of the height"),
+        ("shear-range", zero_or_more, "degrees to either side"),
+        ("zoom-range", fraction, "scale from 1-z to 1+z"),
+        ("stretch-range", zero_or_more, "change of the aspect ratio"),
+        ("brightness-range", zero_or_more, "share of the full range"),
+        ("contrast-range", fraction, "contrast from 1-c to 1+c"),
+        ("saturation-range", zero_or_more, "saturation from 1-s to 1+s"),
+        ("invert", zero_or_more, "probability of a negative"),
+        ("noise", zero_or_more, "largest standard deviation of Gaussian noise, share of the full range"),
+        ("cutout", zero_or_more, "largest side of a gray square, share of the image"),
+        ("mixup", zero_or_more, "alpha of mixup"),
+    ):
+        group.add_argument(f"--{name}", type=kind, help=text)
+
+
+def _size(text: str) -> tuple[int, int]:
+    """N or HxW as (height, width)."""
+    parts = text.lower().split("x")
+    if len(parts) > 2 or not all(part.isdigit() and int(part) >= 8 for part in parts):
+        raise argparse.ArgumentTypeError(f"{text!r} is not N or HxW with sides of at least 8 pixels")
+    return int(parts[0]), int(parts[-1])
+
+
+def _find(options: argparse.Namespace) -> tuple[ImageSet, ImageSet | None]:
+    training, validation = (digits.load_digits(), None) if options.dataset else find_sets(options.folder)
+    if options.validation_data:
+        validation = find_images(options.validation_data, classes=training.classes)
+    return training, validation
+
+
+def _recipe(options: argparse.Namespace) -> PixelSpec:
+    own = {name: getattr(options, name) for name in ("resize", "fit", "decode") if getattr(options, name)}
+    height, width = options.image_size
+    return from_preset(options.preset, height=height, width=width, **{"color": options.color, **own})
+
+
+def _readable(images: ImageSet, pixels: PixelSpec, strict: bool) -> tuple[ImageSet, Feed]:
+    """The images without those that can't be read, which are named on stderr."""
+    feed = Feed(images.sources, pixels, strict=strict)
+    if not feed.failed:
+        return images, feed
+    _report_failures(images, feed)
+    kept = images.take([i for i in range(len(images)) if i not in feed.failed])
+    if 0 in kept.counts.values():
+        name = next(n for n, count in kept.counts.items() if not count)
+        raise SourceError(f"class {name!r}: none of its images can be read", code="empty_folder")
+    return kept, Feed(kept.sources, pixels, strict=strict)
+
+
+def _report_failures(images: ImageSet, feed: Feed) -> None:
+    lines = describe_failures(feed, images)
+    for line in lines[:10]:
+        note(f"edgecnn: skipped {line}")
+    if lines:
+        note(f"edgecnn: {len(lines)} of {len(images)} images can't be read and are left out (--strict stops instead)")
+
+
+def _build(options: argparse.Namespace, pixels: PixelSpec, classes: int):
+    if options.architecture == "notebook":
+        if min(pixels.height, pixels.width) < 44:
+            raise InputError("notebook needs --image-size of at least 44: three 5x5 convolutions and poolings")
+        return architectures.notebook_cnn(pixels.shape, classes, seed=options.seed)
+    return architectures.edge_cnn(
+        pixels.shape, classes, width=options.width, dropout=options.dropout, seed=options.seed
+    )
+
+
+def _augmentation(options: argparse.Namespace) -> Augmentation:
+    return Augmentation(**{f.name: getattr(options, f.name) for f in dataclasses.fields(Augmentation)})
+
+
+def _fit_fields(options: argparse.Namespace) -> dict[str, Any]:
+    names = {f.name for f in dataclasses.fields(FitOptions)} - {"output", "steps_per_epoch"}
+    return {name: getattr(options, name) for name in names}
+
+
+def _provenance(options: argparse.Namespace, count: int) -> dict[str, str]:
+    import keras
+
+    return {
+        "trained_by": f"edgecnn train cnn --architecture {options.architecture}",
+        "keras": keras.__version__,
+        "images": str(count),
+        "seed": str(options.seed),
+    }
+
+
+def _write_dataset(folder: str) -> int:
+    count = digits.write_digits(folder)
+    note(f"{count} images")
+    print(folder)
+    return 0

@@ -1,0 +1,169 @@
+"""Compile, fit, keep the best, evaluate, save: the same for images and tables."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgecnn.errors import ModelError
+from edgecnn.spec import ModelSpec
+
+from .optimizers import build_optimizer
+from .progress import display, note
+from .saving import save
+
+if TYPE_CHECKING:
+    import keras
+    import tensorflow as tf
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FitOptions:
+    """How a network is trained; the names are Keras's."""
+
+    epochs: int
+    batch_size: int
+    steps_per_epoch: int
+    output: Path
+    optimizer: str = "adamw"
+    learning_rate: float = 2e-3
+    schedule: str = "cosine"
+    warmup: float = 0.1
+    """Share of all steps in which the learning rate rises."""
+    weight_decay: float = 0.05
+    momentum: float = 0.9
+    label_smoothing: float = 0.0
+    patience: int = 0
+    """Epochs without a better val_loss after which training stops; 0 is never."""
+    quiet: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """What came out of a training."""
+
+    metrics: dict[str, float]
+    """Of the saved weights on the validation data, by Keras's names; empty without validation data."""
+    best_epoch: int
+    """Counted from 1."""
+    epochs: int
+    """That were run."""
+    seconds: float
+    history: dict[str, list[float]]
+    """Keras's History.history."""
+
+
+def loss_and_metrics(head: str, label_smoothing: float = 0.0) -> tuple[Any, list[Any]]:
+    """Keras's loss and metrics for a head of ModelSpec; accuracy first."""
+    import keras
+
+    if head == "softmax":
+        return keras.losses.CategoricalCrossentropy(label_smoothing=label_smoothing), ["accuracy"]
+    if head == "sigmoid":
+        loss = keras.losses.BinaryCrossentropy(label_smoothing=label_smoothing)
+        return loss, ["accuracy", keras.metrics.AUC(name="auc")]
+    return keras.losses.MeanSquaredError(), ["mae"]
+
+
+def fit(
+    model: keras.Model,
+    training: tf.data.Dataset,
+    validation: tf.data.Dataset | None,
+    spec: ModelSpec,
+    options: FitOptions,
+) -> Result:
+    """Train, leave the best weights in the model and in options.output.
+
+    The best epoch is the one with the lowest val_loss (loss without validation data). Its weights are
+    on the disk as soon as it ends, so that Ctrl-C or a crash loses nothing before it.
+
+    Args:
+        model: a built Keras model.
+        training: batches of inputs and targets, without end.
+        validation: batches, finite.
+        spec: what is stored beside the weights.
+        options: how.
+
+    Raises:
+        ModelError: the file can't be written.
+        KeyboardInterrupt: Ctrl-C; what was saved stays.
+    """
+    import keras
+
+    start = time.perf_counter()
+    loss, metrics = loss_and_metrics(spec.head, options.label_smoothing)
+    optimizer = build_optimizer(
+        options.optimizer,
+        learning_rate=options.learning_rate,
+        schedule=options.schedule,
+        warmup=options.warmup,
+        steps=options.epochs * options.steps_per_epoch,
+        weight_decay=options.weight_decay,
+        momentum=options.momentum,
+    )
+    model.compile(optimizer=optimizer, loss=loss, metrics=metrics)
+    monitor = "loss" if validation is None else "val_loss"
+    best = _keep_best(monitor, options.output, spec)
+    callbacks = [best]
+    if options.patience:
+        callbacks.append(keras.callbacks.EarlyStopping(monitor, patience=options.patience))
+    try:
+        with display(options.epochs, quiet=options.quiet) as (verbose, shown):
+            history = model.fit(
+                training,
+                epochs=options.epochs,
+                steps_per_epoch=options.steps_per_epoch,
+                validation_data=validation,
+                callbacks=[*callbacks, *shown],
+                verbose=verbose,
+                shuffle=False,
+            )
+    except KeyboardInterrupt:
+        kept = f"{options.output} holds epoch {best.epoch}" if best.saved else "nothing was saved yet"
+        note(f"interrupted; {kept}")
+        raise
+    best.restore()
+    measured = {}
+    if validation is not None:
+        measured = model.evaluate(validation, verbose=0, return_dict=True)
+    epochs = len(history.history["loss"])
+    seconds = time.perf_counter() - start
+    return Result(measured, best.epoch, epochs, seconds, history.history)
+
+
+def _keep_best(monitor: str, path: Path, spec: ModelSpec):
+    """A callback that holds the best weights, in memory and on the disk."""
+    import math
+
+    import numpy as np
+    from keras.callbacks import Callback
+
+    class KeepBest(Callback):
+        epoch = 0
+        saved = False
+        _weights = None
+        _value = math.inf
+
+        def on_epoch_end(self, epoch, logs=None):
+            value = float((logs or {})[monitor])
+            if not math.isfinite(value) and self._weights is not None:
+                return
+            if value >= self._value and self._weights is not None:
+                return
+            self._value, self.epoch = value, epoch + 1
+            self._weights = [np.array(w) for w in self.model.get_weights()]
+            try:
+                save(self.model, path, spec)
+                self.saved = True
+            except ModelError as e:
+                self.saved = False
+                note(f"edgecnn: {e}; training goes on")
+
+        def restore(self):
+            self.model.set_weights(self._weights)
+            if not self.saved:
+                save(self.model, path, spec)
+
+    return KeepBest()

@@ -1,0 +1,139 @@
+"""Class folders -> lists of image files with their classes, and their split for validation.
+
+Classes are the names of the folders, sorted; nothing is decoded here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from edgecnn.errors import InputError, SourceError
+from edgecnn.sources import IMAGE_SUFFIXES
+
+TRAIN_FOLDERS = ("train", "training")
+VALIDATION_FOLDERS = ("val", "valid", "validation")
+"""Names of subfolders that hold a split made by the user."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageSet:
+    """Images and their classes."""
+
+    sources: tuple[Path | bytes, ...]
+    """Files, or encoded images."""
+    indices: np.ndarray
+    """(n,) int64, the class of each source."""
+    classes: tuple[str, ...]
+    """Names by index."""
+
+    def __len__(self) -> int:
+        return len(self.sources)
+
+    def take(self, chosen: Sequence[int] | np.ndarray) -> ImageSet:
+        """The images at these positions, in this order."""
+        return ImageSet(tuple(self.sources[i] for i in chosen), self.indices[np.asarray(chosen, int)], self.classes)
+
+    @property
+    def one_hot(self) -> np.ndarray:
+        """(n, classes) float32."""
+        return np.eye(len(self.classes), dtype=np.float32)[self.indices]
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Images of each class."""
+        counted = np.bincount(self.indices, minlength=len(self.classes))
+        return dict(zip(self.classes, counted.tolist(), strict=True))
+
+
+def find_sets(folder: str | os.PathLike[str]) -> tuple[ImageSet, ImageSet | None]:
+    """Images of a folder of class folders, or of its subfolders train and val where it has both.
+
+    Raises:
+        SourceError: the folder is missing, holds no classes, only one, or an empty one.
+    """
+    root = Path(folder)
+    parts = [
+        next((root / n for n in names if (root / n).is_dir()), None) for names in (TRAIN_FOLDERS, VALIDATION_FOLDERS)
+    ]
+    if parts[0] is None or parts[1] is None:
+        return find_images(root), None
+    training = find_images(parts[0])
+    return training, find_images(parts[1], classes=training.classes)
+
+
+def find_images(folder: str | os.PathLike[str], *, classes: Sequence[str] | None = None) -> ImageSet:
+    """Images below each class folder, sorted by path.
+
+    Args:
+        folder: holds one folder a class.
+        classes: the classes that there must be, for a validation folder.
+
+    Raises:
+        SourceError: as for find_sets, or the classes are others.
+    """
+    root = Path(folder)
+    if not root.is_dir():
+        what = "is not a folder" if root.exists() else "no such folder"
+        raise SourceError(f"{root}: {what}; give a folder that holds one folder of images a class", code="missing_file")
+    names = sorted(p.name for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
+    files = {name: list(_walk(root / name)) for name in names}
+    if not any(files.values()):
+        raise SourceError(
+            f"{root}: no images in class folders; expected {root}/CLASS/*.jpg (or .png, .bmp, .gif, .webp)",
+            code="empty_folder",
+        )
+    if classes is not None and tuple(names) != tuple(classes):
+        raise SourceError(f"{root}: classes {', '.join(names)}, but training has {', '.join(classes)}")
+    if len(names) == 1:
+        raise SourceError(f"{root}: only one class, {names[0]!r}; a classifier needs at least two folders")
+    empty = [name for name in names if not files[name]]
+    if empty:
+        raise SourceError(
+            f"{root / empty[0]}: no images; add some, or remove the folder from {root}", code="empty_folder"
+        )
+    paths = [path for name in names for path in files[name]]
+    indices = np.repeat(np.arange(len(names)), [len(files[name]) for name in names])
+    return ImageSet(tuple(paths), indices, tuple(names))
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    for directory, subfolders, names in os.walk(folder):
+        subfolders[:] = sorted(s for s in subfolders if not s.startswith("."))
+        for name in sorted(names):
+            if Path(name).suffix.lower() in IMAGE_SUFFIXES and not name.startswith("."):
+                yield Path(directory, name)
+
+
+def split(indices: np.ndarray, names: Sequence[str], share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Positions for training and for validation, every class with the same share in both.
+
+    Args:
+        indices: (n,) the class of each sample.
+        names: of the classes, for the message.
+        share: of the samples that validation gets, above 0 and below 1.
+        seed: of the shuffle.
+
+    Returns:
+        Two int64 arrays, disjoint, sorted.
+
+    Raises:
+        InputError: a class has too few samples to be in both.
+    """
+    from sklearn.model_selection import train_test_split
+
+    counts = np.bincount(indices, minlength=len(names))
+    few = int(np.argmin(counts))
+    if counts[few] < 2:
+        raise InputError(f"class {names[few]!r} has {counts[few]} usable sample, a split needs at least 2; add some")
+    try:
+        training, validation = train_test_split(
+            np.arange(len(indices)), test_size=share, random_state=seed, stratify=indices
+        )
+    except ValueError as e:
+        raise InputError(f"can't split {len(indices)} samples with a validation share of {share}: {e}") from None
+    return np.sort(training), np.sort(validation)
