@@ -188,6 +188,14 @@ void pil_window_axis(Axis& a, const PilFilter& filter, float from, float to) {
     }
 }
 
+// Pillow 13 (pull request 9549) resizes y first where the height shrinks more than twice as much as the width,
+// in pixels; Pillow 12 and older always start with x. Which comes first changes single values by 1, since
+// the result of the first pass is rounded to uint8.
+bool pil_y_first(const Plan::State& s) {
+    if (s.x.identity || s.y.identity) return false;
+    return s.y.in > s.y.out && s.y.in - s.y.out > 2 * (s.x.in - s.x.out);
+}
+
 bool whole(float v) { return v == std::floor(v); }
 
 // ---- OpenCV ---------------------------------------------------------------------------------------------------
@@ -275,6 +283,7 @@ void plan_pil(Plan::State& s) {
     // ImagingResample leaves a pass out when the axis keeps its size and the box is the whole of it.
     s.x.identity = s.x.out == s.x.in && box[0] == 0 && box[2] == s.x.out;
     s.y.identity = s.y.out == s.y.in && box[1] == 0 && box[3] == s.y.out;
+    s.y_first = pil_y_first(s);
 }
 
 void plan_cv2(Plan::State& s) {

@@ -17,7 +17,7 @@ enum class Kind : uint8_t {
     tf_window,     // float32 windows, rows (y) first: antialias
     tf_area,       // float32 sums a row, then over the rows
     tf_cubic,      // four taps an axis, float32, y then x
-    pil_window,    // 22-bit fixed point windows, x first, uint8 in between
+    pil_window,    // 22-bit fixed point windows, uint8 in between; x first unless y_first
     cv_linear,     // two taps an axis, 11-bit fixed point
     cv_area_fast,  // whole-number box, integer sums
     cv_area,       // fractional box, float32
@@ -54,6 +54,7 @@ struct Plan::State {
     Geometry geometry;
     Kind kind = Kind::nearest;
     Axis x, y;
+    bool y_first = false;           // pil_window
     float area_scale = 1;           // tf_area: 1 / (scale_y * scale_x)
     int canvas_width = 0;           // pixels a row that the resize sees
     int canvas_height = 0;

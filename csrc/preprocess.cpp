@@ -110,7 +110,9 @@ void lay_out_scratch(Plan::State& s) {
         s.canvas_at = reserve(static_cast<size_t>(s.canvas_height) * s.canvas_width * s.channels);
     }
     s.row_at = reserve(row_values * sizeof(float));
-    if (s.kind == Kind::pil_window && !s.x.identity) {
+    if (s.kind == Kind::pil_window && s.y_first) {
+        s.temp_at = reserve(static_cast<size_t>(s.canvas_width) * s.channels);
+    } else if (s.kind == Kind::pil_window && !s.x.identity) {
         s.temp_first = *std::min_element(s.y.first.begin(), s.y.first.end());
         int last = s.temp_first;
         for (int i = 0; i < s.y.out; ++i) last = std::max(last, s.y.first[i] + s.y.count[i]);
@@ -216,6 +218,16 @@ void run_tf_lerp(const Plan::State& s, const View& in, const Sink& sink, float* 
 
 void run_pil_window(const Plan::State& s, const View& in, const Sink& sink, uint8_t* row, uint8_t* temp) {
     const int n = s.x.out * s.channels;
+    if (s.y_first) {
+        for (int y = 0; y < s.y.out; ++y) {
+            s.kernels->pil_vertical(in.row(s.y.first[y]), in.stride, s.y.count[y],
+                                    s.y.fixed.data() + static_cast<size_t>(y) * s.y.taps, s.x.in * s.channels, temp);
+            s.kernels->pil_horizontal(temp, s.x.first.data(), s.x.count.data(), s.x.fixed.data(), s.x.taps, s.x.out,
+                                      s.channels, row);
+            sink.row(y, row);
+        }
+        return;
+    }
     View between = in;
     int first = 0;
     if (!s.x.identity) {
