@@ -7,7 +7,7 @@ EXTRAS := cpu,train,export,test,bench
 .PHONY: demo test test-python test-cpp lint format bench digits clean
 
 demo: $(VENV)/installed
-	$(BIN)/python bench/demo.py
+	PATH="$(abspath $(BIN)):$$PATH" docs/demo.sh
 
 test: lint test-cpp test-python
 
