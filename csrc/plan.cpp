@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <stdexcept>
 #include <string>
 
@@ -129,7 +130,105 @@ void tf_lerp_axis(Axis& a) {
     }
 }
 
+// image_resizer_state.h and scale_and_translate_op.cc: ComputeSpansCore with the triangle kernel, radius 1.
+void tf_window_axis(Axis& a) {
+    const float scale = static_cast<float>(a.out) / static_cast<float>(a.in);
+    const float inverse = static_cast<float>(1.0 / scale);
+    const float kernel_scale = std::max(inverse, 1.0f);
+    const float one_over_kernel_scale = 1.0f / kernel_scale;
+    start_axis(a, std::min(2 * static_cast<int>(std::ceil(kernel_scale)) + 1, a.in));
+    a.weight.assign(static_cast<size_t>(a.out) * a.taps, 0.0f);
+    for (int i = 0; i < a.out; ++i) {
+        const float sample = (static_cast<float>(i) + 0.5f) * inverse;
+        a.count[i] = 0;
+        if (sample < 0 || sample > static_cast<float>(a.in)) continue;
+        const int low = clamp_index(static_cast<int64_t>(std::ceil(sample - kernel_scale - 0.5f)), a.in);
+        const int high = clamp_index(static_cast<int64_t>(std::floor(sample + kernel_scale - 0.5f)), a.in) + 1;
+        float* const weight = &a.weight[static_cast<size_t>(i) * a.taps];
+        float sum = 0.0f;
+        for (int k = low; k < high; ++k) {
+            const float at = std::fabs((static_cast<float>(k) + 0.5f - sample) * one_over_kernel_scale);
+            weight[k - low] = at < 1.0f ? 1.0f - at : 0.0f;
+            sum += weight[k - low];
+        }
+        const bool usable = std::fabs(sum) >= 1000.0f * std::numeric_limits<float>::min();
+        const float one_over_sum = 1.0f / sum;
+        for (int k = 0; k < high - low; ++k) weight[k] = usable ? weight[k] * one_over_sum : 0.0f;
+        a.first[i] = low;
+        a.count[i] = high - low;
+    }
+}
+
+// resize_area_op.cc: the part of each source pixel that lies in the output pixel, in source pixels.
+void tf_area_axis(Axis& a) {
+    const float scale = tf_scale(a);
+    start_axis(a, static_cast<int>(std::ceil(scale)) + 2);
+    a.weight.assign(static_cast<size_t>(a.out) * a.taps, 0.0f);
+    for (int i = 0; i < a.out; ++i) {
+        const float from = static_cast<float>(i) * scale;
+        const float to = static_cast<float>(i + 1) * scale;
+        const int low = static_cast<int>(std::floor(from)), high = static_cast<int>(std::ceil(to));
+        a.first[i] = low;
+        a.count[i] = high - low;
+        for (int k = low; k < high; ++k) {
+            const float left = static_cast<float>(k), right = static_cast<float>(k + 1);
+            float part;
+            if (left < from) {
+                part = right > to ? scale : right - from;
+            } else {
+                part = right > to ? to - left : 1.0f;
+            }
+            a.weight[static_cast<size_t>(i) * a.taps + (k - low)] = part;
+        }
+    }
+}
+
+// resize_bicubic_op.cc: Keys' cubic, a = -0.5, from a table of 1024 steps; taps outside the image weigh nothing.
+struct TfCubicTable {
+    static constexpr int kSteps = 1024;
+    float near[kSteps + 1], far[kSteps + 1];
+
+    TfCubicTable() {
+        const double a = -0.5;
+        for (int i = 0; i <= kSteps; ++i) {
+            float x = static_cast<float>(i * 1.0 / kSteps);
+            near[i] = static_cast<float>(((a + 2) * x - (a + 3)) * x * x + 1);
+            x = static_cast<float>(x + 1.0);
+            far[i] = static_cast<float>(((a * x - 5 * a) * x + 8 * a) * x - 4 * a);
+        }
+    }
+};
+
+void tf_cubic_axis(Axis& a) {
+    start_axis(a, 4);
+    const TfCubicTable table;
+    const float scale = tf_scale(a);
+    a.index.resize(4 * static_cast<size_t>(a.out));
+    a.weight.resize(4 * static_cast<size_t>(a.out));
+    for (int i = 0; i < a.out; ++i) {
+        const float at = tf_half_pixel(i, scale);
+        const int low = static_cast<int>(std::floor(at));
+        const float delta = at - static_cast<float>(low);
+        const int step = static_cast<int>(std::lrint(delta * TfCubicTable::kSteps));
+        const float value[4] = {table.far[step], table.near[step], table.near[TfCubicTable::kSteps - step],
+                                table.far[TfCubicTable::kSteps - step]};
+        float* const weight = &a.weight[4 * static_cast<size_t>(i)];
+        for (int k = 0; k < 4; ++k) {
+            const int index = clamp_index(static_cast<int64_t>(low) - 1 + k, a.in);
+            a.index[4 * i + k] = index;
+            weight[k] = index == low - 1 + k ? value[k] : 0.0f;
+        }
+        const float sum = weight[0] + weight[1] + weight[2] + weight[3];
+        if (std::fabs(sum) >= 1000.0f * std::numeric_limits<float>::min()) {
+            const float one_over_sum = 1.0f / sum;
+            for (int k = 0; k < 4; ++k) weight[k] *= one_over_sum;
+        }
+    }
+}
+
 // ---- Pillow ---------------------------------------------------------------------------------------------------
+
+constexpr double kPi = 3.14159265358979323846;
 
 using Filter = double (*)(double);
 
@@ -138,6 +237,28 @@ double pil_bilinear(double x) {
     return x < 1.0 ? 1.0 - x : 0.0;
 }
 
+double pil_box(double x) { return x > -0.5 && x <= 0.5 ? 1.0 : 0.0; }
+
+double pil_hamming(double x) {
+    x = std::fabs(x);
+    if (x == 0.0) return 1.0;
+    if (x >= 1.0) return 0.0;
+    x *= kPi;
+    // 0.54 and 0.46 are float there.
+    return std::sin(x) / x * (0.54f + 0.46f * std::cos(x));
+}
+
+double pil_bicubic(double x) {
+    constexpr double a = -0.5;
+    x = std::fabs(x);
+    if (x < 1.0) return ((a + 2.0) * x - (a + 3.0)) * x * x + 1;
+    return x < 2.0 ? (((x - 5) * x + 8) * x - 4) * a : 0.0;
+}
+
+double sinc(double x) { return x == 0.0 ? 1.0 : std::sin(x * kPi) / (x * kPi); }
+
+double pil_lanczos(double x) { return -3.0 <= x && x < 3.0 ? sinc(x) * sinc(x / 3) : 0.0; }
+
 struct PilFilter {
     Filter value;
     double support;
@@ -145,10 +266,16 @@ struct PilFilter {
 
 PilFilter pil_filter(Resize r) {
     switch (r) {
-        case Resize::pil_bilinear:
-            return {pil_bilinear, 1.0};
+        case Resize::pil_box:
+            return {pil_box, 0.5};
+        case Resize::pil_hamming:
+            return {pil_hamming, 1.0};
+        case Resize::pil_bicubic:
+            return {pil_bicubic, 2.0};
+        case Resize::pil_lanczos:
+            return {pil_lanczos, 3.0};
         default:
-            throw std::invalid_argument("this resize method is not built in");
+            return {pil_bilinear, 1.0};
     }
 }
 
@@ -202,25 +329,102 @@ bool whole(float v) { return v == std::floor(v); }
 
 constexpr int kCvOne = 2048;  // INTER_RESIZE_COEF_SCALE
 
-// modules/imgproc/src/resize.cpp: ResizeFunc's offsets; x repeats the edge pixel with weight 1, y clamps both rows.
-void cv_linear_axis(Axis& a, bool horizontal) {
+// modules/imgproc/src/resize.cpp throughout. There inv_scale = out / in and scale = 1 / inv_scale, in double.
+double cv_scale(const Axis& a) { return 1.0 / (static_cast<double>(a.out) / a.in); }
+
+int32_t cv_fixed(float weight) { return static_cast<int32_t>(std::nearbyint(weight * kCvOne)); }
+
+// resizeNN.
+void cv_nearest_axis(Axis& a) {
+    start_axis(a, 1);
+    const double scale = cv_scale(a);
+    for (int i = 0; i < a.out; ++i) a.first[i] = clamp_index(static_cast<int64_t>(std::floor(i * scale)), a.in);
+    a.index = a.first;
+}
+
+// x repeats the edge pixel with weight 1, y clamps both rows. area: INTER_AREA where it enlarges.
+void cv_linear_axis(Axis& a, bool horizontal, bool area) {
     start_axis(a, 2);
     a.index.resize(2 * static_cast<size_t>(a.out));
     a.fixed.resize(2 * static_cast<size_t>(a.out));
-    const double scale = 1.0 / (static_cast<double>(a.out) / a.in);
+    const double scale = cv_scale(a), inverse = static_cast<double>(a.out) / a.in;
     for (int i = 0; i < a.out; ++i) {
-        float at = static_cast<float>((i + 0.5) * scale - 0.5);
-        int low = static_cast<int>(std::floor(at));
-        at -= low;
+        float at;
+        int low;
+        if (area) {
+            low = static_cast<int>(std::floor(i * scale));
+            at = static_cast<float>((i + 1) - (low + 1) * inverse);
+            at = at <= 0 ? 0.0f : at - std::floor(at);
+        } else {
+            at = static_cast<float>((i + 0.5) * scale - 0.5);
+            low = static_cast<int>(std::floor(at));
+            at -= static_cast<float>(low);
+        }
         if (horizontal && (low < 0 || low >= a.in - 1)) {
             at = 0;
             low = clamp_index(low, a.in);
         }
         a.index[2 * i] = clamp_index(low, a.in);
         a.index[2 * i + 1] = clamp_index(static_cast<int64_t>(low) + 1, a.in);
-        a.fixed[2 * i] = static_cast<int32_t>(std::nearbyint((1.0f - at) * kCvOne));
-        a.fixed[2 * i + 1] = static_cast<int32_t>(std::nearbyint(at * kCvOne));
+        a.fixed[2 * i] = cv_fixed(1.0f - at);
+        a.fixed[2 * i + 1] = cv_fixed(at);
     }
+}
+
+// interpolateCubic, A = -0.75.
+void cv_cubic_axis(Axis& a) {
+    start_axis(a, 4);
+    a.index.resize(4 * static_cast<size_t>(a.out));
+    a.fixed.resize(4 * static_cast<size_t>(a.out));
+    constexpr float A = -0.75f;
+    const double scale = cv_scale(a);
+    for (int i = 0; i < a.out; ++i) {
+        float x = static_cast<float>((i + 0.5) * scale - 0.5);
+        const int low = static_cast<int>(std::floor(x));
+        x -= static_cast<float>(low);
+        float c[4];
+        c[0] = ((A * (x + 1) - 5 * A) * (x + 1) + 8 * A) * (x + 1) - 4 * A;
+        c[1] = ((A + 2) * x - (A + 3)) * x * x + 1;
+        c[2] = ((A + 2) * (1 - x) - (A + 3)) * (1 - x) * (1 - x) + 1;
+        c[3] = 1.0f - c[0] - c[1] - c[2];
+        for (int k = 0; k < 4; ++k) {
+            a.index[4 * i + k] = clamp_index(static_cast<int64_t>(low) - 1 + k, a.in);
+            a.fixed[4 * i + k] = cv_fixed(c[k]);
+        }
+    }
+}
+
+// computeResizeAreaTab: parts below a thousandth of a pixel are left out.
+void cv_area_axis(Axis& a) {
+    const double scale = cv_scale(a);
+    start_axis(a, static_cast<int>(std::ceil(scale)) + 2);
+    a.weight.assign(static_cast<size_t>(a.out) * a.taps, 0.0f);
+    for (int i = 0; i < a.out; ++i) {
+        const double from = i * scale, to = from + scale;
+        const double cell = std::min(scale, a.in - from);
+        const int high = std::min(static_cast<int>(std::floor(to)), a.in - 1);
+        const int low = std::min(static_cast<int>(std::ceil(from)), high);
+        float* const weight = &a.weight[static_cast<size_t>(i) * a.taps];
+        int n = 0;
+        a.first[i] = low;
+        if (low - from > 1e-3) {
+            a.first[i] = low - 1;
+            weight[n++] = static_cast<float>((low - from) / cell);
+        }
+        for (int k = low; k < high; ++k) weight[n++] = static_cast<float>(1.0 / cell);
+        if (to - high > 1e-3) {
+            weight[n++] = static_cast<float>(std::min(std::min(to - high, 1.0), cell) / cell);
+        }
+        a.count[i] = n;
+    }
+}
+
+bool whole_ratio(const Axis& a) { return a.in % a.out == 0; }
+
+// Boxes of whole pixels: first[i] is where box i begins.
+void cv_box_axis(Axis& a) {
+    start_axis(a, a.in / a.out);
+    for (int i = 0; i < a.out; ++i) a.first[i] = i * a.taps;
 }
 
 }  // namespace
@@ -254,8 +458,22 @@ void plan_tf(Plan::State& s) {
             tf_lerp_axis(s.x);
             tf_lerp_axis(s.y);
             return;
+        case Resize::tf_bilinear_antialias:
+            s.kind = Kind::tf_window;
+            tf_window_axis(s.x);
+            tf_window_axis(s.y);
+            return;
+        case Resize::tf_area:
+            s.kind = Kind::tf_area;
+            tf_area_axis(s.x);
+            tf_area_axis(s.y);
+            s.area_scale = static_cast<float>(1.0 / (tf_scale(s.y) * tf_scale(s.x)));
+            return;
         default:
-            throw std::invalid_argument("this resize method is not built in");
+            s.kind = Kind::tf_cubic;
+            tf_cubic_axis(s.x);
+            tf_cubic_axis(s.y);
+            return;
     }
 }
 
@@ -287,14 +505,45 @@ void plan_pil(Plan::State& s) {
 }
 
 void plan_cv2(Plan::State& s) {
+    if (s.x.in == s.x.out && s.y.in == s.y.out) {
+        s.kind = Kind::nearest;
+        copy_axis(s.x, 0);
+        copy_axis(s.y, 0);
+        return;
+    }
     switch (s.recipe.resize) {
-        case Resize::cv2_linear:
-            s.kind = Kind::cv_linear;
-            cv_linear_axis(s.x, true);
-            cv_linear_axis(s.y, false);
+        case Resize::cv2_nearest:
+            s.kind = Kind::nearest;
+            cv_nearest_axis(s.x);
+            cv_nearest_axis(s.y);
             return;
+        case Resize::cv2_cubic:
+            s.kind = Kind::cv_cubic;
+            cv_cubic_axis(s.x);
+            cv_cubic_axis(s.y);
+            return;
+        case Resize::cv2_area: {
+            const bool shrinks = s.x.in >= s.x.out && s.y.in >= s.y.out;
+            if (shrinks && whole_ratio(s.x) && whole_ratio(s.y)) {
+                s.kind = Kind::cv_box;
+                cv_box_axis(s.x);
+                cv_box_axis(s.y);
+            } else if (shrinks) {
+                s.kind = Kind::cv_area;
+                cv_area_axis(s.x);
+                cv_area_axis(s.y);
+            } else {
+                s.kind = Kind::cv_linear;
+                cv_linear_axis(s.x, true, true);
+                cv_linear_axis(s.y, false, true);
+            }
+            return;
+        }
         default:
-            throw std::invalid_argument("this resize method is not built in");
+            s.kind = Kind::cv_linear;
+            cv_linear_axis(s.x, true, false);
+            cv_linear_axis(s.y, false, false);
+            return;
     }
 }
 

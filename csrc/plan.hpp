@@ -19,7 +19,7 @@ enum class Kind : uint8_t {
     tf_cubic,      // four taps an axis, float32, y then x
     pil_window,    // 22-bit fixed point windows, uint8 in between; x first unless y_first
     cv_linear,     // two taps an axis, 11-bit fixed point
-    cv_area_fast,  // whole-number box, integer sums
+    cv_box,        // whole-number boxes, integer sums
     cv_area,       // fractional box, float32
     cv_cubic,      // four taps an axis, 11-bit fixed point
 };

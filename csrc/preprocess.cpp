@@ -88,13 +88,11 @@ void fill_emit(Plan::State& s) {
 void mark_rows(Plan::State& s) {
     s.row_used.assign(s.canvas_height, 0);
     const Axis& y = s.y;
-    if (s.kind == Kind::pil_window) {
-        for (int i = 0; i < y.out; ++i) {
-            std::fill_n(s.row_used.begin() + y.first[i], y.count[i], static_cast<uint8_t>(1));
-        }
-        return;
-    }
     for (const int32_t i : y.index) s.row_used[i] = 1;
+    if (!y.index.empty()) return;
+    for (int i = 0; i < y.out; ++i) {
+        for (int k = 0; k < y.count[i]; ++k) s.row_used[std::min(y.first[i] + k, y.in - 1)] = 1;
+    }
 }
 
 // Bytes of one resized row, and of the intermediate rows of the methods that have any.
@@ -122,8 +120,11 @@ void lay_out_scratch(Plan::State& s) {
         }
         s.temp_rows = last - s.temp_first;
         s.temp_at = reserve(static_cast<size_t>(s.temp_rows) * row_values);
-    } else if (s.kind == Kind::cv_linear) {
-        s.temp_at = reserve(2 * row_values * sizeof(int32_t));
+    } else if (s.kind == Kind::tf_window) {
+        s.temp_at = reserve(static_cast<size_t>(s.canvas_width) * s.channels * sizeof(float));
+    } else {
+        // Up to four int32 or one float32 row.
+        s.temp_at = reserve(4 * row_values * sizeof(int32_t));
     }
     s.scratch = at;
 }
@@ -269,6 +270,77 @@ void run_cv_linear(const Plan::State& s, const View& in, const Sink& sink, uint8
     }
 }
 
+void run_cv_cubic(const Plan::State& s, const View& in, const Sink& sink, uint8_t* row, int32_t* temp) {
+    const int n = s.x.out * s.channels;
+    int32_t* sums[4] = {temp, temp + n, temp + 2 * n, temp + 3 * n};
+    int held[4] = {-1, -1, -1, -1};
+    for (int y = 0; y < s.y.out; ++y) {
+        const int32_t* need = &s.y.index[4 * y];
+        for (int k = 0; k < 4; ++k) {
+            for (int j = k; j < 4; ++j) {
+                if (held[j] != need[k]) continue;
+                std::swap(held[j], held[k]);
+                std::swap(sums[j], sums[k]);
+                break;
+            }
+            if (held[k] == need[k]) continue;
+            s.kernels->cv_cubic_horizontal(in.row(need[k]), s.x.index.data(), s.x.fixed.data(), s.x.out, s.channels,
+                                           sums[k]);
+            held[k] = need[k];
+        }
+        s.kernels->cv_cubic_vertical(sums, &s.y.fixed[4 * y], n, row);
+        sink.row(y, row);
+    }
+}
+
+void run_cv_box(const Plan::State& s, const View& in, const Sink& sink, uint8_t* row) {
+    for (int y = 0; y < s.y.out; ++y) {
+        s.kernels->cv_box_row(in.row(s.y.first[y]), in.stride, s.x.taps, s.y.taps, s.x.out, s.channels, row);
+        sink.row(y, row);
+    }
+}
+
+void run_tf_window(const Plan::State& s, const View& in, const Sink& sink, float* row, float* temp) {
+    for (int y = 0; y < s.y.out; ++y) {
+        s.kernels->tf_vertical(in.row(s.y.first[y]), in.stride, s.y.count[y],
+                               s.y.weight.data() + static_cast<size_t>(y) * s.y.taps, s.x.in * s.channels, temp);
+        s.kernels->tf_horizontal(temp, s.x.first.data(), s.x.count.data(), s.x.weight.data(), s.x.taps, s.x.out,
+                                 s.channels, row);
+        sink.row(y, row);
+    }
+}
+
+void run_tf_cubic(const Plan::State& s, const View& in, const Sink& sink, float* row) {
+    for (int y = 0; y < s.y.out; ++y) {
+        const uint8_t* rows[4];
+        for (int k = 0; k < 4; ++k) rows[k] = in.row(s.y.index[4 * y + k]);
+        s.kernels->tf_cubic_row(rows, &s.y.weight[4 * y], s.x.index.data(), s.x.weight.data(), s.x.out, s.channels,
+                                row);
+        sink.row(y, row);
+    }
+}
+
+// Both libraries: sums along each row, then over the rows. TensorFlow scales the float sum, OpenCV rounds it.
+void run_area(const Plan::State& s, const View& in, const Sink& sink, float* row, float* temp) {
+    const int n = s.x.out * s.channels;
+    for (int y = 0; y < s.y.out; ++y) {
+        for (int k = 0; k < s.y.count[y]; ++k) {
+            const int from = std::min(s.y.first[y] + k, s.y.in - 1);
+            s.kernels->area_horizontal(in.row(from), s.x.first.data(), s.x.count.data(), s.x.weight.data(), s.x.taps,
+                                       s.x.out, s.channels, s.x.in, temp);
+            s.kernels->area_add(temp, s.y.weight[static_cast<size_t>(y) * s.y.taps + k], k == 0, n, row);
+        }
+        if (s.kind == Kind::tf_area) {
+            s.kernels->scale_row(row, s.area_scale, n);
+            sink.row(y, row);
+        } else {
+            uint8_t* const bytes = reinterpret_cast<uint8_t*>(temp);
+            s.kernels->round_row(row, n, bytes);
+            sink.row(y, bytes);
+        }
+    }
+}
+
 }  // namespace
 
 Plan::Plan(const Source& source, const Recipe& recipe) {
@@ -339,18 +411,30 @@ void Plan::run(const uint8_t* pixels, ptrdiff_t row_stride, void* out, void* scr
     const Sink sink{s, static_cast<uint8_t*>(out)};
     if (g.out_width != s.recipe.width || g.out_height != s.recipe.height) sink.fill();
     uint8_t* const row = memory + s.row_at;
+    uint8_t* const temp = memory + s.temp_at;
     float* const float_row = reinterpret_cast<float*>(row);
+    float* const float_temp = reinterpret_cast<float*>(temp);
+    int32_t* const int_temp = reinterpret_cast<int32_t*>(temp);
     switch (s.kind) {
         case Kind::nearest:
             return run_nearest(s, in, sink, row);
         case Kind::tf_lerp:
             return run_tf_lerp(s, in, sink, float_row);
+        case Kind::tf_window:
+            return run_tf_window(s, in, sink, float_row, float_temp);
+        case Kind::tf_cubic:
+            return run_tf_cubic(s, in, sink, float_row);
         case Kind::pil_window:
-            return run_pil_window(s, in, sink, row, memory + s.temp_at);
+            return run_pil_window(s, in, sink, row, temp);
         case Kind::cv_linear:
-            return run_cv_linear(s, in, sink, row, reinterpret_cast<int32_t*>(memory + s.temp_at));
-        default:
-            return;
+            return run_cv_linear(s, in, sink, row, int_temp);
+        case Kind::cv_cubic:
+            return run_cv_cubic(s, in, sink, row, int_temp);
+        case Kind::cv_box:
+            return run_cv_box(s, in, sink, row);
+        case Kind::tf_area:
+        case Kind::cv_area:
+            return run_area(s, in, sink, float_row, float_temp);
     }
 }
 

@@ -54,6 +54,32 @@ struct Kernels {
     void (*cv_vertical)(const int32_t* top, const int32_t* bottom, int32_t weight_top, int32_t weight_bottom, int n,
                         uint8_t* out);
 
+    // OpenCV cubic: four columns a pixel; then four such rows.
+    void (*cv_cubic_horizontal)(const uint8_t* in, const int32_t* index, const int32_t* weight, int width, int channels,
+                                int32_t* out);
+    void (*cv_cubic_vertical)(const int32_t* const rows[4], const int32_t weight[4], int n, uint8_t* out);
+    // OpenCV area by whole numbers: means of boxes of step_x x step_y pixels.
+    void (*cv_box_row)(const uint8_t* in, ptrdiff_t stride, int step_x, int step_y, int width, int channels,
+                       uint8_t* out);
+    // Round half to even and saturate.
+    void (*round_row)(const float* in, int n, uint8_t* out);
+
+    // tf.image antialias, pass 1: sum of weighted rows in source order; pass 2: the columns of that sum.
+    void (*tf_vertical)(const uint8_t* in, ptrdiff_t stride, int count, const float* weight, int n, float* out);
+    void (*tf_horizontal)(const float* in, const int32_t* first, const int32_t* count, const float* weight, int taps,
+                          int width, int channels, float* out);
+
+    // tf.image bicubic: four rows, then four columns a pixel.
+    void (*tf_cubic_row)(const uint8_t* const rows[4], const float weight_y[4], const int32_t* index,
+                         const float* weight, int width, int channels, float* out);
+
+    // Area: weighted float32 sums of a row's windows in source order; columns past `limit` repeat the last.
+    void (*area_horizontal)(const uint8_t* in, const int32_t* first, const int32_t* count, const float* weight,
+                            int taps, int width, int channels, int limit, float* out);
+    // sum += in * weight, or sum = in * weight for the first row.
+    void (*area_add)(const float* in, float weight, bool first, int n, float* sum);
+    void (*scale_row)(float* row, float scale, int n);
+
     // A resized row -> the tensor.
     void (*emit_u8_to_f32)(const uint8_t* row, int width, const Emit& emit, float* out);
     void (*emit_u8_to_u8)(const uint8_t* row, int width, const Emit& emit, uint8_t* out);

@@ -85,6 +85,117 @@ void cv_vertical(const int32_t* top, const int32_t* bottom, int32_t weight_top, 
     }
 }
 
+// HResizeCubic; VResizeCubic with FixedPtCast<int, uchar, 22>.
+void cv_cubic_horizontal(const uint8_t* in, const int32_t* index, const int32_t* weight, int width, int channels,
+                         int32_t* out) {
+    for (int x = 0; x < width; ++x, index += 4, weight += 4) {
+        for (int c = 0; c < channels; ++c) {
+            int32_t sum = 0;
+            for (int k = 0; k < 4; ++k) sum += in[static_cast<ptrdiff_t>(index[k]) * channels + c] * weight[k];
+            *out++ = sum;
+        }
+    }
+}
+
+void cv_cubic_vertical(const int32_t* const rows[4], const int32_t weight[4], int n, uint8_t* out) {
+    for (int i = 0; i < n; ++i) {
+        int32_t sum = 1 << 21;
+        for (int k = 0; k < 4; ++k) sum += rows[k][i] * weight[k];
+        sum >>= 22;
+        out[i] = static_cast<uint8_t>(sum < 0 ? 0 : sum > 255 ? 255 : sum);
+    }
+}
+
+uint8_t round_to_u8(float v) {
+    const float r = std::nearbyint(v);
+    return static_cast<uint8_t>(r < 0 ? 0 : r > 255 ? 255 : r);
+}
+
+// ResizeAreaFast_Invoker; boxes of 2x2 have their own integer rounding (ResizeAreaFastVec).
+void cv_box_row(const uint8_t* in, ptrdiff_t stride, int step_x, int step_y, int width, int channels, uint8_t* out) {
+    const float scale = 1.0f / static_cast<float>(step_x * step_y);
+    for (int x = 0; x < width; ++x, in += step_x * channels) {
+        for (int c = 0; c < channels; ++c) {
+            int32_t sum = 0;
+            for (int j = 0; j < step_y; ++j) {
+                for (int i = 0; i < step_x; ++i) sum += in[j * stride + i * channels + c];
+            }
+            if (step_x == 2 && step_y == 2) {
+                *out++ = static_cast<uint8_t>((sum + 2) >> 2);
+            } else {
+                *out++ = round_to_u8(static_cast<float>(sum) * scale);
+            }
+        }
+    }
+}
+
+void round_row(const float* in, int n, uint8_t* out) {
+    for (int i = 0; i < n; ++i) out[i] = round_to_u8(in[i]);
+}
+
+// scale_and_translate_op.cc: GatherRows, then GatherColumns.
+void tf_vertical(const uint8_t* in, ptrdiff_t stride, int count, const float* weight, int n, float* out) {
+    for (int i = 0; i < n; ++i) {
+        float sum = 0;
+        for (int k = 0; k < count; ++k) sum += weight[k] * static_cast<float>(in[k * stride + i]);
+        out[i] = sum;
+    }
+}
+
+void tf_horizontal(const float* in, const int32_t* first, const int32_t* count, const float* weight, int taps,
+                   int width, int channels, float* out) {
+    for (int x = 0; x < width; ++x, weight += taps) {
+        const float* pixel = in + static_cast<ptrdiff_t>(first[x]) * channels;
+        for (int c = 0; c < channels; ++c) {
+            float sum = 0;
+            for (int k = 0; k < count[x]; ++k) sum += weight[k] * pixel[k * channels + c];
+            *out++ = sum;
+        }
+    }
+}
+
+// resize_bicubic_op.cc: Interpolate1D over y, then over x.
+float interpolate(const float weight[4], float a, float b, float c, float d) {
+    return a * weight[0] + b * weight[1] + c * weight[2] + d * weight[3];
+}
+
+void tf_cubic_row(const uint8_t* const rows[4], const float weight_y[4], const int32_t* index, const float* weight,
+                  int width, int channels, float* out) {
+    for (int x = 0; x < width; ++x, index += 4, weight += 4) {
+        for (int c = 0; c < channels; ++c) {
+            float column[4];
+            for (int k = 0; k < 4; ++k) {
+                const ptrdiff_t at = static_cast<ptrdiff_t>(index[k]) * channels + c;
+                column[k] = interpolate(weight_y, rows[0][at], rows[1][at], rows[2][at], rows[3][at]);
+            }
+            *out++ = interpolate(weight, column[0], column[1], column[2], column[3]);
+        }
+    }
+}
+
+// resize_area_op.cc: ComputePatchSum (a weight of 1 changes nothing); OpenCV's ResizeArea_Invoker sums likewise.
+void area_horizontal(const uint8_t* in, const int32_t* first, const int32_t* count, const float* weight, int taps,
+                     int width, int channels, int limit, float* out) {
+    for (int x = 0; x < width; ++x, weight += taps) {
+        for (int c = 0; c < channels; ++c) {
+            float sum = 0;
+            for (int k = 0; k < count[x]; ++k) {
+                const int column = first[x] + k < limit ? first[x] + k : limit - 1;
+                sum += static_cast<float>(in[static_cast<ptrdiff_t>(column) * channels + c]) * weight[k];
+            }
+            *out++ = sum;
+        }
+    }
+}
+
+void area_add(const float* in, float weight, bool first, int n, float* sum) {
+    for (int i = 0; i < n; ++i) sum[i] = (first ? 0.0f : sum[i]) + in[i] * weight;
+}
+
+void scale_row(float* row, float scale, int n) {
+    for (int i = 0; i < n; ++i) row[i] *= scale;
+}
+
 template <typename In, typename Out, typename Map>
 void emit_row(const In* row, int width, const Emit& e, Out* out, Map map) {
     for (int c = 0; c < e.channels; ++c) {
@@ -117,18 +228,35 @@ void emit_f32_to_f32(const float* row, int width, const Emit& e, float* out) {
 
 // keras.ops.image.resize of integer images: round half to even, then saturate.
 void emit_f32_to_u8(const float* row, int width, const Emit& e, uint8_t* out) {
-    emit_row(row, width, e, out, [](float v, int) {
-        const float r = std::nearbyint(v);
-        return static_cast<uint8_t>(r < 0 ? 0 : r > 255 ? 255 : r);
-    });
+    emit_row(row, width, e, out, [](float v, int) { return round_to_u8(v); });
 }
 
 }  // namespace
 
 const Kernels& scalar_kernels() {
     static const Kernels table = {
-        "scalar",       gray_row,      nearest_row,    lerp_row,      pil_horizontal,  pil_vertical,
-        cv_horizontal,  cv_vertical,   emit_u8_to_f32, emit_u8_to_u8, emit_f32_to_f32, emit_f32_to_u8,
+        "scalar",
+        gray_row,
+        nearest_row,
+        lerp_row,
+        pil_horizontal,
+        pil_vertical,
+        cv_horizontal,
+        cv_vertical,
+        cv_cubic_horizontal,
+        cv_cubic_vertical,
+        cv_box_row,
+        round_row,
+        tf_vertical,
+        tf_horizontal,
+        tf_cubic_row,
+        area_horizontal,
+        area_add,
+        scale_row,
+        emit_u8_to_f32,
+        emit_u8_to_u8,
+        emit_f32_to_f32,
+        emit_f32_to_u8,
     };
     return table;
 }
