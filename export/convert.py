@@ -15,6 +15,9 @@ from .load import Source, Tensor
 DEFAULT_OPSET = 18
 """ONNX operator set that is written; onnxruntime reads it since 1.14."""
 
+OPSETS = range(13, 19)
+"""What can be written: int8 weights per channel need 13, tf2onnx 1.17 ends at 18."""
+
 BATCH = "batch"
 """Name of dimension 0 of every input and output."""
 

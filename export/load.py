@@ -5,10 +5,12 @@ No code from the file runs: pickles are never opened and Lambda layers are refus
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
 import os
+import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -104,7 +106,8 @@ def load(path: str | os.PathLike[str], *, allow_lambda: bool = False) -> Source:
     _refuse_lambda(path, config, allow_lambda)
     tensorflow()
     keras = require("keras")
-    model = _load_with(keras, path, allow_lambda)
+    with _named_by_content(path) as named:
+        model = _load_with(keras, named, allow_lambda)
     inputs, outputs = _signature(model, path)
     return Source(
         path=path,
@@ -230,6 +233,19 @@ def _refuse_lambda(path: Path, config: Any, allowed: bool) -> None:
                 f"{path} holds Python code in the Lambda layer {name!r}, which would run on this machine; if you "
                 "trust the file, pass --allow-lambda"
             )
+
+
+@contextlib.contextmanager
+def _named_by_content(path: Path) -> Iterator[Path]:
+    """The file under a name whose ending fits its content: Keras goes by the ending."""
+    suffix = {"hdf5": ".h5", "keras": ".keras"}[sniff(path)]
+    if path.suffix == suffix:
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="edgecnn-") as folder:
+        link = Path(folder) / (path.stem + suffix)
+        link.symlink_to(path.resolve())
+        yield link
 
 
 def _load_with(keras: Any, path: Path, allow_lambda: bool) -> Any:

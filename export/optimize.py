@@ -28,6 +28,7 @@ def optimize(model: Any) -> Any:
         _drop_idle_nodes(onnx, graph)
         _share_initializers(graph)
         _drop_unused(graph)
+        _shorten_names(graph)
     del graph.value_info[:]
     graph.name = "edgecnn"
     graph.doc_string = ""
@@ -111,3 +112,24 @@ def _drop_unused(graph: Any) -> None:
     kept = [type(t).FromString(t.SerializeToString()) for t in graph.initializer if t.name in used]
     del graph.initializer[:]
     graph.initializer.extend(kept)
+
+
+def _shorten_names(graph: Any) -> None:
+    """Drop what all nodes' names begin with (the model's own name) and TensorFlow's ':0'; layers stay named."""
+    fixed = {v.name for v in (*graph.input, *graph.output)}
+    first = {n.name.split("/")[0] for n in graph.node if "/" in n.name}
+    prefix = first.pop() + "/" if len(first) == 1 else ""
+    tensors = {t.name for t in graph.initializer} | {name for n in graph.node for name in n.output if name}
+    short: dict[str, str] = {}
+    taken = set(fixed)
+    for name in sorted(tensors - fixed):
+        wanted = name.removeprefix(prefix).removesuffix(":0")
+        short[name] = wanted if wanted and wanted not in taken and wanted not in tensors else name
+        taken.add(short[name])
+    for tensor in graph.initializer:
+        tensor.name = short.get(tensor.name, tensor.name)
+    for node in graph.node:
+        node.name = node.name.removeprefix(prefix)
+        for names in (node.input, node.output):
+            for i, name in enumerate(names):
+                names[i] = short.get(name, name)

@@ -21,6 +21,7 @@ from edgecnn.spec import ModelSpec
 
 from .backend import quiet_logs, require
 from .load import Source
+from .optimize import optimize
 from .quality import Quality, measure
 from .samples import Samples
 from .verify import check_signature, open_session, run_samples
@@ -119,12 +120,15 @@ def to_fp16(model: Any) -> bytes:
 def to_int8(prepared: Any, source: Source, calibration: Samples, exclude: tuple[str, ...] = ()) -> bytes:
     """The model with int8 layers as QDQ pairs, save for the nodes named in exclude."""
     quantization = require("onnxruntime.quantization")
+    # quantize_static moves the weights of the model it is given into a file that it deletes afterwards.
+    copy = type(prepared)()
+    copy.CopyFrom(prepared)
     reader = _Reader(quantization, source.inputs[0].name, calibration.thin(CALIBRATION_LIMIT))
     with tempfile.TemporaryDirectory(prefix="edgecnn-") as folder:
         output = Path(folder) / "int8.onnx"
         with quiet_logs("root", "onnxruntime"):
             quantization.quantize_static(
-                prepared,
+                copy,
                 str(output),
                 reader,
                 quant_format=quantization.QuantFormat.QDQ,
@@ -137,10 +141,8 @@ def to_int8(prepared: Any, source: Source, calibration: Samples, exclude: tuple[
                 extra_options={"WeightSymmetric": True, "ActivationSymmetric": False},
             )
         small = require("onnx").load(output)
-    small.producer_name, small.producer_version = prepared.producer_name, prepared.producer_version
     del small.metadata_props[:]
-    del small.graph.value_info[:]
-    return bytes(small.SerializeToString())
+    return bytes(optimize(small).SerializeToString())
 
 
 def _prepare(model: Any) -> Any:

@@ -90,3 +90,18 @@ def test_graphs_with_bodies_stay_whole():
         {"two": np.float32(2), "yes": np.array(True)},
     )
     np.testing.assert_array_equal(run(optimize(model), X), run(model, X))
+
+
+def test_names_lose_the_models_name_and_keep_the_layers():
+    model = build(
+        [
+            helper.make_node("Relu", ["x"], ["model/first/Relu:0"], name="model/first/Relu"),
+            helper.make_node("Abs", ["model/first/Relu:0"], ["first/Relu"], name="model/second/Abs"),
+            helper.make_node("Add", ["first/Relu", "model/first/Relu:0"], ["y"], name="model/third/Add"),
+        ],
+        {},
+    )
+    small = optimize(model)
+    assert [n.name for n in small.graph.node] == ["first/Relu", "second/Abs", "third/Add"]
+    assert list(small.graph.node[2].output) == ["y"]
+    np.testing.assert_array_equal(run(small, X), run(model, X))

@@ -1,0 +1,234 @@
+"""edgecnn.export.to_onnx: one command from a Keras file to a verified ONNX file."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import onnxruntime as ort
+import pytest
+from edgecnn.export.stamp import read_stamp, write_stamp
+from edgecnn.export.to_onnx import main
+from PIL import Image
+
+from edgecnn import PRESETS, ModelSpec, PixelSpec, TableSpec
+from edgecnn.cli import guard
+
+# Keras itself calls numpy in a way that numpy 2 deprecates.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept:DeprecationWarning")
+
+L = keras.layers
+ROOT = pathlib.Path(__file__).parents[1]
+PIXELS = PixelSpec(height=16, width=16, resize="pil_bilinear", scale=1 / 255)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Photographs: noise in two brightnesses, in class folders that sort against their brightness."""
+    rng = np.random.default_rng(6)
+    for name, level in (("a-light", 255), ("b-dark", 100)):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for i in range(12):
+            pixels = rng.integers(0, level, (20 + i, 30, 3)).astype(np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "data" / name / f"{i}.png")
+    return tmp_path / "data"
+
+
+def image_model(path, *, stamp=True, channels=3):
+    keras.utils.set_random_seed(6)
+    model = keras.Sequential(
+        [
+            L.Input((16, 16, channels), name="image"),
+            L.Conv2D(8, 3, activation="relu"),
+            L.GlobalAveragePooling2D(),
+            L.Dense(2, activation="softmax", name="scores"),
+        ]
+    )
+    model.save(path)
+    if stamp:
+        write_stamp(path, ModelSpec(pixels=PIXELS, labels=("a-light", "b-dark")))
+    return path
+
+
+def export(*arguments):
+    return guard(main, [str(a) for a in arguments])
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+def test_a_stamped_model_needs_no_flags(tmp_path, capsys, suffix):
+    path = image_model(tmp_path / f"m{suffix}")
+    assert export(path) == 0
+    out, err = capsys.readouterr()
+    assert out.strip() == str(tmp_path / "m.onnx")
+    assert [line.split()[0] for line in err.splitlines()][:4] == ["start", "load", "samples", "convert"]
+    spec = read_stamp(tmp_path / "m.onnx")
+    assert spec.pixels == PIXELS
+    assert spec.labels == ("a-light", "b-dark")
+    assert spec.head == "softmax"
+    assert spec.provenance["source"] == path.name
+    assert len(spec.provenance["sha256"]) == 64
+    assert {"keras_version", "loaded_by", "date", "edgecnn", "tensorflow", "tf2onnx", "onnx"} <= set(spec.provenance)
+    x = np.random.default_rng(0).random((2, 16, 16, 3), np.float32)
+    (scores,) = ort.InferenceSession(tmp_path / "m.onnx").run(["scores"], {"image": x})
+    np.testing.assert_allclose(scores, keras.models.load_model(path)(x), atol=1e-6)
+
+
+def test_int8_from_the_command_line(tmp_path, folder, capsys):
+    path = image_model(tmp_path / "m.keras")
+    report = tmp_path / "r.json"
+    assert export(path, "--quantize", "int8", "--calibration", folder, "--report", report, "--max-drop", "0.1") == 0
+    data = json.loads(report.read_text())
+    assert data["status"] == "passed"
+    assert data["parity"]["samples"] > 24
+    q = data["quantization"]
+    assert (q["kind"], q["samples"], q["calibration_samples"]) == ("int8", 24, 24)
+    assert q["accuracy_before"] is not None
+    assert data["nodes"]["DequantizeLinear"] > 3
+    assert read_stamp(tmp_path / "m.onnx").pixels == PIXELS
+    assert "int8:" in capsys.readouterr().err
+
+
+def test_auto_stays_with_float32_where_int8_is_larger(tmp_path, folder, capsys):
+    path = image_model(tmp_path / "m.keras")
+    report = tmp_path / "r.json"
+    assert export(path, "--quantize", "auto", "--calibration", folder, "--report", report) == 0
+    q = json.loads(report.read_text())["quantization"]
+    assert q["kind"] == "none"
+    assert "staying with float32" in capsys.readouterr().err
+
+
+def test_int8_without_samples_is_refused_in_one_line(tmp_path, capsys):
+    path = image_model(tmp_path / "m.keras")
+    assert export(path, "--quantize", "int8") == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    assert not (tmp_path / "m.onnx").exists()
+
+
+def test_table_from_a_csv(tmp_path):
+    keras.utils.set_random_seed(0)
+    keras.Sequential([L.Input((2,)), L.Dense(1, activation="sigmoid")]).save(tmp_path / "m.keras")
+    (tmp_path / "rows.csv").write_text("a,b,sick\n1,2,0\n3,4,1\n5,x,1\n")
+    assert export(tmp_path / "m.keras", "--data", tmp_path / "rows.csv") == 0
+    spec = read_stamp(tmp_path / "m.onnx")
+    assert spec.table == TableSpec(fields=("a", "b", "sick"), target="sick", header=True)
+    assert (spec.head, spec.labels) == ("sigmoid", None)
+
+
+def test_unstated_recipe_is_said_and_left_out(tmp_path, capsys):
+    path = image_model(tmp_path / "m.keras", stamp=False)
+    assert export(path) == 0
+    assert "nobody stated" in capsys.readouterr().err
+    assert read_stamp(tmp_path / "m.onnx").pixels is None
+
+
+def test_recipe_and_labels_from_options(tmp_path):
+    path = image_model(tmp_path / "m.keras", stamp=False)
+    (tmp_path / "labels.txt").write_text("0 벌\n1 ant\n", encoding="utf-8")
+    options = [
+        "--preset",
+        "keras-flow",
+        "--divisor",
+        "255",
+        "--resize",
+        "cv2_area",
+        "--labels",
+        tmp_path / "labels.txt",
+    ]
+    assert export(path, *options) == 0
+    spec = read_stamp(tmp_path / "m.onnx")
+    assert spec.labels == ("벌", "ant")
+    assert spec.pixels == PixelSpec(height=16, width=16, decode="pil", resize="cv2_area", divisor=255.0)
+
+
+@pytest.mark.parametrize("preset", sorted(set(PRESETS) - {"imagenet-caffe", "imagenet-torch"}))
+def test_a_preset_on_a_gray_model_is_gray(tmp_path, preset):
+    path = image_model(tmp_path / "m.keras", stamp=False, channels=1)
+    assert export(path, "--preset", preset) == 0
+    assert read_stamp(tmp_path / "m.onnx").pixels.color == "gray"
+
+
+@pytest.mark.parametrize(
+    ("activation", "units", "loss", "head"),
+    [
+        ("softmax", 3, None, "softmax"),
+        ("sigmoid", 1, None, "sigmoid"),
+        (None, 3, "sparse_categorical_crossentropy", "logits"),
+        (None, 3, "mse", "regression"),
+        (None, 1, None, "regression"),
+    ],
+)
+def test_head_comes_from_the_last_layer(tmp_path, activation, units, loss, head):
+    model = keras.Sequential([L.Input((4,)), L.Dense(units, activation=activation)])
+    if loss:
+        model.compile("sgd", loss)
+    model.save(tmp_path / "m.keras")
+    assert export(tmp_path / "m.keras") == 0
+    assert read_stamp(tmp_path / "m.onnx").head == head
+
+
+def test_a_failed_verification_writes_nothing_and_keeps_what_is_there(tmp_path, monkeypatch, capsys):
+    path = image_model(tmp_path / "m.keras")
+    (tmp_path / "m.onnx").write_bytes(b"precious")
+    report = tmp_path / "r.json"
+    assert export(path, "--atol", "-1", "--report", report) == 1
+    assert (tmp_path / "m.onnx").read_bytes() == b"precious"
+    data = json.loads(report.read_text())
+    assert (data["status"], data["source"]) == ("failed", str(path))
+    assert "output scores" in data["reason"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["m.keras", "m.onnx", "r.json"]
+    assert capsys.readouterr().out == ""
+
+
+def test_full_disk_is_one_line_and_harmless(tmp_path, monkeypatch, capsys):
+    path = image_model(tmp_path / "m.keras")
+    (tmp_path / "m.onnx").write_bytes(b"precious")
+
+    def full(_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    assert export(path) == 2
+    assert "No space left on device" in capsys.readouterr().err.splitlines()[-1]
+    assert (tmp_path / "m.onnx").read_bytes() == b"precious"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["m.keras", "m.onnx"]
+
+
+def test_misuse_is_refused_before_tensorflow_is_needed(tmp_path, capsys):
+    path = image_model(tmp_path / "m.keras")
+    (tmp_path / "labels.txt").write_text("one\ntwo\nthree\n")
+    for arguments in (
+        [tmp_path / "none.keras"],
+        [path, "-o", tmp_path],
+        [path, "-o", tmp_path / "none" / "m.onnx"],
+        [path, "-o", path],
+        [path, "--data", tmp_path / "none"],
+        [path, "--labels", tmp_path / "labels.txt"],
+        [path, "--labels", tmp_path / "none.txt"],
+        [path, "--color", "gray"],
+    ):
+        assert export(*arguments) == 2, arguments
+        assert "Traceback" not in capsys.readouterr().err
+    assert not (tmp_path / "m.onnx").exists()
+
+
+def test_as_a_script_from_a_checkout(tmp_path):
+    path = image_model(tmp_path / "m.keras")
+    command = [sys.executable, ROOT / "export" / "to_onnx.py", path, "-o", tmp_path / "out.onnx"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == str(tmp_path / "out.onnx")
+    first_words = {line.split()[0] for line in done.stderr.splitlines()}
+    stages = {"start", "load", "samples", "convert", "optimize", "verify", "write", "exported"}
+    assert first_words == stages, "nothing of TensorFlow's own chatter"
+
+
+def test_as_a_script_without_edgecnn_it_says_how_to_install():
+    command = [sys.executable, "-S", ROOT / "export" / "to_onnx.py", "m.h5"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "-m pip install" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,196 @@
+"""edgecnn.export.verify: fails closed, and says what differs and by how much."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import keras
+import numpy as np
+import onnx
+import pytest
+from edgecnn.export import verify as module
+from edgecnn.export.convert import convert
+from edgecnn.export.load import load
+from edgecnn.export.samples import Samples
+from edgecnn.export.stamp import stamp_onnx
+from edgecnn.export.synthetic import random_inputs, value_range
+from edgecnn.export.verify import verify
+from onnx import numpy_helper
+
+from edgecnn import ModelSpec, PixelSpec, TableSpec, VerificationError
+from edgecnn.cli import guard
+
+# Keras itself calls numpy in a way that numpy 2 deprecates.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept:DeprecationWarning")
+
+L = keras.layers
+SPEC = ModelSpec(table=TableSpec(fields=("a", "b", "c", "d")))
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory):
+    """(Source, onnx.ModelProto) of a small classifier."""
+    keras.utils.set_random_seed(3)
+    model = keras.Sequential(
+        [
+            L.Input((4,), name="row"),
+            L.Rescaling(0.001),
+            L.Dense(8, activation="relu"),
+            L.Dense(3, activation="softmax", name="p"),
+        ]
+    )
+    path = tmp_path_factory.mktemp("pair") / "m.keras"
+    model.save(path)
+    source = load(path)
+    return source, convert(source)
+
+
+def changed(model, change):
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    change(copy)
+    return copy.SerializeToString()
+
+
+def add_to_weights(amount):
+    def change(model):
+        tensor = max(model.graph.initializer, key=lambda t: len(t.raw_data))
+        tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor) + np.float32(amount), tensor.name))
+
+    return change
+
+
+def test_the_same_model_passes(pair):
+    source, model = pair
+    x = np.random.default_rng(0).normal(size=(50, 4)).astype(np.float32)
+    parity = verify(model.SerializeToString(), source, spec=SPEC, samples=Samples(x, None, "a test"))
+    assert parity.samples == 50 + sum(len(b[0]) for b in random_inputs(source, SPEC))
+    assert parity.max_abs_diff <= 1e-6
+    assert parity.top1_agreement == 1
+
+
+def test_other_weights_fail_with_tensor_difference_and_tolerance(pair):
+    source, model = pair
+    with pytest.raises(
+        VerificationError, match=r"output p .* differs from Keras by up to 0\.\d+, .*tolerance of 1e-05"
+    ):
+        verify(changed(model, add_to_weights(0.1)), source, spec=SPEC)
+
+
+def test_a_tolerance_is_a_tolerance(pair):
+    source, model = pair
+    verify(changed(model, add_to_weights(1e-4)), source, spec=SPEC, atol=0.1)
+
+
+def test_only_real_samples_show_some_differences(pair):
+    """A graph that clips at 1000 equals Keras on random inputs and not on these."""
+    source, model = pair
+
+    def clip(copy):
+        name = copy.graph.input[0].name
+        for node in copy.graph.node:
+            for i, n in enumerate(node.input):
+                if n == name:
+                    node.input[i] = "clipped"
+        bounds = [numpy_helper.from_array(np.float32(v), k) for k, v in (("low", -1000), ("high", 1000))]
+        copy.graph.initializer.extend(bounds)
+        copy.graph.node.insert(0, onnx.helper.make_node("Clip", [name, "low", "high"], ["clipped"]))
+
+    small = changed(model, clip)
+    verify(small, source, spec=SPEC)
+    x = np.array([[1, 2, 3, 4], [5e3, -1e3, 2e3, 9e3]], np.float32)
+    with pytest.raises(VerificationError, match="real inputs"):
+        verify(small, source, spec=SPEC, samples=Samples(x, None, "a test"))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda m: setattr(m.graph.input[0].type.tensor_type.shape.dim[0], "dim_value", 1), "shape"),
+        (lambda m: m.graph.node.pop(), "onnxruntime refuses"),
+        (add_to_weights(np.nan), "NaN or infinity"),
+    ],
+)
+def test_structure_and_nan_fail(pair, change, message):
+    source, model = pair
+    with pytest.raises(VerificationError, match=message):
+        verify(changed(model, change), source, spec=SPEC)
+
+
+def test_names_fail(pair):
+    source, model = pair
+    other = dataclasses.replace(source, inputs=(dataclasses.replace(source.inputs[0], name="image"),))
+    with pytest.raises(VerificationError, match=r"inputs are named \['row'\], expected \['image'\]"):
+        verify(model.SerializeToString(), other, spec=SPEC)
+
+
+def test_large_outputs_are_compared_in_proportion(tmp_path):
+    keras.utils.set_random_seed(4)
+    model = keras.Sequential([L.Input((4,)), L.Dense(64), L.Rescaling(1e6), L.Dense(1)])
+    model.save(tmp_path / "m.keras")
+    source = load(tmp_path / "m.keras")
+    spec = ModelSpec(head="regression")
+    parity = verify(convert(source).SerializeToString(), source, spec=spec)
+    assert parity.max_abs_diff > 1e-5, "the model is there to need more than the absolute tolerance"
+    assert parity.tolerance > 1
+    assert parity.top1_agreement is None
+
+
+def test_both_nan_agree(tmp_path):
+    model = keras.Sequential([L.Input((4,)), L.Dense(2), L.UnitNormalization(), L.Rescaling(float("nan"))])
+    model.save(tmp_path / "m.keras")
+    source = load(tmp_path / "m.keras")
+    verify(convert(source).SerializeToString(), source, spec=SPEC)
+
+
+def test_random_inputs_fill_the_recipes_range():
+    pixels = PixelSpec(height=2, width=2, divisor=127.5, offset=-1.0)
+    assert value_range(ModelSpec(pixels=pixels)) == (-1, 1)
+    mean = PixelSpec(height=2, width=2, mean=(100.0, 0.0, 5.0), std=(1.0, 2.0, 1.0))
+    assert value_range(ModelSpec(pixels=mean)) == (-100, 250)
+
+
+@pytest.fixture
+def files(pair, tmp_path):
+    """(ONNX path, Keras path)."""
+    source, model = pair
+    path = tmp_path / "m.onnx"
+    stamp_onnx(model, SPEC)
+    path.write_bytes(model.SerializeToString())
+    return path, source.path
+
+
+def test_command(files, tmp_path, capsys):
+    path, against = files
+    report = tmp_path / "r.json"
+    rows = tmp_path / "rows.csv"
+    rows.write_text("1,2,3,4\n5,6,7,8\n")
+    arguments = [str(path), "--against", str(against), "--data", str(rows), "--report", str(report)]
+    assert guard(module.main, arguments) == 0
+    assert capsys.readouterr().out.strip() == f"{path} computes what {against} computes"
+    data = json.loads(report.read_text())
+    assert data["status"] == "passed"
+    assert data["parity"]["samples"] > 10
+
+
+def test_command_fails_with_status_1_and_a_report(files, tmp_path, capsys):
+    path, against = files
+    path.write_bytes(changed(onnx.load(path), add_to_weights(0.1)))
+    report = tmp_path / "r.json"
+    assert guard(module.main, [str(path), "--against", str(against), "--report", str(report)]) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "differs from Keras" in err
+    data = json.loads(report.read_text())
+    assert data["status"] == "failed"
+    assert "differs from Keras" in data["reason"]
+
+
+def test_command_on_other_files(files, tmp_path, capsys):
+    path, against = files
+    assert guard(module.main, [str(tmp_path / "none.onnx"), "--against", str(against)]) == 2
+    assert guard(module.main, [str(path), "--against", str(tmp_path / "none.h5")]) == 2
+    (tmp_path / "text.onnx").write_text("hello")
+    assert guard(module.main, [str(tmp_path / "text.onnx"), "--against", str(against)]) == 2
+    assert "Traceback" not in capsys.readouterr().err
