@@ -1,0 +1,193 @@
+"""`edgecnn train cnn` from a folder to a stamped file that the runtime's own pixels suit."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from edgecnn.export.stamp import read_stamp
+from edgecnn.train import cnn, digits
+from PIL import Image
+
+import edgecnn
+from edgecnn.cli import guard
+
+keras = pytest.importorskip("keras")
+
+SCRIPT = Path(__file__).parents[1] / "train/cnn.py"
+FAST = ("--image-size", "16", "--width", "0.5", "--batch-size", "8")
+
+
+def stripes(folder, count=16):
+    """Photograph-like noise with lying or standing stripes, of several sizes."""
+    rng = np.random.default_rng(9)
+    for name in ("lying", "standing"):
+        (folder / name).mkdir(parents=True)
+        for i in range(count):
+            height, width = rng.integers(40, 90, 2)
+            wave = 90 * np.sin(np.arange(height) / 4 + rng.random() * 6)[:, None, None] * np.ones((1, width, 3))
+            if name == "standing":
+                wave = 90 * np.sin(np.arange(width) / 4 + rng.random() * 6)[None, :, None] * np.ones((height, 1, 3))
+            pixels = np.clip(wave + rng.normal(128, 30, wave.shape), 0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(folder / name / f"{i:02}.jpg")
+    return folder
+
+
+def train(*args):
+    return guard(cnn.main, [str(a) for a in args])
+
+
+def weights(path):
+    return np.concatenate([w.ravel() for w in keras.models.load_model(path).get_weights()])
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return stripes(tmp_path_factory.mktemp("photos") / "stripes")
+
+
+def test_a_folder_becomes_a_stamped_model_that_learned(folder, tmp_path, capsys):
+    output = tmp_path / "m.keras"
+    augmentation = ("--rotation-range", "5", "--mixup", "0.1", "--cutout", "0.2")
+    assert train(folder, "-o", output, *FAST, "--epochs", 4, "--steps-per-epoch", 20, *augmentation) == 0
+    out, err = capsys.readouterr()
+    assert out == f"{output}\n"
+    assert "26 images for training, 6 for validation; lying 16, standing 16" in err
+    assert "epoch 4/4" in err
+
+    spec = read_stamp(output)
+    assert spec.labels == ("lying", "standing")
+    assert spec.head == "softmax"
+    assert spec.pixels == edgecnn.PixelSpec(
+        height=16, width=16, color="rgb", decode="pil", resize="pil_bilinear", scale=1 / 255
+    )
+    model = keras.models.load_model(output)
+    assert not [layer.name for layer in model.layers if "random" in layer.name.lower()]
+    unseen = stripes(tmp_path / "unseen", count=5)
+    paths = sorted(unseen.rglob("*.jpg"))
+    x = np.stack([edgecnn.preprocess(edgecnn.decode(p), spec.pixels) for p in paths])
+    got = [spec.labels[i] for i in model.predict(x, verbose=0).argmax(axis=1)]
+    assert np.mean([label == path.parent.name for label, path in zip(got, paths, strict=True)]) >= 0.9
+
+
+def test_the_same_seed_gives_the_same_weights(folder, tmp_path):
+    made = []
+    for seed in (3, 3, 4):
+        output = tmp_path / "m.h5"
+        assert train(folder, "-o", output, *FAST, "--epochs", 1, "--steps-per-epoch", 4, "--seed", seed, "--quiet") == 0
+        made.append(weights(output))
+    assert np.array_equal(made[0], made[1])
+    assert not np.array_equal(made[0], made[2])
+
+
+def test_a_validation_folder_is_used_as_it_is(folder, tmp_path, capsys):
+    held = stripes(tmp_path / "held", count=3)
+    args = ("-o", tmp_path / "m.keras", *FAST, "--epochs", 1, "--steps-per-epoch", 2)
+    assert train(folder, "--validation-data", held, *args) == 0
+    assert "32 images for training, 6 for validation" in capsys.readouterr().err
+
+
+def test_a_corrupt_image_is_skipped_and_counted_or_refused(tmp_path, capsys):
+    folder = stripes(tmp_path / "photos", count=4)
+    (folder / "lying/00.jpg").write_bytes(b"")
+    args = (folder, "-o", tmp_path / "m.keras", *FAST, "--epochs", 1, "--steps-per-epoch", 1)
+    assert train(*args, "--strict") == 2
+    assert "lying/00.jpg: the image is empty" in capsys.readouterr().err
+    assert not (tmp_path / "m.keras").exists()
+    assert train(*args) == 0
+    err = capsys.readouterr().err
+    assert "skipped" in err
+    assert "1 of 8 images can't be read" in err
+    assert "lying 3, standing 4" in err
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda p: None, "no such folder"),
+        (lambda p: p.mkdir(), "no images in class folders"),
+        (lambda p: stripes(p, 2) and [f.unlink() for f in (p / "lying").iterdir()], "lying: no images"),
+        (lambda p: stripes(p, 1), "class 'lying' has 1 usable sample"),
+        (
+            lambda p: stripes(p, 2) and [f.write_text("x") for f in (p / "lying").iterdir()],
+            "none of its images can be read",
+        ),
+    ],
+)
+def test_bad_input_is_one_line_and_status_2(tmp_path, capsys, make, message):
+    make(tmp_path / "photos")
+    assert train(tmp_path / "photos", "-o", tmp_path / "m.keras") == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert message in err.splitlines()[-1]
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("args", [(), ("x", "--dataset", "digits"), ("x", "--epochs", "0"), ("x", "--image-size", "4")])
+def test_wrong_usage_is_status_2(args):
+    with pytest.raises(SystemExit, match="2"):
+        cnn.main(list(args))
+
+
+def test_help_shows_every_default(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        cnn.main(["--help"])
+    text = capsys.readouterr().out
+    assert "stays near chance" in text
+    for line in ("--epochs", "--learning-rate", "--rotation-range", "--preset"):
+        assert line in text
+    assert text.count("default") > 25
+
+
+def test_the_script_works_and_ctrl_c_keeps_what_was_saved(folder, tmp_path):
+    output = tmp_path / "m.keras"
+    args = [sys.executable, SCRIPT, folder, "-o", output, *FAST, "--epochs", "100000", "--steps-per-epoch", "2"]
+    with subprocess.Popen([str(a) for a in args], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        seen = []
+        for line in process.stderr:
+            seen.append(line)
+            if line.startswith("epoch 3/"):
+                process.send_signal(signal.SIGINT)
+                break
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, "".join(seen) + err
+    assert out == ""
+    assert "m.keras holds epoch" in err
+    assert "Traceback" not in err
+    assert all(line.startswith(("epoch ", "26 images", "edge: ")) for line in seen)
+    assert read_stamp(output).labels == ("lying", "standing")
+
+
+def test_without_edgecnn_the_script_prints_the_pip_command(tmp_path):
+    # -S: no site-packages, as on a machine where edgecnn was never installed.
+    env = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+    done = subprocess.run([sys.executable, "-S", SCRIPT], capture_output=True, text=True, cwd=tmp_path, env=env)
+    assert done.returncode == 2
+    assert "-m pip install" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_digits_are_scikit_learns_written_as_class_folders(tmp_path, capsys):
+    from sklearn.datasets import load_digits
+
+    assert train("--write-dataset", tmp_path / "digits") == 0
+    assert capsys.readouterr().out == f"{tmp_path / 'digits'}\n"
+    data = load_digits()
+    for name in "0123456789":
+        assert len(list((tmp_path / "digits" / name).glob("*.png"))) == int((data.target == int(name)).sum())
+    first = np.asarray(Image.open(tmp_path / "digits/0/0000.png").resize((8, 8), Image.Resampling.BOX), np.float32)
+    assert np.corrcoef(first.ravel(), data.images[0].ravel())[0, 1] > 0.99
+
+
+def test_digits_train_without_a_folder(tmp_path, capsys):
+    args = ("--dataset", "digits", "-o", tmp_path / "m.keras", "--image-size", 16, "--width", 0.5, "--epochs", 3)
+    assert train(*args, "--steps-per-epoch", 40) == 0
+    spec = read_stamp(tmp_path / "m.keras")
+    assert spec.labels == tuple("0123456789")
+    assert (spec.pixels.color, spec.pixels.shape) == ("gray", (16, 16, 1))
+    accuracy = float(capsys.readouterr().err.split("val accuracy ")[1].split(" ")[0])
+    assert accuracy > 0.5
+    assert len(digits.load_digits()) == 1797

@@ -1,0 +1,120 @@
+"""fit: the best epoch is what is kept, on the disk and in memory, whatever happens later."""
+
+import contextlib
+
+import numpy as np
+import pytest
+from edgecnn.export.stamp import read_stamp
+from edgecnn.train import architectures, backend, saving
+from edgecnn.train.fit import FitOptions, fit
+
+from edgecnn.errors import InputError, ModelError
+from edgecnn.spec import ModelSpec
+
+tf = pytest.importorskip("tensorflow")
+
+SPEC = ModelSpec(labels=("no", "yes"), head="sigmoid")
+
+
+@pytest.fixture
+def data():
+    """Rows whose sign of the first column is the class, and a model that learns it."""
+    backend.start(0)
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(200, 3)).astype(np.float32)
+    targets = (rows[:, :1] > 0).astype(np.float32)
+    model = architectures.default_mlp(rows[:150], 1, "sigmoid", hidden=(8,), seed=1)
+    training = tf.data.Dataset.from_tensor_slices((rows[:150], targets[:150])).repeat().batch(10)
+    validation = tf.data.Dataset.from_tensor_slices((rows[150:], targets[150:])).batch(50)
+    return model, training, validation
+
+
+def options(tmp_path, **changes):
+    given = {"epochs": 6, "batch_size": 10, "steps_per_epoch": 15, "output": tmp_path / "m.keras"}
+    return FitOptions(**given | {"learning_rate": 0.02, "quiet": True, "weight_decay": 0.0} | changes)
+
+
+def test_it_learns_and_the_file_holds_model_and_stamp(data, tmp_path):
+    import keras
+
+    model, training, validation = data
+    result = fit(model, training, validation, SPEC, options(tmp_path))
+    assert result.metrics["accuracy"] >= 0.9
+    assert read_stamp(tmp_path / "m.keras") == SPEC
+    loaded = keras.models.load_model(tmp_path / "m.keras")
+    x = np.eye(3, dtype=np.float32)
+    assert np.array_equal(loaded.predict(x, verbose=0), model.predict(x, verbose=0))
+    assert list(tmp_path.iterdir()) == [tmp_path / "m.keras"]
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+def test_the_best_epoch_is_kept_and_not_the_last(data, tmp_path, suffix):
+    import keras
+
+    model, training, validation = data
+    # A rate that rises until training falls apart: the best epoch is early.
+    output = tmp_path / f"m{suffix}"
+    result = fit(
+        model, training, validation, SPEC,
+        options(tmp_path, output=output, optimizer="sgd", learning_rate=500.0, schedule="cosine", warmup=0.99),
+    )  # fmt: skip
+    losses = result.history["val_loss"]
+    assert int(np.argmin(losses)) + 1 == result.best_epoch < result.epochs
+    loaded = keras.models.load_model(output)
+    loaded.compile(loss="binary_crossentropy")
+    assert loaded.evaluate(validation, verbose=0) == pytest.approx(min(losses), rel=1e-5)
+    assert result.metrics["loss"] == pytest.approx(min(losses), rel=1e-5)
+
+
+def test_patience_stops_early(data, tmp_path):
+    model, training, validation = data
+    still = options(
+        tmp_path, epochs=50, patience=2, optimizer="sgd", learning_rate=1e-30, schedule="constant", momentum=0.0
+    )
+    assert fit(model, training, validation, SPEC, still).epochs == 3
+
+
+def test_without_validation_data_the_loss_decides(data, tmp_path):
+    model, training, _ = data
+    result = fit(model, training, None, SPEC, options(tmp_path))
+    assert result.metrics == {}
+    assert result.best_epoch == int(np.argmin(result.history["loss"])) + 1
+
+
+def test_ctrl_c_keeps_the_best_epoch(data, tmp_path, monkeypatch, capsys):
+    import keras
+
+    model, training, validation = data
+
+    class CtrlC(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch == 2:
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr("edgecnn.train.fit.display", lambda *a, **k: contextlib.nullcontext((0, [CtrlC()])))
+    with pytest.raises(KeyboardInterrupt):
+        fit(model, training, validation, SPEC, options(tmp_path))
+    assert read_stamp(tmp_path / "m.keras") == SPEC
+    assert f"interrupted; {tmp_path / 'm.keras'} holds epoch 2" in capsys.readouterr().err
+
+
+def test_a_full_disk_is_one_line_and_keeps_the_older_file(data, tmp_path, monkeypatch):
+    model, _, _ = data
+    path = tmp_path / "m.keras"
+    saving.save(model, path, SPEC)
+    before = path.read_bytes()
+
+    def full(*args, **kwargs):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("keras.Model.save", full)
+    with pytest.raises(ModelError, match=r"m\.keras can't be written: No space left"):
+        saving.save(model, path, SPEC)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(("name", "message"), [("m.onnx", "use .keras or .h5"), ("none/m.keras", "no folder")])
+def test_an_output_that_can_not_be_is_refused_before_training(tmp_path, name, message):
+    with pytest.raises(InputError, match=message):
+        saving.check_output(tmp_path / name)

@@ -1,0 +1,168 @@
+"""Class folders, the split and the feed: what training sees is what the runtime sees."""
+
+import numpy as np
+import pytest
+from edgecnn.train.augment import Augmentation
+from edgecnn.train.feed import Feed, load, ordered_batches, training_batches, value_range
+from edgecnn.train.images import find_images, find_sets
+from edgecnn.train.split import split
+from PIL import Image
+
+import edgecnn
+from edgecnn.presets import from_preset
+
+pytest.importorskip("tensorflow")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Three JPEGs, a PNG and a text file in two classes."""
+    rng = np.random.default_rng(1)
+    for name, size in (
+        ("b/2.jpg", (91, 60)),
+        ("b/1.JPEG", (64, 64)),
+        ("a/deep/x.png", (33, 70)),
+        ("a/y.jpg", (300, 211)),
+    ):
+        path = tmp_path / "photos" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (*size[::-1], 3), np.uint8)).save(path)
+    (tmp_path / "photos/a/notes.txt").write_text("no image")
+    return tmp_path / "photos"
+
+
+def test_classes_are_the_sorted_folders_and_files_are_sorted(folder):
+    images = find_images(folder)
+    assert images.classes == ("a", "b")
+    assert [str(p.relative_to(folder)) for p in images.sources] == ["a/y.jpg", "a/deep/x.png", "b/1.JPEG", "b/2.jpg"]
+    assert images.indices.tolist() == [0, 0, 1, 1]
+    assert images.counts == {"a": 2, "b": 2}
+
+
+def test_train_and_val_subfolders_are_a_split(folder, tmp_path):
+    root = tmp_path / "split"
+    root.mkdir()
+    for name in ("train", "val"):
+        (root / name).symlink_to(folder)
+    training, validation = find_sets(root)
+    assert training.classes == validation.classes == ("a", "b")
+    assert validation.sources[0].parts[-3:-1] == ("val", "a")
+
+
+def test_a_validation_folder_with_other_classes_is_refused(folder):
+    with pytest.raises(edgecnn.SourceError, match="classes a, b, but training has a, c"):
+        find_images(folder, classes=("a", "c"))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda p: None, "no such folder"),
+        (lambda p: p.mkdir(), "no images in class folders"),
+        (lambda p: p.write_text("x"), "is not a folder"),
+    ],
+)
+def test_a_folder_without_images_is_one_clear_error(tmp_path, make, message):
+    make(tmp_path / "x")
+    with pytest.raises(edgecnn.SourceError, match=message):
+        find_images(tmp_path / "x")
+
+
+def test_one_class_and_an_empty_class_are_refused(folder):
+    (folder / "c").mkdir()
+    with pytest.raises(edgecnn.SourceError, match=r"c: no images"):
+        find_images(folder)
+    with pytest.raises(edgecnn.SourceError, match="only one class, 'deep'"):
+        find_images(folder / "a")
+
+
+@pytest.mark.parametrize("preset", ["edgecnn", "keras-flow", "keras-dataset"])
+def test_the_feed_gives_the_tensor_of_the_kernel(folder, preset):
+    images = find_images(folder)
+    spec = from_preset(preset, height=48, width=40)
+    feed = Feed(images.sources, spec)
+    for i, path in enumerate(images.sources):
+        expected = edgecnn.preprocess(edgecnn.decode(path, spec.decode), spec)
+        assert np.array_equal(feed.batch(np.array([i]))[0], expected)
+
+
+@pytest.mark.parametrize("color", ["rgb", "gray"])
+def test_the_feed_gives_the_pixels_of_keras_load_img(folder, color):
+    import keras
+
+    images = find_images(folder)
+    spec = from_preset("edgecnn", height=48, width=40, color=color)
+    mode = {"rgb": "rgb", "gray": "grayscale"}[color]
+    for source in images.sources:
+        image = keras.utils.load_img(source, target_size=(48, 40), interpolation="bilinear", color_mode=mode)
+        expected = keras.utils.img_to_array(image, dtype="float32") * np.float32(1 / 255)
+        assert np.array_equal(load(source, spec), expected)
+
+
+def test_a_set_too_large_for_memory_gives_the_same_batches(folder):
+    images = find_images(folder)
+    spec = from_preset("edgecnn", height=32, width=32)
+    kept, streamed = Feed(images.sources, spec), Feed(images.sources, spec, memory_limit=0)
+    assert kept.in_memory
+    assert not streamed.in_memory
+    positions = np.array([3, 0, 2, 3])
+    assert np.array_equal(kept.batch(positions), streamed.batch(positions))
+
+
+def test_an_unreadable_image_is_counted_and_replaced_by_a_neighbour(folder):
+    (folder / "a/y.jpg").write_bytes(b"\xff\xd8\xff broken")
+    images = find_images(folder)
+    spec = from_preset("edgecnn", height=16, width=16)
+    feed = Feed(images.sources, spec, memory_limit=0)
+    batch = feed.batch(np.arange(4))
+    assert list(feed.failed) == [0]
+    assert np.array_equal(batch[0], batch[1])
+    with pytest.raises(edgecnn.ImageError, match=r"y\.jpg"):
+        Feed(images.sources, spec, strict=True)
+
+
+def test_batches_repeat_with_the_seed_and_not_without(folder):
+    images = find_images(folder)
+    spec = from_preset("edgecnn", height=16, width=16)
+    feed = Feed(images.sources, spec)
+
+    def take(seed):
+        batches = training_batches(
+            feed, np.arange(4), images.one_hot, batch_size=3, seed=seed, augmentation=Augmentation(noise=0.1), spec=spec
+        )
+        return [(x.numpy(), y.numpy()) for x, y in batches.take(4)]
+
+    one, again, other = take(1), take(1), take(2)
+    assert all(np.array_equal(a, b) for p, q in zip(one, again, strict=True) for a, b in zip(p, q, strict=True))
+    assert not all(np.array_equal(p[0], q[0]) for p, q in zip(one, other, strict=True))
+    # Three passes over four images: every image three times, with its own label.
+    assert np.concatenate([y for _, y in one]).sum(axis=0).tolist() == [6, 6]
+
+
+def test_validation_batches_are_unchanged_and_in_order(folder):
+    images = find_images(folder)
+    spec = from_preset("edgecnn", height=16, width=16)
+    feed = Feed(images.sources, spec)
+    got = list(ordered_batches(feed, np.array([2, 0, 1]), images.one_hot, batch_size=2))
+    assert np.array_equal(np.concatenate([x for x, _ in got]), feed.batch(np.array([2, 0, 1])))
+    assert np.concatenate([y for _, y in got]).tolist() == [[0, 1], [1, 0], [1, 0]]
+
+
+def test_value_range_follows_the_recipe():
+    low, high = value_range(from_preset("imagenet-tf", height=8, width=8))
+    assert low.tolist() == [-1, -1, -1]
+    assert high.tolist() == [1, 1, 1]
+
+
+def test_split_is_stratified_disjoint_and_seeded():
+    indices = np.array([0] * 80 + [1] * 20)
+    training, validation = split(indices, ("a", "b"), 0.25, seed=3)
+    assert sorted([*training, *validation]) == list(range(100))
+    assert np.bincount(indices[validation]).tolist() == [20, 5]
+    assert np.array_equal(validation, split(indices, ("a", "b"), 0.25, seed=3)[1])
+    assert not np.array_equal(validation, split(indices, ("a", "b"), 0.25, seed=4)[1])
+
+
+def test_a_class_of_one_sample_can_not_be_split():
+    with pytest.raises(edgecnn.errors.InputError, match="class 'b' has 1 usable sample"):
+        split(np.array([0, 0, 0, 1]), ("a", "b"), 0.25, seed=0)
