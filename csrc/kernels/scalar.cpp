@@ -85,7 +85,7 @@ void cv_vertical(const int32_t* top, const int32_t* bottom, int32_t weight_top, 
     }
 }
 
-// HResizeCubic; VResizeCubic with FixedPtCast<int, uchar, 22>.
+// HResizeCubic.
 void cv_cubic_horizontal(const uint8_t* in, const int32_t* index, const int32_t* weight, int width, int channels,
                          int32_t* out) {
     for (int x = 0; x < width; ++x, index += 4, weight += 4) {
@@ -97,18 +97,30 @@ void cv_cubic_horizontal(const uint8_t* in, const int32_t* index, const int32_t*
     }
 }
 
+uint8_t round_to_u8(float v) {
+    const float r = std::nearbyint(v);
+    return static_cast<uint8_t>(r < 0 ? 0 : r > 255 ? 255 : r);
+}
+
+// VResizeCubicVec_32s8u computes whole groups of 8 values in float32, last row first; the values that are left
+// over go through VResizeCubic with FixedPtCast<int, uchar, 22>. That is OpenCV's x86-64 build, whose baseline
+// (SSE3) has vectors of 8 shorts and no fused multiply-add.
 void cv_cubic_vertical(const int32_t* const rows[4], const int32_t weight[4], int n, uint8_t* out) {
-    for (int i = 0; i < n; ++i) {
+    constexpr float scale = 1.0f / (2048.0f * 2048.0f);
+    const int grouped = n / 8 * 8;
+    for (int i = 0; i < grouped; ++i) {
+        float sum = static_cast<float>(rows[3][i]) * (static_cast<float>(weight[3]) * scale);
+        for (int k = 2; k >= 0; --k) {
+            sum = static_cast<float>(rows[k][i]) * (static_cast<float>(weight[k]) * scale) + sum;
+        }
+        out[i] = round_to_u8(sum);
+    }
+    for (int i = grouped; i < n; ++i) {
         int32_t sum = 1 << 21;
         for (int k = 0; k < 4; ++k) sum += rows[k][i] * weight[k];
         sum >>= 22;
         out[i] = static_cast<uint8_t>(sum < 0 ? 0 : sum > 255 ? 255 : sum);
     }
-}
-
-uint8_t round_to_u8(float v) {
-    const float r = std::nearbyint(v);
-    return static_cast<uint8_t>(r < 0 ? 0 : r > 255 ? 255 : r);
 }
 
 // ResizeAreaFast_Invoker; boxes of 2x2 have their own integer rounding (ResizeAreaFastVec).

@@ -1,0 +1,193 @@
+"""preprocess: channel orders, layouts, views, threads, and what it refuses."""
+
+import threading
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from edgecnn.errors import ImageError
+from edgecnn.preprocess import preprocess
+from edgecnn.spec import RESIZES, PixelSpec
+
+
+def picture(height: int, width: int, channels: int = 3, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (height, width, channels)).astype(np.uint8)
+
+
+def spec(**fields) -> PixelSpec:
+    return PixelSpec(**{"height": 20, "width": 16, "resize": "pil_bilinear", **fields})
+
+
+@pytest.mark.parametrize("method", RESIZES)
+@pytest.mark.parametrize("fit", ["stretch", "crop", "pad"])
+def test_channel_orders_and_layouts_agree(method, fit):
+    image = picture(45, 70)
+    rgb = preprocess(image, spec(resize=method, fit=fit))
+    assert rgb.shape == (20, 16, 3)
+    assert rgb.dtype == np.float32
+    alpha = picture(45, 70, 1, seed=1)
+    sources = {
+        "rgb": image,
+        "bgr": np.ascontiguousarray(image[..., ::-1]),
+        "rgba": np.concatenate([image, alpha], axis=2),
+        "bgra": np.concatenate([image[..., ::-1], alpha], axis=2),
+    }
+    gray = preprocess(image, spec(resize=method, fit=fit, color="gray"))
+    for color, source in sources.items():
+        assert np.array_equal(preprocess(source, spec(resize=method, fit=fit), color=color), rgb), color
+        bgr = preprocess(source, spec(resize=method, fit=fit, color="bgr"), color=color)
+        assert np.array_equal(bgr, rgb[..., ::-1]), color
+        planar = preprocess(source, spec(resize=method, fit=fit, layout="nchw"), color=color)
+        assert np.array_equal(planar, rgb.transpose(2, 0, 1)), color
+        as_gray = preprocess(source, spec(resize=method, fit=fit, color="gray"), color=color)
+        assert np.array_equal(as_gray, gray), color
+
+
+@pytest.mark.parametrize("method", RESIZES)
+def test_gray_source_fills_every_channel(method):
+    image = picture(33, 41, 1)
+    one = preprocess(image, spec(resize=method, color="gray"), color="gray")
+    assert one.shape == (20, 16, 1)
+    assert np.array_equal(preprocess(image[..., 0], spec(resize=method, color="gray"), color="gray"), one)
+    three = preprocess(image, spec(resize=method), color="gray")
+    assert np.array_equal(three, np.repeat(one, 3, axis=2))
+
+
+@pytest.mark.parametrize("method", RESIZES)
+def test_views_equal_their_copies(method):
+    frame = picture(90, 120)
+    views = {
+        "crop": frame[11:72, 20:101],
+        "upside down": frame[::-1],
+        "every other row": frame[::2],
+        "one row for all": np.broadcast_to(frame[:1], (40, 120, 3)),
+        "one column": frame[:, 5:6],
+    }
+    for name, view in views.items():
+        expected = preprocess(np.ascontiguousarray(view), spec(resize=method))
+        assert np.array_equal(preprocess(view, spec(resize=method)), expected), name
+
+
+def test_normalisation_rounds_every_operation():
+    image = picture(20, 16)
+    x = image.astype(np.float32)
+    f = np.float32
+    same = {"resize": "tf_bilinear"}  # of the same size, so the values are those of the image
+    assert np.array_equal(preprocess(image, spec(**same, scale=1 / 255)), x * f(1 / 255))
+    assert np.array_equal(preprocess(image, spec(**same, divisor=255.0)), x / f(255))
+    assert np.array_equal(preprocess(image, spec(**same, divisor=127.5, offset=-1.0)), x / f(127.5) + f(-1))
+    mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+    expected = (x * f(1 / 255) + f(0.1) - np.array(mean, f)) / np.array(std, f)
+    for resize in ("tf_bilinear", "pil_bilinear"):  # the float path and the table of 256 values
+        recipe = {"resize": resize, "scale": 1 / 255, "offset": 0.1, "mean": mean, "std": std}
+        assert np.array_equal(preprocess(image, spec(**recipe)), expected)
+        bgr = preprocess(image, spec(**recipe, color="bgr"))
+        flipped = (x[..., ::-1] * f(1 / 255) + f(0.1) - np.array(mean, f)) / np.array(std, f)
+        assert np.array_equal(bgr, flipped)
+
+
+def test_padding_is_normalised_like_pixels():
+    image = picture(10, 40)
+    padded = preprocess(image, spec(fit="pad", pad_value=255, scale=1 / 255, offset=-0.5))
+    assert np.all(padded[0] == np.float32(255) * np.float32(1 / 255) + np.float32(-0.5))
+
+
+def test_out_may_be_a_slice_of_a_batch():
+    image = picture(30, 30)
+    batch = np.full((3, 20, 16, 3), -1, np.float32)
+    assert preprocess(image, spec(), out=batch[1]).base is batch
+    assert np.array_equal(batch[1], preprocess(image, spec()))
+    assert np.all(batch[[0, 2]] == -1)
+
+
+def test_threads_share_one_plan():
+    images = [picture(300, 200, seed=i) for i in range(8)]
+    recipe = spec(resize="pil_lanczos", height=64, width=64)
+    expected = [np.asarray(Image.fromarray(i).resize((64, 64), Image.Resampling.LANCZOS)) for i in images]
+    wrong = []
+
+    def work(start: int) -> None:
+        for turn in range(40):
+            i = (start + turn) % len(images)
+            if not np.array_equal(preprocess(images[i], recipe), expected[i]):
+                wrong.append(i)
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+@pytest.mark.parametrize(
+    ("image", "color", "message"),
+    [
+        ([[1, 2, 3]], "rgb", "numpy array, got list"),
+        (np.zeros((4, 4, 3), np.float32), "rgb", "must be uint8.*got float32"),
+        (np.zeros((4, 4, 3), np.int8), "rgb", "must be uint8.*got int8"),
+        (np.zeros((4, 4)), "gray", "must be uint8"),
+        (np.zeros(4, np.uint8), "rgb", "got 1-D"),
+        (np.zeros((1, 4, 4, 3), np.uint8), "rgb", "got 4-D"),
+        (np.zeros((4, 4), np.uint8), "rgb", r"must be \(4, 4, 3\).*got \(4, 4\)"),
+        (np.zeros((4, 4, 4), np.uint8), "rgb", r"\(4, 4, 3\) for color='rgb', got \(4, 4, 4\)"),
+        (np.zeros((4, 4, 3), np.uint8), "rgba", r"\(4, 4, 4\) for color='rgba'"),
+        (np.zeros((4, 4, 3), np.uint8), "hsv", "color must be one of"),
+        (np.zeros((0, 4, 3), np.uint8), "rgb", "height must be 1 to"),
+        (np.zeros((4, 0, 3), np.uint8), "rgb", "width must be 1 to"),
+        (np.broadcast_to(np.uint8(0), (1, 40000, 3)), "rgb", "width must be 1 to 32768"),
+        (np.zeros((4, 4, 3), np.uint8)[:, ::-1], "rgb", "ascontiguousarray"),
+        (np.zeros((4, 4, 3), np.uint8)[..., ::-1], "rgb", "ascontiguousarray"),
+        (np.zeros((3, 4, 4), np.uint8).transpose(1, 2, 0), "rgb", "ascontiguousarray"),
+    ],
+)
+def test_bad_image(image, color, message):
+    out = np.full((20, 16, 3), 7, np.float32)
+    with pytest.raises(ImageError, match=message):
+        preprocess(image, spec(), out=out, color=color)
+    assert np.all(out == 7)
+
+
+def read_only() -> np.ndarray:
+    out = np.zeros((20, 16, 3), np.float32)
+    out.flags.writeable = False
+    return out
+
+
+@pytest.mark.parametrize(
+    ("out", "message"),
+    [
+        (np.zeros((16, 20, 3), np.float32), r"must be \(20, 16, 3\), got \(16, 20, 3\)"),
+        (np.zeros((1, 20, 16, 3), np.float32), r"got \(1, 20, 16, 3\)"),
+        (np.zeros((20, 16, 3), np.float64), "must be float32, got float64"),
+        (np.zeros((20, 16, 3), np.uint8), "must be float32, got uint8"),
+        (np.zeros((20, 16, 6), np.float32)[..., ::2], "C-contiguous"),
+        (np.zeros((20, 16, 3), np.float32, order="F"), "C-contiguous"),
+        (np.zeros(20 * 16 * 3 * 4 + 1, np.uint8)[1:].view(np.float32).reshape(20, 16, 3), "aligned"),
+        (read_only(), "read-only"),
+        ([0.0], "numpy array"),
+    ],
+)
+def test_bad_out(out, message):
+    with pytest.raises(ImageError, match=message):
+        preprocess(picture(9, 9), spec(), out=out)
+
+
+def test_out_must_not_overlap_the_image():
+    memory = np.zeros(20 * 16 * 3 * 4, np.uint8)
+    image = memory[100 : 100 + 10 * 10 * 3].reshape(10, 10, 3)
+    with pytest.raises(ImageError, match="overlap"):
+        preprocess(image, spec(), out=memory.view(np.float32).reshape(20, 16, 3))
+
+
+def test_pad_that_leaves_nothing():
+    with pytest.raises(ImageError, match="leaves no pixel"):
+        preprocess(picture(1, 400), spec(fit="pad"))
+    with pytest.raises(ImageError, match="canvas"):
+        preprocess(picture(1, 2000), PixelSpec(height=400, width=8, resize="tf_bilinear", fit="pad"))
+
+
+def test_spec_must_be_a_spec():
+    with pytest.raises(TypeError, match="PixelSpec"):
+        preprocess(picture(4, 4), "tf_bilinear")
