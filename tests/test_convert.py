@@ -7,10 +7,10 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
-from edgecnn.export.convert import OPSETS, convert
-from edgecnn.export.load import load
 
 from edgecnn import ModelError
+from edgecnn.export.convert import OPSETS, convert
+from edgecnn.export.load import load
 
 # Keras itself calls numpy in a way that numpy 2 deprecates.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept:DeprecationWarning")

@@ -11,10 +11,10 @@ import h5py
 import keras
 import numpy as np
 import pytest
-from edgecnn.export.load import load, sniff
-from edgecnn.export.stamp import write_stamp
 
 from edgecnn import ModelError, ModelSpec
+from edgecnn.export.load import load, sniff
+from edgecnn.export.stamp import write_stamp
 
 # Keras itself calls numpy in a way that numpy 2 deprecates.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept:DeprecationWarning")

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import onnxruntime as ort
-from edgecnn.export.optimize import count_nodes, optimize
 from onnx import TensorProto, helper, numpy_helper
+
+from edgecnn.export.optimize import count_nodes, optimize
 
 
 def build(nodes, initializers, *, rank=2):

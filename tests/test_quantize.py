@@ -8,6 +8,9 @@ import keras
 import numpy as np
 import onnx
 import pytest
+from onnx import numpy_helper
+
+from edgecnn import ModelSpec, PixelSpec, VerificationError
 from edgecnn.export.convert import convert
 from edgecnn.export.load import load
 from edgecnn.export.optimize import optimize
@@ -15,9 +18,6 @@ from edgecnn.export.quality import measure
 from edgecnn.export.quantize import quantize
 from edgecnn.export.samples import Samples
 from edgecnn.export.verify import open_session, run_samples
-from onnx import numpy_helper
-
-from edgecnn import ModelSpec, PixelSpec, VerificationError
 
 # Keras itself calls numpy in a way that numpy 2 deprecates.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept:DeprecationWarning")

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 
 import pytest
-from edgecnn.export.load import Tensor
-from edgecnn.export.report import Report, describe_tensors
 
 from edgecnn import ModelError
+from edgecnn.export.load import Tensor
+from edgecnn.export.report import Report, describe_tensors
 
 KEYS = {"status", "source", "output", "keras_version", "opset", "inputs", "outputs", "parity", "quantization"}
 KEYS |= {"nodes", "reason"}

@@ -11,9 +11,9 @@ import keras
 import numpy as np
 import onnx
 import pytest
-from edgecnn.export.stamp import read_stamp, stamp_onnx, write_atomically, write_stamp
 
 from edgecnn import ModelError, ModelSpec, PixelSpec, SpecError
+from edgecnn.export.stamp import read_stamp, stamp_onnx, write_atomically, write_stamp
 
 # Keras itself calls numpy in a way that numpy 2 deprecates.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept:DeprecationWarning")

@@ -11,12 +11,12 @@ import keras
 import numpy as np
 import onnxruntime as ort
 import pytest
-from edgecnn.export.stamp import read_stamp, write_stamp
-from edgecnn.export.to_onnx import main
 from PIL import Image
 
 from edgecnn import PRESETS, ModelSpec, PixelSpec, TableSpec
 from edgecnn.cli import guard
+from edgecnn.export.stamp import read_stamp, write_stamp
+from edgecnn.export.to_onnx import main
 
 # Keras itself calls numpy in a way that numpy 2 deprecates.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept:DeprecationWarning")

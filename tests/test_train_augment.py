@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from edgecnn.train.augment import Augmentation, augment
 
 tf = pytest.importorskip("tensorflow")

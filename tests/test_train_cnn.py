@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from edgecnn.export.stamp import read_stamp
-from edgecnn.train import cnn, digits
 from PIL import Image
 
 import edgecnn
 from edgecnn.cli import guard
+from edgecnn.export.stamp import read_stamp
+from edgecnn.train import cnn, digits
 
 keras = pytest.importorskip("keras")
 
@@ -55,7 +55,7 @@ def test_a_folder_becomes_a_stamped_model_that_learned(folder, tmp_path, capsys)
     assert train(folder, "-o", output, *FAST, "--epochs", 4, "--steps-per-epoch", 20, *augmentation) == 0
     out, err = capsys.readouterr()
     assert out == f"{output}\n"
-    assert "26 images for training, 6 for validation; lying 16, standing 16" in err
+    assert "25 images for training, 7 for validation; lying 16, standing 16" in err
     assert "epoch 4/4" in err
 
     spec = read_stamp(output)
@@ -157,7 +157,7 @@ def test_the_script_works_and_ctrl_c_keeps_what_was_saved(folder, tmp_path):
     assert out == ""
     assert "m.keras holds epoch" in err
     assert "Traceback" not in err
-    assert all(line.startswith(("epoch ", "26 images", "edge: ")) for line in seen)
+    assert [line for line in seen if not line.startswith(("epoch ", "25 images", "edge: "))] == []
     assert read_stamp(output).labels == ("lying", "standing")
 
 

@@ -4,12 +4,12 @@ import contextlib
 
 import numpy as np
 import pytest
-from edgecnn.export.stamp import read_stamp
-from edgecnn.train import architectures, backend, saving
-from edgecnn.train.fit import FitOptions, fit
 
 from edgecnn.errors import InputError, ModelError
+from edgecnn.export.stamp import read_stamp
 from edgecnn.spec import ModelSpec
+from edgecnn.train import architectures, backend, saving
+from edgecnn.train.fit import FitOptions, fit
 
 tf = pytest.importorskip("tensorflow")
 
@@ -56,7 +56,7 @@ def test_the_best_epoch_is_kept_and_not_the_last(data, tmp_path, suffix):
     output = tmp_path / f"m{suffix}"
     result = fit(
         model, training, validation, SPEC,
-        options(tmp_path, output=output, optimizer="sgd", learning_rate=500.0, schedule="cosine", warmup=0.99),
+        options(tmp_path, output=output, optimizer="sgd", learning_rate=5.0, schedule="cosine", warmup=0.99),
     )  # fmt: skip
     losses = result.history["val_loss"]
     assert int(np.argmin(losses)) + 1 == result.best_epoch < result.epochs
@@ -71,7 +71,7 @@ def test_patience_stops_early(data, tmp_path):
     still = options(
         tmp_path, epochs=50, patience=2, optimizer="sgd", learning_rate=1e-30, schedule="constant", momentum=0.0
     )
-    assert fit(model, training, validation, SPEC, still).epochs == 3
+    assert fit(model, training, validation, SPEC, options(tmp_path, epochs=50, patience=2, **still)).epochs == 3
 
 
 def test_without_validation_data_the_loss_decides(data, tmp_path):

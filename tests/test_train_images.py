@@ -2,14 +2,14 @@
 
 import numpy as np
 import pytest
-from edgecnn.train.augment import Augmentation
-from edgecnn.train.feed import Feed, load, ordered_batches, training_batches, value_range
-from edgecnn.train.images import find_images, find_sets
-from edgecnn.train.split import split
 from PIL import Image
 
 import edgecnn
 from edgecnn.presets import from_preset
+from edgecnn.train.augment import Augmentation
+from edgecnn.train.feed import Feed, load, ordered_batches, training_batches, value_range
+from edgecnn.train.images import find_images, find_sets
+from edgecnn.train.split import split
 
 pytest.importorskip("tensorflow")
 

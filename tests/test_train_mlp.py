@@ -4,10 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from edgecnn.export.stamp import read_stamp
-from edgecnn.train import mlp
 
 from edgecnn.cli import guard
+from edgecnn.export.stamp import read_stamp
+from edgecnn.train import mlp
 
 keras = pytest.importorskip("keras")
 
@@ -35,7 +35,8 @@ def train(tmp_path, *args):
 
 
 @pytest.mark.parametrize(("kind", "head", "labels"), [
-    ("binary", "sigmoid", ("0", "1")), ("multiclass", "softmax", ("low", "mid", "top")), ("regression", "regression", None),
+    ("binary", "sigmoid", ("0", "1")), ("multiclass", "softmax", ("low", "mid", "top")),
+    ("regression", "regression", None),
 ])  # fmt: skip
 def test_a_csv_becomes_a_stamped_model_that_learned(tmp_path, capsys, kind, head, labels):
     path = table(tmp_path, kind=kind)

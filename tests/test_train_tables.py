@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from edgecnn.train.tables import read_table
 
 from edgecnn.errors import SourceError, TableError
+from edgecnn.train.tables import read_table
 
 
 def write(tmp_path, text):

@@ -9,6 +9,10 @@ import keras
 import numpy as np
 import onnx
 import pytest
+from onnx import numpy_helper
+
+from edgecnn import ModelSpec, PixelSpec, TableSpec, VerificationError
+from edgecnn.cli import guard
 from edgecnn.export import verify as module
 from edgecnn.export.convert import convert
 from edgecnn.export.load import load
@@ -16,10 +20,6 @@ from edgecnn.export.samples import Samples
 from edgecnn.export.stamp import stamp_onnx
 from edgecnn.export.synthetic import random_inputs, value_range
 from edgecnn.export.verify import verify
-from onnx import numpy_helper
-
-from edgecnn import ModelSpec, PixelSpec, TableSpec, VerificationError
-from edgecnn.cli import guard
 
 # Keras itself calls numpy in a way that numpy 2 deprecates.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept:DeprecationWarning")

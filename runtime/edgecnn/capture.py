@@ -57,13 +57,13 @@ class Frame:
 
 
 def import_cv2() -> Any:
-    """The cv2 module, with its own logging turned off: what it would say reaches the user as our errors.
+    """The cv2 module.
 
     Raises:
         MissingDependencyError: cv2 is not installed, or a library that it needs is missing.
     """
+    # FFmpeg's own log is set up when OpenCV loads it; -8 is its AV_LOG_QUIET.
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
     try:
         import cv2
     except ModuleNotFoundError:
@@ -76,6 +76,18 @@ def import_cv2() -> Any:
             "pip uninstall opencv-python && pip install opencv-python-headless"
         ) from None
     return cv2
+
+
+@contextlib.contextmanager
+def _silenced(cv2: Any) -> Iterator[None]:
+    """Keep OpenCV from printing what our own error says; its level is the whole process's, so it is put back."""
+    logging = cv2.utils.logging
+    level = logging.getLogLevel()
+    logging.setLogLevel(logging.LOG_LEVEL_SILENT)
+    try:
+        yield
+    finally:
+        logging.setLogLevel(level)
 
 
 def is_url(source: object) -> bool:
@@ -92,7 +104,8 @@ def read_video(path: str) -> Iterator[Frame]:
     cv2 = import_cv2()
     if not os.path.isfile(path):
         raise SourceError(f"{path}: no such file", code="missing_file")
-    capture = cv2.VideoCapture(path)
+    with _silenced(cv2):
+        capture = cv2.VideoCapture(path)
     try:
         number = 0
         while True:
@@ -146,10 +159,12 @@ class Camera:
                 cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, _OPEN_TIMEOUT_MS,
                 cv2.CAP_PROP_READ_TIMEOUT_MSEC, _READ_TIMEOUT_MS,
             ]  # fmt: skip
-            capture = cv2.VideoCapture(source, cv2.CAP_FFMPEG, limits)
+            with _silenced(cv2):
+                capture = cv2.VideoCapture(source, cv2.CAP_FFMPEG, limits)
             hint = "check the address, the network and the user name"
         else:
-            capture = cv2.VideoCapture(source)
+            with _silenced(cv2):
+                capture = cv2.VideoCapture(source)
             hint = "check that it is plugged in, not in use, and that you may read it (ls -l /dev/video*)"
         if not capture.isOpened():
             raise SourceError(f"camera {source} can't be opened; {hint}", code="camera_unavailable")

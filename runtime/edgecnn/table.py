@@ -144,7 +144,7 @@ def to_rows(rows: npt.ArrayLike | Sequence[Mapping[str, Any]], spec: TableSpec) 
     if not usable.all():
         row, column = np.argwhere(~usable)[0]
         raise TableError(f"row {row}: column {spec.columns[column]!r} is {array[row, column]}, not a finite number")
-    return array
+    return array.astype(np.float32)
 
 
 def _from_mapping(index: int, row: object, spec: TableSpec) -> list[float]:

@@ -1,0 +1,294 @@
+"""decode: equal to Pillow and to tf.io.decode_image, or refused."""
+
+import io
+import pathlib
+import struct
+import threading
+import warnings
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from edgecnn import decode as decode_module_function
+from edgecnn.decode import MAX_PIXELS, decode
+from edgecnn.errors import ImageError, SourceError
+
+PHOTOS = sorted((pathlib.Path(__file__).parents[2] / "shared/data").glob("**/*.jpg"))
+
+
+def photo(height: int = 61, width: int = 83, seed: int = 0) -> Image.Image:
+    """Smooth colours with some noise, so that JPEG has something to lose."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[0:height, 0:width]
+    base = np.stack([x * 3 % 256, y * 4 % 256, (x + y) * 2 % 256], axis=-1)
+    return Image.fromarray(np.clip(base + rng.integers(-20, 20, base.shape), 0, 255).astype(np.uint8))
+
+
+def encode(image: Image.Image, kind: str, **options) -> bytes:
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+def wide(mode: str = "I;16") -> Image.Image:
+    values = np.random.default_rng(1).integers(0, 65536, (9, 7)).astype(np.uint16)
+    return Image.fromarray(values) if mode == "I;16" else Image.fromarray(values.astype(np.float32))
+
+
+def jpegs() -> dict[str, bytes]:
+    found = {}
+    for subsampling in ("4:4:4", "4:2:2", "4:2:0"):
+        for progressive in (False, True):
+            name = f"{subsampling}{' progressive' if progressive else ''}"
+            found[name] = encode(photo(), "JPEG", subsampling=subsampling, progressive=progressive, quality=80)
+    found["restart markers"] = encode(photo(), "JPEG", restart_marker_blocks=3)
+    found["gray"] = encode(photo().convert("L"), "JPEG")
+    found["cmyk"] = encode(photo().convert("CMYK"), "JPEG")
+    found["rgb inside"] = encode(photo(), "JPEG", keep_rgb=True)
+    found["one pixel"] = encode(photo(1, 1), "JPEG")
+    return found
+
+
+def others() -> dict[str, bytes]:
+    image = photo()
+    return {
+        "png rgb": encode(image, "PNG"),
+        "png rgba": encode(image.convert("RGBA"), "PNG"),
+        "png gray": encode(image.convert("L"), "PNG"),
+        "png gray alpha": encode(image.convert("LA"), "PNG"),
+        "png palette": encode(image.quantize(40), "PNG"),
+        "png palette transparent": encode(image.quantize(40), "PNG", transparency=bytes(range(40))),
+        "png 1 bit": encode(image.convert("1"), "PNG"),
+        "png 4 bit palette": encode(image.quantize(16), "PNG", bits=4),
+        "gif": encode(image.quantize(60), "GIF"),
+        "gif animated": encode(image.quantize(60), "GIF", save_all=True, append_images=[photo(seed=5).quantize(60)]),
+        "bmp": encode(image, "BMP"),
+        "bmp gray": encode(image.convert("L"), "BMP"),
+        "webp": encode(image, "WEBP"),
+        "webp lossless": encode(image, "WEBP", lossless=True),
+    }
+
+
+ENCODED = {**jpegs(), **others()}
+
+
+@pytest.mark.parametrize("name", ENCODED)
+def test_pil_is_pillow(name):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        image = Image.open(io.BytesIO(ENCODED[name]))
+        rgb, gray = np.asarray(image.convert("RGB")), np.asarray(image.convert("L"))
+    assert np.array_equal(decode(ENCODED[name], "pil"), rgb)
+    assert np.array_equal(decode(ENCODED[name], "pil", color="gray"), gray[..., None])
+
+
+@pytest.mark.parametrize("name", [*ENCODED, "png 16 bit", "gif transparent"])
+@pytest.mark.parametrize("color", ["rgb", "gray"])
+def test_tf_is_tensorflow_or_refused(name, color):
+    import tensorflow as tf
+
+    transparent = encode(photo().quantize(60), "GIF", transparency=3)
+    data = {
+        **ENCODED,
+        "png 16 bit": encode(wide(), "PNG"),
+        "gif transparent": transparent,
+    }[name]
+    try:
+        channels = 3 if color == "rgb" else 1
+        expected = tf.io.decode_image(data, channels=channels, expand_animations=False).numpy()
+    except tf.errors.InvalidArgumentError:
+        with pytest.raises(ImageError) as error:
+            decode(data, "tf", color=color)
+        assert error.value.code == "unsupported_image"
+    else:
+        assert np.array_equal(decode(data, "tf", color=color), expected)
+
+
+def small_frame_gif() -> bytes:
+    """A GIF whose only frame covers a part of its screen of 40x30."""
+    data = bytearray(encode(photo(10, 12).quantize(16), "GIF"))
+    data[6:10] = struct.pack("<HH", 40, 30)
+    at = data.index(b",", 13 + 3 * 2 ** ((data[10] & 7) + 1))
+    data[at + 1 : at + 5] = struct.pack("<HH", 5, 7)
+    return bytes(data)
+
+
+@pytest.mark.skipif(not PHOTOS, reason="no folder of photographs beside the checkout")
+def test_real_photographs():
+    import tensorflow as tf
+
+    for path in PHOTOS[::4]:
+        data = path.read_bytes()
+        assert np.array_equal(decode(path, "pil"), np.asarray(Image.open(path).convert("RGB"))), path
+        assert np.array_equal(decode(data, "tf"), tf.io.decode_image(data, channels=3).numpy()), path
+        assert np.array_equal(decode(data, "tf", color="gray"), tf.io.decode_image(data, channels=1).numpy())
+
+
+def test_result_is_ours_to_write():
+    for name, data in ENCODED.items():
+        pixels = decode(data)
+        assert pixels.dtype == np.uint8
+        assert pixels.flags.c_contiguous, name
+        assert pixels.shape[2] == 3, name
+
+
+def test_path_like_and_exported(tmp_path):
+    path = tmp_path / "a.png"
+    photo().save(path)
+    assert np.array_equal(decode(path), np.asarray(photo()))
+    assert np.array_equal(decode(str(path)), np.asarray(photo()))
+    assert decode_module_function is decode
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif(kind, orientation):
+    from PIL import ImageOps
+
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = encode(photo(), kind, exif=exif)
+    plain = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+    turned = np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(data))).convert("RGB"))
+    assert np.array_equal(decode(data), plain)
+    assert np.array_equal(decode(data, exif=True), turned)
+
+
+def test_exif_is_what_cv2_does(tmp_path):
+    import cv2
+
+    for orientation in range(1, 9):
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        path = tmp_path / f"{orientation}.jpg"
+        photo().save(path, exif=exif)
+        assert np.array_equal(decode(path, exif=True)[..., ::-1], cv2.imread(str(path)))
+
+
+def chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def hollow_png(width: int, height: int) -> bytes:
+    """A PNG of the given size with pixels for hardly any of it."""
+    ihdr = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", ihdr) + chunk(b"IDAT", zlib.compress(bytes(9)))
+
+
+def huge_jpeg() -> bytes:
+    data = bytearray(encode(photo(), "JPEG"))
+    at = data.index(b"\xff\xc0")
+    data[at + 5 : at + 9] = struct.pack(">HH", 60000, 60000)
+    return bytes(data)
+
+
+BAD = {
+    "empty": (b"", "empty"),
+    "text": (b"hello, world\n" * 9, "no known image format"),
+    "only a signature": (b"\xff\xd8\xff", "damaged"),
+    "png bomb": (hollow_png(100000, 100000), "million pixels"),
+    "jpeg bomb": (huge_jpeg(), "million pixels"),
+    "png without pixels": (hollow_png(0, 5), "PNG"),
+    "png almost without pixels": (hollow_png(5, 5), "PNG"),
+    "script": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "no known image format"),
+}
+
+
+@pytest.mark.parametrize("decoder", ["pil", "tf"])
+@pytest.mark.parametrize("name", BAD)
+def test_bad_content(name, decoder):
+    data, message = BAD[name]
+    with pytest.raises(ImageError) as error:
+        decode(data, decoder)
+    text = str(error.value)
+    assert "\n" not in text
+    if decoder == "pil" or error.value.code != "unsupported_image":
+        assert message in text
+
+
+@pytest.mark.parametrize("decoder", ["pil", "tf"])
+@pytest.mark.parametrize("name", ["4:2:0", "4:4:4 progressive", "gray", "png rgb", "gif", "bmp", "webp"])
+@pytest.mark.parametrize("keep", [0.15, 0.5, 0.9])
+def test_truncated(name, decoder, keep):
+    data = ENCODED[name]
+    with pytest.raises(ImageError) as error:
+        decode(data[: int(len(data) * keep)], decoder)
+    assert "\n" not in str(error.value)
+
+
+def test_16_bit_gray_is_refused_by_pil():
+    for data in (encode(wide(), "PNG"), encode(wide(), "TIFF"), encode(wide("F"), "TIFF")):
+        with pytest.raises(ImageError, match="bit gray") as error:
+            decode(data)
+        assert error.value.code == "unsupported_image"
+
+
+def test_tf_reads_no_tiff():
+    with pytest.raises(ImageError, match="TensorFlow can't read") as error:
+        decode(encode(photo(), "TIFF"), "tf")
+    assert error.value.code == "unsupported_image"
+    assert np.array_equal(decode(encode(photo(), "TIFF")), np.asarray(photo()))
+
+
+def test_tf_crops_a_gif_to_its_frame_so_it_is_refused():
+    data = small_frame_gif()
+    assert np.array_equal(decode(data), np.asarray(Image.open(io.BytesIO(data)).convert("RGB")))
+    with pytest.raises(ImageError, match="covers only a part") as error:
+        decode(data, "tf")
+    assert error.value.code == "unsupported_image"
+
+
+def test_png_with_gamma_is_refused_by_tf_gray():
+    from PIL.PngImagePlugin import PngInfo
+
+    info = PngInfo()
+    info.add(b"gAMA", struct.pack(">I", 45455))
+    data = encode(photo(), "PNG", pnginfo=info)
+    with pytest.raises(ImageError, match="profile"):
+        decode(data, "tf", color="gray")
+    assert np.array_equal(decode(data, "tf"), np.asarray(photo()))
+
+
+def test_missing_and_folder(tmp_path):
+    with pytest.raises(SourceError, match="no such file") as error:
+        decode(tmp_path / "none.jpg")
+    assert error.value.code == "missing_file"
+    with pytest.raises(SourceError, match="folder"):
+        decode(tmp_path)
+    with pytest.raises(SourceError):
+        decode("a\0b.jpg")
+
+
+def test_bad_arguments():
+    with pytest.raises(ImageError, match="decoder must be pil or tf"):
+        decode(b"x", "cv2")
+    with pytest.raises(ImageError, match="color must be rgb or gray"):
+        decode(b"x", color="bgr")
+    with pytest.raises(ImageError, match="path or encoded bytes, got int"):
+        decode(7)
+
+
+def test_large_image_gives_no_warning():
+    side = 9600  # 92 million pixels: over Pillow's warning, under its limit and ours
+    assert side * side < MAX_PIXELS
+    data = encode(Image.new("1", (side, side)), "PNG")
+    assert decode(data, color="gray").shape == (side, side, 1)
+
+
+def test_threads_leave_the_warning_filters_alone():
+    before = list(warnings.filters)
+    data = [ENCODED["png palette transparent"], ENCODED["gif"], ENCODED["webp"]]
+
+    def work() -> None:
+        for _ in range(30):
+            for d in data:
+                decode(d)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert warnings.filters == before
