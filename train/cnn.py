@@ -38,10 +38,11 @@ from . import architectures, backend, digits
 from .augment import Augmentation
 from .feed import Feed, describe_failures, ordered_batches, training_batches
 from .fit import FitOptions, fit
-from .images import ImageSet, find_images, find_sets, split
+from .images import ImageSet, find_images, find_sets
 from .options import above_zero, add_fit_options, fraction, parser, positive, zero_or_more
 from .progress import note
 from .saving import check_output
+from .split import split
 
 FIT_DEFAULTS: dict[str, Any] = {
     "epochs": 40, "batch_size": 32, "validation_split": 0.2, "optimizer": "adamw", "learning_rate": 2e-3,

@@ -35,10 +35,10 @@ from edgecnn.spec import ModelSpec
 
 from . import architectures, backend
 from .fit import FitOptions, Result, fit
-from .images import split
 from .options import add_fit_options, fraction, parser, positive
 from .progress import note
 from .saving import check_output
+from .split import split
 from .tables import TASKS, Table, read_table
 
 FIT_DEFAULTS: dict[str, Any] = {

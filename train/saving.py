@@ -41,6 +41,7 @@ def save(model: keras.Model, path: Path, spec: ModelSpec) -> None:
     """
     import keras
     from absl import logging
+
     from edgecnn.export.stamp import write_stamp
 
     partial = path.with_name(f".{path.stem}.partial{path.suffix}")

@@ -18,6 +18,8 @@ from edgecnn.spec import TableSpec
 
 TASKS = ("binary", "multiclass", "regression")
 
+_LARGEST = float(np.finfo(np.float32).max)
+
 MOST_CLASSES = 20
 """A target of whole numbers with more different values than this is taken for a regression."""
 
@@ -146,7 +148,7 @@ def _number(cell: str, where: str) -> float:
         value = float(cell)
     except ValueError:
         raise TableError(f"{where}: {cell.strip()!r:.40} is no number; encode text columns as numbers") from None
-    if not math.isfinite(value) or abs(value) > np.finfo(np.float32).max:
+    if not math.isfinite(value) or abs(value) > _LARGEST:
         raise TableError(f"{where}: {cell.strip()!r:.40} is no finite float32 number")
     return value
 
