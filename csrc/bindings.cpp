@@ -25,9 +25,11 @@ int index_of(const char* what, const std::string& value, const char* const (&nam
     throw std::invalid_argument(std::string(what) + " must be one of " + known + "; got '" + value + "'");
 }
 
-const char* const kResizes[] = {"tf_nearest",  "tf_bilinear",  "tf_bilinear_antialias", "tf_area",     "tf_bicubic",
-                                "pil_nearest", "pil_box",      "pil_bilinear",          "pil_hamming", "pil_bicubic",
-                                "pil_lanczos", "cv2_nearest",  "cv2_linear",            "cv2_area",    "cv2_cubic"};
+const char* const kResizes[] = {"tf_nearest",  "tf_bilinear",  "tf_bilinear_antialias",
+                                "tf_area",     "tf_bicubic",   "pil_nearest",
+                                "pil_box",     "pil_bilinear", "pil_hamming",
+                                "pil_bicubic", "pil_lanczos",  "cv2_nearest",
+                                "cv2_linear",  "cv2_area",     "cv2_cubic"};
 const char* const kFits[] = {"stretch", "crop", "pad"};
 const char* const kColors[] = {"rgb", "bgr", "gray"};
 const char* const kLayouts[] = {"nhwc", "nchw"};
@@ -37,7 +39,9 @@ const char* const kFormats[] = {"rgb", "bgr", "rgba", "bgra", "gray"};
 // spec: an edgecnn.spec.PixelSpec, which has checked its own fields.
 Recipe read_recipe(const py::object& spec) {
     const auto text = [&spec](const char* name) { return spec.attr(name).cast<std::string>(); };
-    const auto number = [&spec](const char* name) { return static_cast<float>(spec.attr(name).cast<double>()); };
+    const auto number = [&spec](const char* name) {
+        return static_cast<float>(spec.attr(name).cast<double>());
+    };
     Recipe r;
     r.height = spec.attr("height").cast<int>();
     r.width = spec.attr("width").cast<int>();
@@ -86,7 +90,9 @@ std::string shape_of(const py::array& a) {
     return text + (a.ndim() == 1 ? ",)" : ")");
 }
 
-std::string shape_of(const py::tuple& t) { return py::str(static_cast<const py::object&>(t)).cast<std::string>(); }
+std::string shape_of(const py::tuple& t) {
+    return py::str(static_cast<const py::object&>(t)).cast<std::string>();
+}
 
 struct Extent {
     const char *low, *high;  // first byte and one past the last
@@ -140,16 +146,17 @@ class PyPlan {
         const bool flat = image.ndim() == 2 && channels == 1;
         if (!(flat || image.ndim() == 3) || image.shape(0) != s.height || image.shape(1) != s.width ||
             (!flat && image.shape(2) != channels)) {
-            throw std::invalid_argument("image must be (" + std::to_string(s.height) + ", " + std::to_string(s.width) +
-                                        ", " + std::to_string(channels) + ") for color='" + color_ + "', got " +
-                                        shape_of(image));
+            throw std::invalid_argument("image must be (" + std::to_string(s.height) + ", " +
+                                        std::to_string(s.width) + ", " + std::to_string(channels) +
+                                        ") for color='" + color_ + "', got " + shape_of(image));
         }
         // A single column has no step; numpy may report any stride for it.
         const bool packed = (s.width == 1 || image.strides(1) == channels) &&
                             (flat || channels == 1 || image.strides(2) == 1);
         if (!packed) {
             throw std::invalid_argument(
-                "image rows must be contiguous: pass numpy.ascontiguousarray(image) for a mirrored, transposed or "
+                "image rows must be contiguous: pass numpy.ascontiguousarray(image) for a mirrored, "
+                "transposed or "
                 "channel-reversed view (a channel order is better given as color=)");
         }
     }
@@ -157,15 +164,17 @@ class PyPlan {
     void check_out(const py::array& image, const py::array& out) const {
         const bool bytes = plan_.recipe().dtype == DType::uint8;
         if (bytes ? !py::isinstance<py::array_t<uint8_t>>(out) : !py::isinstance<py::array_t<float>>(out)) {
-            throw std::invalid_argument(std::string("out must be ") + (bytes ? "uint8" : "float32") + ", got " +
-                                        py::str(out.dtype()).cast<std::string>());
+            throw std::invalid_argument(std::string("out must be ") + (bytes ? "uint8" : "float32") +
+                                        ", got " + py::str(out.dtype()).cast<std::string>());
         }
         bool same = out.ndim() == static_cast<py::ssize_t>(shape_.size());
-        for (py::ssize_t i = 0; same && i < out.ndim(); ++i) same = out.shape(i) == shape_[i].cast<py::ssize_t>();
+        for (py::ssize_t i = 0; same && i < out.ndim(); ++i)
+            same = out.shape(i) == shape_[i].cast<py::ssize_t>();
         if (!same) throw std::invalid_argument("out must be " + shape_of(shape_) + ", got " + shape_of(out));
         if (!out.writeable()) throw std::invalid_argument("out must be writable, got a read-only array");
         if (!(out.flags() & py::array::c_style)) {
-            throw std::invalid_argument("out must be C-contiguous; a slice batch[i] of a contiguous batch is");
+            throw std::invalid_argument(
+                "out must be C-contiguous; a slice batch[i] of a contiguous batch is");
         }
         if (reinterpret_cast<uintptr_t>(out.data()) % static_cast<uintptr_t>(out.itemsize()) != 0) {
             throw std::invalid_argument("out must be aligned to its item size");

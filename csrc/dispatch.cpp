@@ -39,8 +39,8 @@ const Kernels& choose() {
         if (std::strcmp(all.name[i], wanted) == 0) return *all.table[i];
         known += (i ? ", " : "") + std::string(all.name[i]);
     }
-    throw std::invalid_argument("EDGECNN_ISA is '" + std::string(wanted) + "', but this CPU and build have only " +
-                                known);
+    throw std::invalid_argument("EDGECNN_ISA is '" + std::string(wanted) +
+                                "', but this CPU and build have only " + known);
 }
 
 }  // namespace

@@ -11,13 +11,16 @@
 namespace edgecnn {
 namespace {
 
-int clamp_index(int64_t i, int size) { return static_cast<int>(std::min<int64_t>(std::max<int64_t>(i, 0), size - 1)); }
+int clamp_index(int64_t i, int size) {
+    return static_cast<int>(std::min<int64_t>(std::max<int64_t>(i, 0), size - 1));
+}
 
 // Python's round(): half to even.
 int python_round(double v) { return static_cast<int>(std::nearbyint(v)); }
 
-// Side of the centre crop (or of the padded canvas) that has the target's aspect: keras/src/backend/tensorflow/image.py,
-// resize(), where product and quotient are float32 and the cast truncates.
+// Side of the centre crop (or of the padded canvas) that has the target's aspect:
+// keras/src/backend/tensorflow/image.py, resize(), where product and quotient are float32 and the cast
+// truncates.
 int keras_side(int other_side, int target, int other_target) {
     const float product = static_cast<float>(static_cast<int64_t>(other_side) * target);
     return static_cast<int>(product / static_cast<float>(other_target));
@@ -37,8 +40,9 @@ void pad_as_keras(const Source& s, const Recipe& r, Geometry& g) {
     g.border_x = keras_half(std::max(s.width, keras_side(s.height, r.width, r.height)) - s.width);
     // tf.image.resize has no bound on the canvas; ours keeps products of sides in 32 bits.
     if (s.height + 2 * g.border_y > kMaxSourceSide || s.width + 2 * g.border_x > kMaxSourceSide) {
-        throw std::invalid_argument("fit 'pad' would need a canvas of " + std::to_string(s.width + 2 * g.border_x) +
-                                    "x" + std::to_string(s.height + 2 * g.border_y) + " pixels, more than " +
+        throw std::invalid_argument("fit 'pad' would need a canvas of " +
+                                    std::to_string(s.width + 2 * g.border_x) + "x" +
+                                    std::to_string(s.height + 2 * g.border_y) + " pixels, more than " +
                                     std::to_string(kMaxSourceSide) + " on a side");
     }
 }
@@ -72,9 +76,10 @@ void pad_as_pil(const Source& s, const Recipe& r, Geometry& g) {
         g.out_width = python_round(static_cast<double>(s.width) / s.height * r.height);
     }
     if (g.out_width < 1 || g.out_height < 1) {
-        throw std::invalid_argument("an image of " + std::to_string(s.width) + "x" + std::to_string(s.height) +
-                                    " leaves no pixel when fit 'pad' shrinks it into " + std::to_string(r.width) + "x" +
-                                    std::to_string(r.height));
+        throw std::invalid_argument("an image of " + std::to_string(s.width) + "x" +
+                                    std::to_string(s.height) +
+                                    " leaves no pixel when fit 'pad' shrinks it into " +
+                                    std::to_string(r.width) + "x" + std::to_string(r.height));
     }
     if (g.out_width != r.width) {
         g.out_x = python_round((r.width - g.out_width) * 0.5);
@@ -96,7 +101,8 @@ void copy_axis(Axis& a, int offset) {
     a.index = a.first;
 }
 
-// ---- TensorFlow -----------------------------------------------------------------------------------------------
+// ---- TensorFlow
+// -----------------------------------------------------------------------------------------------
 
 // tensorflow/core/util/image_resizer_state.h: CalculateResizeScale without align_corners.
 float tf_scale(const Axis& a) { return static_cast<float>(a.in) / static_cast<float>(a.out); }
@@ -143,7 +149,8 @@ void tf_window_axis(Axis& a) {
         a.count[i] = 0;
         if (sample < 0 || sample > static_cast<float>(a.in)) continue;
         const int low = clamp_index(static_cast<int64_t>(std::ceil(sample - kernel_scale - 0.5f)), a.in);
-        const int high = clamp_index(static_cast<int64_t>(std::floor(sample + kernel_scale - 0.5f)), a.in) + 1;
+        const int high =
+            clamp_index(static_cast<int64_t>(std::floor(sample + kernel_scale - 0.5f)), a.in) + 1;
         float* const weight = &a.weight[static_cast<size_t>(i) * a.taps];
         float sum = 0.0f;
         for (int k = low; k < high; ++k) {
@@ -183,7 +190,8 @@ void tf_area_axis(Axis& a) {
     }
 }
 
-// resize_bicubic_op.cc: Keys' cubic, a = -0.5, from a table of 1024 steps; taps outside the image weigh nothing.
+// resize_bicubic_op.cc: Keys' cubic, a = -0.5, from a table of 1024 steps; taps outside the image weigh
+// nothing.
 struct TfCubicTable {
     static constexpr int kSteps = 1024;
     float near[kSteps + 1], far[kSteps + 1];
@@ -226,7 +234,8 @@ void tf_cubic_axis(Axis& a) {
     }
 }
 
-// ---- Pillow ---------------------------------------------------------------------------------------------------
+// ---- Pillow
+// ---------------------------------------------------------------------------------------------------
 
 constexpr double kPi = 3.14159265358979323846;
 
@@ -315,9 +324,9 @@ void pil_window_axis(Axis& a, const PilFilter& filter, float from, float to) {
     }
 }
 
-// Pillow 13 (pull request 9549) resizes y first where the height shrinks more than twice as much as the width,
-// in pixels; Pillow 12 and older always start with x. Which comes first changes single values by 1, since
-// the result of the first pass is rounded to uint8.
+// Pillow 13 (pull request 9549) resizes y first where the height shrinks more than twice as much as the
+// width, in pixels; Pillow 12 and older always start with x. Which comes first changes single values by 1,
+// since the result of the first pass is rounded to uint8.
 bool pil_y_first(const Plan::State& s) {
     if (s.x.identity || s.y.identity) return false;
     return s.y.in > s.y.out && s.y.in - s.y.out > 2 * (s.x.in - s.x.out);
@@ -325,7 +334,8 @@ bool pil_y_first(const Plan::State& s) {
 
 bool whole(float v) { return v == std::floor(v); }
 
-// ---- OpenCV ---------------------------------------------------------------------------------------------------
+// ---- OpenCV
+// ---------------------------------------------------------------------------------------------------
 
 constexpr int kCvOne = 2048;  // INTER_RESIZE_COEF_SCALE
 
@@ -338,7 +348,8 @@ int32_t cv_fixed(float weight) { return static_cast<int32_t>(std::nearbyint(weig
 void cv_nearest_axis(Axis& a) {
     start_axis(a, 1);
     const double scale = cv_scale(a);
-    for (int i = 0; i < a.out; ++i) a.first[i] = clamp_index(static_cast<int64_t>(std::floor(i * scale)), a.in);
+    for (int i = 0; i < a.out; ++i)
+        a.first[i] = clamp_index(static_cast<int64_t>(std::floor(i * scale)), a.in);
     a.index = a.first;
 }
 

@@ -12,29 +12,29 @@ namespace edgecnn {
 
 // The arithmetic that a resize method comes down to.
 enum class Kind : uint8_t {
-    nearest,       // one source pixel an output pixel
-    tf_lerp,       // two taps an axis, float32, x then y
-    tf_window,     // float32 windows, rows (y) first: antialias
-    tf_area,       // float32 sums a row, then over the rows
-    tf_cubic,      // four taps an axis, float32, y then x
-    pil_window,    // 22-bit fixed point windows, uint8 in between; x first unless y_first
-    cv_linear,     // two taps an axis, 11-bit fixed point
-    cv_box,        // whole-number boxes, integer sums
-    cv_area,       // fractional box, float32
-    cv_cubic,      // four taps an axis, 11-bit fixed point
+    nearest,     // one source pixel an output pixel
+    tf_lerp,     // two taps an axis, float32, x then y
+    tf_window,   // float32 windows, rows (y) first: antialias
+    tf_area,     // float32 sums a row, then over the rows
+    tf_cubic,    // four taps an axis, float32, y then x
+    pil_window,  // 22-bit fixed point windows, uint8 in between; x first unless y_first
+    cv_linear,   // two taps an axis, 11-bit fixed point
+    cv_box,      // whole-number boxes, integer sums
+    cv_area,     // fractional box, float32
+    cv_cubic,    // four taps an axis, 11-bit fixed point
 };
 
-// One axis. Output i takes the source pixels first[i] .. first[i] + count[i] - 1 with the weights at i * taps.
-// Which of the weight arrays is filled, and whether the taps are consecutive, is the Kind's matter.
+// One axis. Output i takes the source pixels first[i] .. first[i] + count[i] - 1 with the weights at i *
+// taps. Which of the weight arrays is filled, and whether the taps are consecutive, is the Kind's matter.
 struct Axis {
     int in = 0;    // source pixels
     int out = 0;   // output pixels
     int taps = 1;  // weights reserved per output
     bool identity = false;
     std::vector<int32_t> first, count;
-    std::vector<int32_t> index;   // clamped source index of each tap, i * taps + k
-    std::vector<float> weight;    // float32 kinds
-    std::vector<int32_t> fixed;   // fixed-point kinds
+    std::vector<int32_t> index;  // clamped source index of each tap, i * taps + k
+    std::vector<float> weight;   // float32 kinds
+    std::vector<int32_t> fixed;  // fixed-point kinds
 };
 
 struct Geometry {
@@ -54,16 +54,16 @@ struct Plan::State {
     Geometry geometry;
     Kind kind = Kind::nearest;
     Axis x, y;
-    bool y_first = false;           // pil_window
-    float area_scale = 1;           // tf_area: 1 / (scale_y * scale_x)
-    int canvas_width = 0;           // pixels a row that the resize sees
+    bool y_first = false;  // pil_window
+    float area_scale = 1;  // tf_area: 1 / (scale_y * scale_x)
+    int canvas_width = 0;  // pixels a row that the resize sees
     int canvas_height = 0;
     int channels = 0;               // bytes a pixel that the resize sees
     bool materialise = false;       // rows are copied to scratch first: colour to gray, or a border
     std::vector<uint8_t> row_used;  // canvas rows that the resize touches
     GrayRule gray{};
     Emit emit{};
-    std::vector<float> table;       // 256 normalised values a channel
+    std::vector<float> table;  // 256 normalised values a channel
     const Kernels* kernels = nullptr;
     // Offsets into scratch, bytes.
     size_t canvas_at = 0, temp_at = 0, row_at = 0, scratch = 0;

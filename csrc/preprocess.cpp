@@ -19,8 +19,8 @@ size_t align_up(size_t n) { return (n + kAlign - 1) / kAlign * kAlign; }
 
 void check_side(const char* what, int value, int limit) {
     if (value < 1 || value > limit) {
-        throw std::invalid_argument(std::string(what) + " must be 1 to " + std::to_string(limit) + " pixels, got " +
-                                    std::to_string(value));
+        throw std::invalid_argument(std::string(what) + " must be 1 to " + std::to_string(limit) +
+                                    " pixels, got " + std::to_string(value));
     }
 }
 
@@ -145,7 +145,8 @@ struct Sink {
     size_t item() const { return s.recipe.dtype == DType::uint8 ? 1 : sizeof(float); }
 
     uint8_t* at(int y) const {
-        const ptrdiff_t pixel = static_cast<ptrdiff_t>(s.geometry.out_y + y) * s.recipe.width + s.geometry.out_x;
+        const ptrdiff_t pixel =
+            static_cast<ptrdiff_t>(s.geometry.out_y + y) * s.recipe.width + s.geometry.out_x;
         return out + pixel * s.emit.pixel_step * static_cast<ptrdiff_t>(item());
     }
     void row(int y, const uint8_t* values) const {
@@ -171,7 +172,8 @@ struct Sink {
                 if (s.recipe.dtype == DType::uint8) {
                     plane[i * s.emit.pixel_step] = s.recipe.pad_value;
                 } else {
-                    reinterpret_cast<float*>(plane)[i * s.emit.pixel_step] = s.table[256 * c + s.recipe.pad_value];
+                    reinterpret_cast<float*>(plane)[i * s.emit.pixel_step] =
+                        s.table[256 * c + s.recipe.pad_value];
                 }
             }
         }
@@ -222,9 +224,10 @@ void run_pil_window(const Plan::State& s, const View& in, const Sink& sink, uint
     if (s.y_first) {
         for (int y = 0; y < s.y.out; ++y) {
             s.kernels->pil_vertical(in.row(s.y.first[y]), in.stride, s.y.count[y],
-                                    s.y.fixed.data() + static_cast<size_t>(y) * s.y.taps, s.x.in * s.channels, temp);
-            s.kernels->pil_horizontal(temp, s.x.first.data(), s.x.count.data(), s.x.fixed.data(), s.x.taps, s.x.out,
-                                      s.channels, row);
+                                    s.y.fixed.data() + static_cast<size_t>(y) * s.y.taps, s.x.in * s.channels,
+                                    temp);
+            s.kernels->pil_horizontal(temp, s.x.first.data(), s.x.count.data(), s.x.fixed.data(), s.x.taps,
+                                      s.x.out, s.channels, row);
             sink.row(y, row);
         }
         return;
@@ -233,8 +236,9 @@ void run_pil_window(const Plan::State& s, const View& in, const Sink& sink, uint
     int first = 0;
     if (!s.x.identity) {
         for (int i = 0; i < s.temp_rows; ++i) {
-            s.kernels->pil_horizontal(in.row(s.temp_first + i), s.x.first.data(), s.x.count.data(), s.x.fixed.data(),
-                                      s.x.taps, s.x.out, s.channels, temp + static_cast<ptrdiff_t>(i) * n);
+            s.kernels->pil_horizontal(in.row(s.temp_first + i), s.x.first.data(), s.x.count.data(),
+                                      s.x.fixed.data(), s.x.taps, s.x.out, s.channels,
+                                      temp + static_cast<ptrdiff_t>(i) * n);
         }
         between = View{temp, n};
         first = s.temp_first;
@@ -262,7 +266,8 @@ void run_cv_linear(const Plan::State& s, const View& in, const Sink& sink, uint8
         }
         for (int k = 0; k < 2; ++k) {
             if (held[k] == need[k]) continue;
-            s.kernels->cv_horizontal(in.row(need[k]), s.x.index.data(), s.x.fixed.data(), s.x.out, s.channels, sums[k]);
+            s.kernels->cv_horizontal(in.row(need[k]), s.x.index.data(), s.x.fixed.data(), s.x.out, s.channels,
+                                     sums[k]);
             held[k] = need[k];
         }
         s.kernels->cv_vertical(sums[0], sums[1], s.y.fixed[2 * y], s.y.fixed[2 * y + 1], n, row);
@@ -284,8 +289,8 @@ void run_cv_cubic(const Plan::State& s, const View& in, const Sink& sink, uint8_
                 break;
             }
             if (held[k] == need[k]) continue;
-            s.kernels->cv_cubic_horizontal(in.row(need[k]), s.x.index.data(), s.x.fixed.data(), s.x.out, s.channels,
-                                           sums[k]);
+            s.kernels->cv_cubic_horizontal(in.row(need[k]), s.x.index.data(), s.x.fixed.data(), s.x.out,
+                                           s.channels, sums[k]);
             held[k] = need[k];
         }
         s.kernels->cv_cubic_vertical(sums, &s.y.fixed[4 * y], n, row);
@@ -303,9 +308,10 @@ void run_cv_box(const Plan::State& s, const View& in, const Sink& sink, uint8_t*
 void run_tf_window(const Plan::State& s, const View& in, const Sink& sink, float* row, float* temp) {
     for (int y = 0; y < s.y.out; ++y) {
         s.kernels->tf_vertical(in.row(s.y.first[y]), in.stride, s.y.count[y],
-                               s.y.weight.data() + static_cast<size_t>(y) * s.y.taps, s.x.in * s.channels, temp);
-        s.kernels->tf_horizontal(temp, s.x.first.data(), s.x.count.data(), s.x.weight.data(), s.x.taps, s.x.out,
-                                 s.channels, row);
+                               s.y.weight.data() + static_cast<size_t>(y) * s.y.taps, s.x.in * s.channels,
+                               temp);
+        s.kernels->tf_horizontal(temp, s.x.first.data(), s.x.count.data(), s.x.weight.data(), s.x.taps,
+                                 s.x.out, s.channels, row);
         sink.row(y, row);
     }
 }
@@ -314,8 +320,8 @@ void run_tf_cubic(const Plan::State& s, const View& in, const Sink& sink, float*
     for (int y = 0; y < s.y.out; ++y) {
         const uint8_t* rows[4];
         for (int k = 0; k < 4; ++k) rows[k] = in.row(s.y.index[4 * y + k]);
-        s.kernels->tf_cubic_row(rows, &s.y.weight[4 * y], s.x.index.data(), s.x.weight.data(), s.x.out, s.channels,
-                                row);
+        s.kernels->tf_cubic_row(rows, &s.y.weight[4 * y], s.x.index.data(), s.x.weight.data(), s.x.out,
+                                s.channels, row);
         sink.row(y, row);
     }
 }
@@ -326,8 +332,8 @@ void run_area(const Plan::State& s, const View& in, const Sink& sink, float* row
     for (int y = 0; y < s.y.out; ++y) {
         for (int k = 0; k < s.y.count[y]; ++k) {
             const int from = std::min(s.y.first[y] + k, s.y.in - 1);
-            s.kernels->area_horizontal(in.row(from), s.x.first.data(), s.x.count.data(), s.x.weight.data(), s.x.taps,
-                                       s.x.out, s.channels, s.x.in, temp);
+            s.kernels->area_horizontal(in.row(from), s.x.first.data(), s.x.count.data(), s.x.weight.data(),
+                                       s.x.taps, s.x.out, s.channels, s.x.in, temp);
             s.kernels->area_add(temp, s.y.weight[static_cast<size_t>(y) * s.y.taps + k], k == 0, n, row);
         }
         if (s.kind == Kind::tf_area) {
@@ -403,7 +409,8 @@ void Plan::run(const uint8_t* pixels, ptrdiff_t row_stride, void* out, void* scr
     const State& s = *state_;
     const Geometry& g = s.geometry;
     uint8_t* const memory = static_cast<uint8_t*>(scratch);
-    View in{pixels + g.y * row_stride + static_cast<ptrdiff_t>(g.x) * channels_of(s.source.format), row_stride};
+    View in{pixels + g.y * row_stride + static_cast<ptrdiff_t>(g.x) * channels_of(s.source.format),
+            row_stride};
     if (s.materialise) {
         materialise(s, in, memory + s.canvas_at);
         in = View{memory + s.canvas_at, static_cast<ptrdiff_t>(s.canvas_width) * s.channels};

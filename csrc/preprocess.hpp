@@ -1,7 +1,9 @@
-// The contract of the core: uint8 pixels in, the model's input tensor out, as the training library computed it.
+// The contract of the core: uint8 pixels in, the model's input tensor out, as the training library computed
+// it.
 //
-// A Plan is built once for a source shape and a recipe and then only read: any number of threads may run one Plan
-// at the same time, each with its own scratch memory and output. Nothing here allocates after the Plan is built.
+// A Plan is built once for a source shape and a recipe and then only read: any number of threads may run one
+// Plan at the same time, each with its own scratch memory and output. Nothing here allocates after the Plan
+// is built.
 #pragma once
 
 #include <cstddef>
@@ -56,8 +58,8 @@ struct Recipe {
     Layout layout = Layout::nhwc;
     DType dtype = DType::float32;
     uint8_t pad_value = 0;  // border of Fit::pad, before normalisation
-    // Normalisation of float32: x / divisor or x * scale, then + offset, then (x - mean) / std; each operation is
-    // rounded by itself, and one that changes nothing (scale 1, offset 0) is left out.
+    // Normalisation of float32: x / divisor or x * scale, then + offset, then (x - mean) / std; each
+    // operation is rounded by itself, and one that changes nothing (scale 1, offset 0) is left out.
     bool has_divisor = false;
     bool has_mean = false;
     float scale = 1, divisor = 1, offset = 0;

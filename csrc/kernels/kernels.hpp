@@ -39,24 +39,26 @@ struct Kernels {
     void (*nearest_row)(const uint8_t* in, const int32_t* index, int width, int channels, uint8_t* out);
 
     // tf.image bilinear. index: two source columns a pixel; lerp: weight of the second.
-    void (*lerp_row)(const uint8_t* top, const uint8_t* bottom, const int32_t* index, const float* lerp, float lerp_y,
-                     int width, int channels, float* out);
+    void (*lerp_row)(const uint8_t* top, const uint8_t* bottom, const int32_t* index, const float* lerp,
+                     float lerp_y, int width, int channels, float* out);
 
     // Pillow, pass 1. Column x sums count[x] pixels from first[x] with 22-bit weights at x * taps.
-    void (*pil_horizontal)(const uint8_t* in, const int32_t* first, const int32_t* count, const int32_t* weight,
-                           int taps, int width, int channels, uint8_t* out);
+    void (*pil_horizontal)(const uint8_t* in, const int32_t* first, const int32_t* count,
+                           const int32_t* weight, int taps, int width, int channels, uint8_t* out);
     // Pillow, pass 2: `count` rows, `stride` bytes apart, n bytes each.
-    void (*pil_vertical)(const uint8_t* in, ptrdiff_t stride, int count, const int32_t* weight, int n, uint8_t* out);
+    void (*pil_vertical)(const uint8_t* in, ptrdiff_t stride, int count, const int32_t* weight, int n,
+                         uint8_t* out);
 
-    // OpenCV linear, pass 1: 11-bit weights, two columns a pixel, sums of 19 bits; pass 2 joins two such rows.
-    void (*cv_horizontal)(const uint8_t* in, const int32_t* index, const int32_t* weight, int width, int channels,
-                          int32_t* out);
-    void (*cv_vertical)(const int32_t* top, const int32_t* bottom, int32_t weight_top, int32_t weight_bottom, int n,
-                        uint8_t* out);
+    // OpenCV linear, pass 1: 11-bit weights, two columns a pixel, sums of 19 bits; pass 2 joins two such
+    // rows.
+    void (*cv_horizontal)(const uint8_t* in, const int32_t* index, const int32_t* weight, int width,
+                          int channels, int32_t* out);
+    void (*cv_vertical)(const int32_t* top, const int32_t* bottom, int32_t weight_top, int32_t weight_bottom,
+                        int n, uint8_t* out);
 
     // OpenCV cubic: four columns a pixel; then four such rows.
-    void (*cv_cubic_horizontal)(const uint8_t* in, const int32_t* index, const int32_t* weight, int width, int channels,
-                                int32_t* out);
+    void (*cv_cubic_horizontal)(const uint8_t* in, const int32_t* index, const int32_t* weight, int width,
+                                int channels, int32_t* out);
     void (*cv_cubic_vertical)(const int32_t* const rows[4], const int32_t weight[4], int n, uint8_t* out);
     // OpenCV area by whole numbers: means of boxes of step_x x step_y pixels.
     void (*cv_box_row)(const uint8_t* in, ptrdiff_t stride, int step_x, int step_y, int width, int channels,
@@ -65,17 +67,18 @@ struct Kernels {
     void (*round_row)(const float* in, int n, uint8_t* out);
 
     // tf.image antialias, pass 1: sum of weighted rows in source order; pass 2: the columns of that sum.
-    void (*tf_vertical)(const uint8_t* in, ptrdiff_t stride, int count, const float* weight, int n, float* out);
-    void (*tf_horizontal)(const float* in, const int32_t* first, const int32_t* count, const float* weight, int taps,
-                          int width, int channels, float* out);
+    void (*tf_vertical)(const uint8_t* in, ptrdiff_t stride, int count, const float* weight, int n,
+                        float* out);
+    void (*tf_horizontal)(const float* in, const int32_t* first, const int32_t* count, const float* weight,
+                          int taps, int width, int channels, float* out);
 
     // tf.image bicubic: four rows, then four columns a pixel.
     void (*tf_cubic_row)(const uint8_t* const rows[4], const float weight_y[4], const int32_t* index,
                          const float* weight, int width, int channels, float* out);
 
     // Area: weighted float32 sums of a row's windows in source order; columns past `limit` repeat the last.
-    void (*area_horizontal)(const uint8_t* in, const int32_t* first, const int32_t* count, const float* weight,
-                            int taps, int width, int channels, int limit, float* out);
+    void (*area_horizontal)(const uint8_t* in, const int32_t* first, const int32_t* count,
+                            const float* weight, int taps, int width, int channels, int limit, float* out);
     // sum += in * weight, or sum = in * weight for the first row.
     void (*area_add)(const float* in, float weight, bool first, int n, float* sum);
     void (*scale_row)(float* row, float scale, int n);

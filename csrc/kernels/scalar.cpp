@@ -23,8 +23,8 @@ void nearest_row(const uint8_t* in, const int32_t* index, int width, int channel
 }
 
 // tensorflow/core/kernels/image/resize_bilinear_op.cc, compute_lerp: x first, then y.
-void lerp_row(const uint8_t* top, const uint8_t* bottom, const int32_t* index, const float* lerp, float lerp_y,
-              int width, int channels, float* out) {
+void lerp_row(const uint8_t* top, const uint8_t* bottom, const int32_t* index, const float* lerp,
+              float lerp_y, int width, int channels, float* out) {
     for (int x = 0; x < width; ++x) {
         const ptrdiff_t left = static_cast<ptrdiff_t>(index[2 * x]) * channels;
         const ptrdiff_t right = static_cast<ptrdiff_t>(index[2 * x + 1]) * channels;
@@ -46,8 +46,8 @@ uint8_t pil_clip(int32_t sum) {
     return static_cast<uint8_t>(v < 0 ? 0 : v > 255 ? 255 : v);
 }
 
-void pil_horizontal(const uint8_t* in, const int32_t* first, const int32_t* count, const int32_t* weight, int taps,
-                    int width, int channels, uint8_t* out) {
+void pil_horizontal(const uint8_t* in, const int32_t* first, const int32_t* count, const int32_t* weight,
+                    int taps, int width, int channels, uint8_t* out) {
     for (int x = 0; x < width; ++x, weight += taps) {
         const uint8_t* pixel = in + static_cast<ptrdiff_t>(first[x]) * channels;
         for (int c = 0; c < channels; ++c) {
@@ -58,7 +58,8 @@ void pil_horizontal(const uint8_t* in, const int32_t* first, const int32_t* coun
     }
 }
 
-void pil_vertical(const uint8_t* in, ptrdiff_t stride, int count, const int32_t* weight, int n, uint8_t* out) {
+void pil_vertical(const uint8_t* in, ptrdiff_t stride, int count, const int32_t* weight, int n,
+                  uint8_t* out) {
     for (int i = 0; i < n; ++i) {
         int32_t sum = 1 << (kPilBits - 1);
         for (int k = 0; k < count; ++k) sum += in[k * stride + i] * weight[k];
@@ -86,12 +87,13 @@ void cv_vertical(const int32_t* top, const int32_t* bottom, int32_t weight_top, 
 }
 
 // HResizeCubic.
-void cv_cubic_horizontal(const uint8_t* in, const int32_t* index, const int32_t* weight, int width, int channels,
-                         int32_t* out) {
+void cv_cubic_horizontal(const uint8_t* in, const int32_t* index, const int32_t* weight, int width,
+                         int channels, int32_t* out) {
     for (int x = 0; x < width; ++x, index += 4, weight += 4) {
         for (int c = 0; c < channels; ++c) {
             int32_t sum = 0;
-            for (int k = 0; k < 4; ++k) sum += in[static_cast<ptrdiff_t>(index[k]) * channels + c] * weight[k];
+            for (int k = 0; k < 4; ++k)
+                sum += in[static_cast<ptrdiff_t>(index[k]) * channels + c] * weight[k];
             *out++ = sum;
         }
     }
@@ -102,9 +104,9 @@ uint8_t round_to_u8(float v) {
     return static_cast<uint8_t>(r < 0 ? 0 : r > 255 ? 255 : r);
 }
 
-// VResizeCubicVec_32s8u computes whole groups of 8 values in float32, last row first; the values that are left
-// over go through VResizeCubic with FixedPtCast<int, uchar, 22>. That is OpenCV's x86-64 build, whose baseline
-// (SSE3) has vectors of 8 shorts and no fused multiply-add.
+// VResizeCubicVec_32s8u computes whole groups of 8 values in float32, last row first; the values that are
+// left over go through VResizeCubic with FixedPtCast<int, uchar, 22>. That is OpenCV's x86-64 build, whose
+// baseline (SSE3) has vectors of 8 shorts and no fused multiply-add.
 void cv_cubic_vertical(const int32_t* const rows[4], const int32_t weight[4], int n, uint8_t* out) {
     constexpr float scale = 1.0f / (2048.0f * 2048.0f);
     const int grouped = n / 8 * 8;
@@ -124,7 +126,8 @@ void cv_cubic_vertical(const int32_t* const rows[4], const int32_t weight[4], in
 }
 
 // ResizeAreaFast_Invoker; boxes of 2x2 have their own integer rounding (ResizeAreaFastVec).
-void cv_box_row(const uint8_t* in, ptrdiff_t stride, int step_x, int step_y, int width, int channels, uint8_t* out) {
+void cv_box_row(const uint8_t* in, ptrdiff_t stride, int step_x, int step_y, int width, int channels,
+                uint8_t* out) {
     const float scale = 1.0f / static_cast<float>(step_x * step_y);
     for (int x = 0; x < width; ++x, in += step_x * channels) {
         for (int c = 0; c < channels; ++c) {
@@ -171,8 +174,8 @@ float interpolate(const float weight[4], float a, float b, float c, float d) {
     return a * weight[0] + b * weight[1] + c * weight[2] + d * weight[3];
 }
 
-void tf_cubic_row(const uint8_t* const rows[4], const float weight_y[4], const int32_t* index, const float* weight,
-                  int width, int channels, float* out) {
+void tf_cubic_row(const uint8_t* const rows[4], const float weight_y[4], const int32_t* index,
+                  const float* weight, int width, int channels, float* out) {
     for (int x = 0; x < width; ++x, index += 4, weight += 4) {
         for (int c = 0; c < channels; ++c) {
             float column[4];
@@ -185,9 +188,10 @@ void tf_cubic_row(const uint8_t* const rows[4], const float weight_y[4], const i
     }
 }
 
-// resize_area_op.cc: ComputePatchSum (a weight of 1 changes nothing); OpenCV's ResizeArea_Invoker sums likewise.
-void area_horizontal(const uint8_t* in, const int32_t* first, const int32_t* count, const float* weight, int taps,
-                     int width, int channels, int limit, float* out) {
+// resize_area_op.cc: ComputePatchSum (a weight of 1 changes nothing); OpenCV's ResizeArea_Invoker sums
+// likewise.
+void area_horizontal(const uint8_t* in, const int32_t* first, const int32_t* count, const float* weight,
+                     int taps, int width, int channels, int limit, float* out) {
     for (int x = 0; x < width; ++x, weight += taps) {
         for (int c = 0; c < channels; ++c) {
             float sum = 0;
@@ -247,28 +251,10 @@ void emit_f32_to_u8(const float* row, int width, const Emit& e, uint8_t* out) {
 
 const Kernels& scalar_kernels() {
     static const Kernels table = {
-        "scalar",
-        gray_row,
-        nearest_row,
-        lerp_row,
-        pil_horizontal,
-        pil_vertical,
-        cv_horizontal,
-        cv_vertical,
-        cv_cubic_horizontal,
-        cv_cubic_vertical,
-        cv_box_row,
-        round_row,
-        tf_vertical,
-        tf_horizontal,
-        tf_cubic_row,
-        area_horizontal,
-        area_add,
-        scale_row,
-        emit_u8_to_f32,
-        emit_u8_to_u8,
-        emit_f32_to_f32,
-        emit_f32_to_u8,
+        "scalar",       gray_row,      nearest_row,         lerp_row,          pil_horizontal, pil_vertical,
+        cv_horizontal,  cv_vertical,   cv_cubic_horizontal, cv_cubic_vertical, cv_box_row,     round_row,
+        tf_vertical,    tf_horizontal, tf_cubic_row,        area_horizontal,   area_add,       scale_row,
+        emit_u8_to_f32, emit_u8_to_u8, emit_f32_to_f32,     emit_f32_to_u8,
     };
     return table;
 }

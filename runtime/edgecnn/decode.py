@@ -140,6 +140,8 @@ def _decode_jpeg(data: bytes, decoder: str, color: str) -> NDArray[np.uint8]:
         if space in ("CMYK", "YCCK"):
             return _cmyk_as_tf(data, color)
         return _pixels(simplejpeg.decode_jpeg(data, "RGB" if color == "rgb" else "GRAY", fastdct=True))
+    except ImageError:
+        raise
     except ValueError as e:
         raise ImageError(f"the JPEG is damaged or truncated: {e}") from None
 
@@ -192,23 +194,25 @@ def _decode_as_tf(data: bytes, kind: str | None, color: str) -> NDArray[np.uint8
                 "TensorFlow turns a PNG with a colour profile to gray through its gamma; use color='rgb' or "
                 "decoder 'pil'"
             )
-        # png_io.cc calls png_set_rgb_to_gray with 0.299 and 0.114 (sic) ; libpng's 15-bit sums, truncated.
+        # png_io.cc calls png_set_rgb_to_gray with 0.299 and 0.114 (sic); libpng's 15-bit sums, truncated.
         rgb = _convert(image, "RGB").astype(np.int32)
         gray = (rgb @ np.array([9797, 19234, 3737], np.int32)) >> 15
         return gray.astype(np.uint8)[..., np.newaxis]
 
 
 def _gif_as_tf(image: Image.Image) -> NDArray[np.uint8]:
-    """tensorflow/core/lib/gif/gif_io.cc: first frame; transparent or uncovered pixels are black."""
-    frame = image.tile[0][1] if image.tile else (0, 0, *image.size)
+    """tensorflow/core/lib/gif/gif_io.cc: the first frame, its transparent pixels black."""
+    tiles = getattr(image, "tile", None)
+    if tiles and tuple(tiles[0][1]) != (0, 0, *image.size):
+        raise _unsupported(
+            "the first frame of this GIF covers only a part of it, which TensorFlow crops; use decoder 'pil' or "
+            "convert it to PNG"
+        )
     transparent = image.info.get("transparency")
     index = np.asarray(image)
     pixels = _convert(image, "RGB").copy()
     if isinstance(transparent, int) and index.ndim == 2:
         pixels[index == transparent] = 0
-    inside = np.zeros(pixels.shape[:2], bool)
-    inside[frame[1] : frame[3], frame[0] : frame[2]] = True
-    pixels[~inside] = 0
     return pixels
 
 

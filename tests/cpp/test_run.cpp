@@ -1,0 +1,180 @@
+// Running plans: properties that need no library, in every method, and equality with the scalar kernels'
+// bits.
+//
+// Sources are allocated to the byte and stand at odd addresses, so that AddressSanitizer sees a read past
+// their end.
+#include <cstdlib>
+#include <cstring>
+#include <stdexcept>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "check.hpp"
+#include "preprocess.hpp"
+
+using namespace edgecnn;
+
+namespace {
+
+constexpr int kSkip = 77;  // ctest's SKIP_RETURN_CODE
+constexpr int kMethods = static_cast<int>(Resize::cv2_cubic) + 1;
+
+struct Random {
+    uint64_t state;
+    uint32_t next() {
+        state = state * 6364136223846793005u + 1442695040888963407u;
+        return static_cast<uint32_t>(state >> 33);
+    }
+    int below(int n) { return static_cast<int>(next() % static_cast<uint32_t>(n)); }
+};
+
+// Exactly height rows, stride bytes apart, without the last row's padding.
+struct Image {
+    Source source;
+    ptrdiff_t stride;
+    std::vector<uint8_t> bytes;
+
+    Image(Source s, int padding, Random& random) : source(s) {
+        const int row = s.width * channels_of(s.format);
+        stride = row + padding;
+        bytes.resize(static_cast<size_t>(stride) * (s.height - 1) + row);
+        bytes.shrink_to_fit();
+        for (uint8_t& b : bytes) b = static_cast<uint8_t>(random.next());
+    }
+};
+
+std::vector<uint8_t> run(const Plan& plan, const Image& image) {
+    const size_t scratch_bytes = plan.scratch_bytes();
+    void* scratch = scratch_bytes ? std::aligned_alloc(64, scratch_bytes) : nullptr;
+    // Canaries on both sides of the output; what scratch held before must not matter.
+    if (scratch_bytes) std::memset(scratch, 0xA5, scratch_bytes);
+    std::vector<uint8_t> out(plan.output_bytes() + 128, 0xEE);
+    plan.run(image.bytes.data(), image.stride, out.data() + 64, scratch);
+    std::free(scratch);
+    for (size_t i = 0; i < 64; ++i) CHECK(out[i] == 0xEE && out[out.size() - 1 - i] == 0xEE);
+    return std::vector<uint8_t>(out.begin() + 64, out.end() - 64);
+}
+
+Recipe random_recipe(Random& random) {
+    Recipe r;
+    r.height = 1 + random.below(90);
+    r.width = 1 + random.below(90);
+    r.resize = static_cast<Resize>(random.below(kMethods));
+    r.fit = static_cast<Fit>(random.below(3));
+    r.color = static_cast<Color>(random.below(3));
+    r.layout = static_cast<Layout>(random.below(2));
+    r.dtype = static_cast<DType>(random.below(2));
+    r.pad_value = static_cast<uint8_t>(random.next());
+    if (r.dtype == DType::float32) {
+        r.has_divisor = random.below(2);
+        r.divisor = 127.5f;
+        r.scale = random.below(2) ? 1.0f / 255 : 1.0f;
+        r.offset = random.below(2) ? -1.0f : 0.0f;
+        r.has_mean = random.below(2);
+        for (int c = 0; c < 3; ++c) {
+            r.mean[c] = 0.1f * static_cast<float>(c + 1);
+            r.std[c] = 0.2f * static_cast<float>(c + 1);
+        }
+    }
+    return r;
+}
+
+// Any sizes, formats and recipes: nothing outside the buffers is touched and equal input gives equal output.
+void anything_runs() {
+    Random random{1};
+    int ran = 0;
+    for (int turn = 0; turn < 4000; ++turn) {
+        const Source source{1 + random.below(120), 1 + random.below(120),
+                            static_cast<Format>(random.below(5))};
+        const Recipe r = random_recipe(random);
+        const Image image(source, random.below(2) * random.below(40), random);
+        try {
+            const Plan plan(source, r);
+            CHECK(run(plan, image) == run(plan, image));
+            ++ran;
+        } catch (const std::invalid_argument&) {
+            CHECK(r.fit == Fit::pad);
+        }
+    }
+    CHECK(ran > 3000);
+}
+
+// A constant image stays constant, whatever the method.
+void constant_stays_constant() {
+    Random random{2};
+    for (int method = 0; method < kMethods; ++method) {
+        for (int turn = 0; turn < 60; ++turn) {
+            Recipe r;
+            r.height = 1 + random.below(60);
+            r.width = 1 + random.below(60);
+            r.resize = static_cast<Resize>(method);
+            r.dtype = DType::uint8;
+            Image image(Source{1 + random.below(200), 1 + random.below(200), Format::rgb}, 0, random);
+            const uint8_t value = static_cast<uint8_t>(random.next());
+            std::memset(image.bytes.data(), value, image.bytes.size());
+            bool same = true;
+            for (const uint8_t b : run(Plan(image.source, r), image)) same = same && b == value;
+            CHECK(same);
+        }
+    }
+}
+
+void rows_may_run_backwards() {
+    Random random{3};
+    const Image image(Source{40, 30, Format::rgb}, 5, random);
+    Image flipped = image;
+    for (int y = 0; y < 40; ++y) {
+        std::memcpy(&flipped.bytes[y * image.stride], &image.bytes[(39 - y) * image.stride], 90);
+    }
+    Recipe r;
+    r.height = 17;
+    r.width = 19;
+    const Plan plan(image.source, r);
+    std::vector<uint8_t> scratch(plan.scratch_bytes() + 64), out(plan.output_bytes());
+    void* aligned = scratch.data() + (64 - reinterpret_cast<uintptr_t>(scratch.data()) % 64) % 64;
+    plan.run(image.bytes.data() + 39 * image.stride, -image.stride, out.data(), aligned);
+    CHECK(out == run(plan, flipped));
+}
+
+void threads_share_a_plan() {
+    Random random{4};
+    const Image image(Source{300, 200, Format::bgr}, 0, random);
+    Recipe r;
+    r.height = r.width = 64;
+    r.resize = Resize::pil_lanczos;
+    const Plan plan(image.source, r);
+    const std::vector<uint8_t> expected = run(plan, image);
+    std::vector<std::thread> threads;
+    std::vector<int> wrong(4, 0);
+    for (int t = 0; t < 4; ++t) {
+        threads.emplace_back([&, t] {
+            for (int turn = 0; turn < 20; ++turn) wrong[t] += run(plan, image) != expected;
+        });
+    }
+    for (std::thread& t : threads) t.join();
+    for (const int w : wrong) CHECK(w == 0);
+}
+
+bool available(const std::string& name) {
+    for (const char* const* n = available_isas(); *n != nullptr; ++n) {
+        if (name == *n) return true;
+    }
+    return false;
+}
+
+}  // namespace
+
+int main() {
+    const char* wanted = std::getenv("EDGECNN_ISA");
+    if (wanted != nullptr && !available(wanted)) {
+        std::printf("this CPU or build has no %s\n", wanted);
+        return kSkip;
+    }
+    std::printf("isa: %s\n", isa());
+    anything_runs();
+    constant_stays_constant();
+    rows_may_run_backwards();
+    threads_share_a_plan();
+    return check_result();
+}
