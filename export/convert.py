@@ -33,17 +33,11 @@ def convert(source: Source, *, opset: int = DEFAULT_OPSET) -> Any:
         ModelError: TensorFlow can't trace the model or tf2onnx can't translate it; the message names the
             operators concerned.
     """
-    tf = tensorflow()
     converter = require("tf2onnx.convert")
-    signature = [tf.TensorSpec(t.shape, t.dtype, name=t.name) for t in source.inputs]
-
-    def infer(*tensors: Any) -> dict[str, Any]:
-        return {t.name: y for t, y in zip(source.outputs, source.call(*tensors), strict=True)}
-
     try:
         with quiet_logs("absl", "tensorflow", "tf2onnx"):
-            function = _freeze(tf.function(infer, input_signature=signature), source)
-            model, _ = converter.from_function(function, input_signature=signature, opset=opset)
+            function = _freeze(source)
+            model, _ = converter.from_function(function, input_signature=function.input_signature, opset=opset)
     except Exception as e:
         first = str(e).strip().splitlines()[0] if str(e).strip() else ""
         raise ModelError(f"{source.path} can't be converted: {type(e).__name__}: {first[:300]}") from e
@@ -53,12 +47,13 @@ def convert(source: Source, *, opset: int = DEFAULT_OPSET) -> Any:
     return model
 
 
-def _freeze(function: Any, source: Source) -> Any:
-    """The tf.function without captured tensors, which tf2onnx would take for inputs.
+def _freeze(source: Source) -> Any:
+    """The source's tf.function without captured tensors, which tf2onnx would take for inputs.
 
     A Normalization layer holds its mean and variance as such tensors; variables need no help.
     """
     tf = tensorflow()
+    function = source.function
     concrete = function.get_concrete_function()
     if all(t.dtype == tf.resource for t in concrete.captured_inputs):
         return function

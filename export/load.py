@@ -5,39 +5,28 @@ No code from the file runs: pickles are never opened and Lambda layers are refus
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import hashlib
-import json
+import functools
 import os
-import tempfile
-import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from edgecnn.errors import EdgeCNNError, ModelError
+from edgecnn.errors import InputError, ModelError
 from edgecnn.spec import ModelSpec
 
-from .backend import quiet_logs, require, tensorflow
-from .stamp import HDF5_MAGIC, ZIP_MAGIC, read_stamp
+from . import screen
+from .backend import tensorflow
+from .expression import Expression
+from .generations import open_model
+from .stamp import read_stamp
+from .stored import digest, read_stored
 
-_FOREIGN = (
-    (b"version https://git-lfs", "a Git LFS pointer, not the model itself: run `git lfs pull` where it came from"),
-    (b"\x80\x02", "a Python pickle, which can run code when opened; ask its author for a .keras or .h5 file"),
-    (b"\x80\x03", "a Python pickle, which can run code when opened; ask its author for a .keras or .h5 file"),
-    (b"\x80\x04", "a Python pickle, which can run code when opened; ask its author for a .keras or .h5 file"),
-    (b"\x80\x05", "a Python pickle, which can run code when opened; ask its author for a .keras or .h5 file"),
-    (b"<!doctype html", "an HTML page, probably the download page and not the file"),
-    (b"<html", "an HTML page, probably the download page and not the file"),
-    (b"\x08\x07\x12", "an ONNX file already, or another protocol buffer; export takes Keras models"),
-    (b"\x08\x08\x12", "an ONNX file already, or another protocol buffer; export takes Keras models"),
-    (b"\x1f\x8b", "a gzip archive; unpack it first"),
-)
-"""First bytes -> what such a file is."""
+NOISE_DRAWS = 3
+"""Random patterns of rounding that rounding_noise tries."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,184 +69,97 @@ class Source:
 
     def __call__(self, arrays: Sequence[npt.NDArray[Any]]) -> list[npt.NDArray[Any]]:
         """The model's outputs in inference mode, one array an output, for one array an input."""
-        result = self.call(*(tensorflow().convert_to_tensor(a) for a in arrays))
-        return [np.asarray(r) for r in result]
+        result = self.function(*(tensorflow().convert_to_tensor(a) for a in arrays))
+        return [result[t.name].numpy() for t in self.outputs]
 
-    def call(self, *tensors: Any) -> list[Any]:
-        """The model on TensorFlow tensors, in inference mode; outputs in the order of `outputs`."""
-        result = self.model(tensors[0] if len(tensors) == 1 else list(tensors), training=False)
-        return tensorflow().nest.flatten(result)
+    @functools.cached_property
+    def function(self) -> Any:
+        """The model as a tf.function with an explicit signature: tensors -> {output name: tensor}."""
+        tf = tensorflow()
+
+        def infer(*tensors: Any) -> dict[str, Any]:
+            result = self.model(tensors[0] if len(tensors) == 1 else list(tensors), training=False)
+            return {t.name: y for t, y in zip(self.outputs, tf.nest.flatten(result), strict=True)}
+
+        signature = [tf.TensorSpec(t.shape, t.dtype, name=t.name) for t in self.inputs]
+        return tf.function(infer, input_signature=signature)
+
+    def rounding_noise(self, arrays: Sequence[npt.NDArray[Any]], expected: Sequence[npt.NDArray[Any]]) -> list[float]:
+        """How far each output moves when every weight is off by half a unit in its last place.
+
+        That is what float32 arithmetic in another order does; a model that amplifies it can't be
+        reproduced more closely by anybody.
+
+        Args:
+            arrays: the inputs.
+            expected: the outputs with the weights as they are.
+        """
+        variables = [v for v in self.model.weights if "float" in str(v.dtype)]
+        kept = [v.numpy() for v in variables]
+        rng = np.random.default_rng(0)
+        worst = [0.0] * len(expected)
+        try:
+            for _ in range(NOISE_DRAWS):
+                for variable, value in zip(variables, kept, strict=True):
+                    sign = rng.integers(0, 2, value.shape, np.int8) * 2.0 - 1
+                    variable.assign((value * (1 + sign * 2.0**-24)).astype(value.dtype))
+                for i, (y, e) in enumerate(zip(self(arrays), expected, strict=True)):
+                    moved = np.abs(y.astype(np.float64) - e.astype(np.float64))
+                    worst[i] = max(worst[i], float(np.nanmax(moved, initial=0.0)))
+        finally:
+            for variable, value in zip(variables, kept, strict=True):
+                variable.assign(value)
+        return worst
 
 
-def load(path: str | os.PathLike[str], *, allow_lambda: bool = False) -> Source:
-    """Read a .keras, .h5 or .hdf5 model for inference.
+def load(
+    path: str | os.PathLike[str],
+    *,
+    allow_lambda: bool = False,
+    lambdas: Mapping[str, str] | None = None,
+    custom: str | os.PathLike[str] | None = None,
+) -> Source:
+    """Read a .keras, .h5 or .hdf5 model or a SavedModel folder for inference.
 
     Args:
         path: the file; its first bytes decide what it is, not its name.
         allow_lambda: run the Python code that a Lambda layer holds. Only for files that you trust.
+        lambdas: name of a Lambda layer -> expression in x that replaces it.
+        custom: a Python file that defines the classes and functions which the file only names. It is run.
 
     Raises:
         ModelError: the file is missing, is no Keras model, holds code, or can't be read.
+        InputError: an expression can't be used.
     """
-    path = Path(path)
-    sniff(path)
+    stored = read_stored(path)
+    if stored.kind == "savedmodel":
+        raise ModelError(f"{path} is a SavedModel; give the .keras or .h5 file")
     stamp = read_stamp(path)
-    config, written_by, loss = _read_config(path)
-    _refuse_lambda(path, config, allow_lambda)
-    tensorflow()
-    keras = require("keras")
-    with _named_by_content(path) as named:
-        model = _load_with(keras, named, allow_lambda)
-    inputs, outputs = _signature(model, path)
+    if stored.config is None:
+        raise ModelError(
+            f"{path} holds weights without their architecture (saved by save_weights); save the whole model with "
+            "model.save('model.keras')"
+        )
+    expressions = {name: Expression(text) for name, text in (lambdas or {}).items()}
+    unknown = sorted(set(expressions) - set(screen.lambda_names(stored)))
+    if unknown:
+        there = ", ".join(screen.lambda_names(stored)) or "none"
+        raise InputError(f"{path} has no Lambda layer {unknown[0]!r}; its Lambda layers: {there}")
+    screen.refuse_code(stored, replaced=expressions, allow_lambda=allow_lambda)
+    opened = open_model(stored, expressions, allow_lambda=allow_lambda, custom=custom)
+    inputs, outputs = _signature(opened.model, stored.path)
     return Source(
-        path=path,
-        model=model,
+        path=stored.path,
+        model=opened.model,
         inputs=inputs,
         outputs=outputs,
-        keras_version=written_by,
-        loaded_by=f"Keras {keras.__version__}",
-        sha256=digest(path),
+        keras_version=stored.keras_version,
+        loaded_by=opened.loaded_by,
+        sha256=digest(stored.path),
         stamp=stamp,
-        loss=loss,
+        loss=stored.loss,
+        notes=opened.notes,
     )
-
-
-def sniff(path: Path) -> str:
-    """'hdf5' or 'keras', by the first bytes of the file.
-
-    Raises:
-        ModelError: it is something else; the message says what, where that is recognised.
-    """
-    if path.is_dir():
-        raise ModelError(f"{path} is a folder; give the .keras or .h5 file")
-    try:
-        with open(path, "rb") as f:
-            head = f.read(64)
-    except FileNotFoundError:
-        raise ModelError(f"{path} does not exist") from None
-    except OSError as e:
-        raise ModelError(f"can't read {path}: {e.strerror or e}") from None
-    if head.startswith(HDF5_MAGIC):
-        return "hdf5"
-    if head.startswith(ZIP_MAGIC):
-        return _sniff_archive(path)
-    if not head:
-        raise ModelError(f"{path} is empty")
-    for magic, what in _FOREIGN:
-        if head.lower().startswith(magic):
-            raise ModelError(f"{path} is {what}")
-    raise ModelError(f"{path} is neither HDF5 (.h5) nor a .keras archive; its first bytes are {head[:8]!r}")
-
-
-def _sniff_archive(path: Path) -> str:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-    except (zipfile.BadZipFile, OSError) as e:
-        raise ModelError(f"{path} is a damaged or cut-off archive: {e}") from None
-    if "config.json" in names:
-        return "keras"
-    if any(n.endswith("/data.pkl") or n == "data.pkl" for n in names):
-        raise ModelError(f"{path} is a PyTorch file; edgecnn exports Keras models")
-    raise ModelError(f"{path} is a zip archive but no .keras model: it holds no config.json")
-
-
-def digest(path: Path) -> str:
-    """SHA-256 of a file, hexadecimal."""
-    sha = hashlib.sha256()
-    with open(path, "rb") as f:
-        while block := f.read(1 << 20):
-            sha.update(block)
-    return sha.hexdigest()
-
-
-def _read_config(path: Path) -> tuple[Any, str | None, str | None]:
-    """(architecture as JSON, version of Keras that wrote it, training loss), without loading the model."""
-    try:
-        if sniff(path) == "keras":
-            with zipfile.ZipFile(path) as archive:
-                config = json.loads(archive.read("config.json"))
-                names = archive.namelist()
-                metadata = json.loads(archive.read("metadata.json")) if "metadata.json" in names else {}
-            compiled = config.get("compile_config") or {}
-            return config, metadata.get("keras_version"), _loss_name(compiled.get("loss"))
-        h5py = require("h5py")
-        with h5py.File(path, "r") as f:
-            text = f.attrs.get("model_config")
-            if text is None:
-                raise ModelError(
-                    f"{path} holds weights without their architecture (saved by save_weights); save the whole "
-                    "model with model.save('model.keras')"
-                )
-            trained = f.attrs.get("training_config")
-            written_by = f.attrs.get("keras_version")
-        loss = _loss_name(json.loads(trained).get("loss")) if trained is not None else None
-        return json.loads(text), _text(written_by), loss
-    except EdgeCNNError:
-        raise
-    except (OSError, RuntimeError, KeyError, ValueError, AttributeError) as e:
-        raise ModelError(f"{path} is damaged or cut off: {e}") from None
-
-
-def _text(value: Any) -> str | None:
-    if value is None:
-        return None
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
-
-
-def _loss_name(loss: Any) -> str | None:
-    if isinstance(loss, Mapping):
-        loss = loss.get("class_name") or (loss.get("config") or {}).get("name")
-    return loss if isinstance(loss, str) else None
-
-
-def layer_configs(config: Any) -> Iterator[Mapping[str, Any]]:
-    """Every object with a class_name in a stored architecture, however deep."""
-    if isinstance(config, Mapping):
-        if isinstance(config.get("class_name"), str):
-            yield config
-        for value in config.values():
-            yield from layer_configs(value)
-    elif isinstance(config, list):
-        for value in config:
-            yield from layer_configs(value)
-
-
-def _refuse_lambda(path: Path, config: Any, allowed: bool) -> None:
-    if allowed:
-        return
-    for layer in layer_configs(config):
-        if layer["class_name"] in ("Lambda", "__lambda__"):
-            name = (layer.get("config") or {}).get("name") or layer.get("name") or "?"
-            raise ModelError(
-                f"{path} holds Python code in the Lambda layer {name!r}, which would run on this machine; if you "
-                "trust the file, pass --allow-lambda"
-            )
-
-
-@contextlib.contextmanager
-def _named_by_content(path: Path) -> Iterator[Path]:
-    """The file under a name whose ending fits its content: Keras goes by the ending."""
-    suffix = {"hdf5": ".h5", "keras": ".keras"}[sniff(path)]
-    if path.suffix == suffix:
-        yield path
-        return
-    with tempfile.TemporaryDirectory(prefix="edgecnn-") as folder:
-        link = Path(folder) / (path.stem + suffix)
-        link.symlink_to(path.resolve())
-        yield link
-
-
-def _load_with(keras: Any, path: Path, allow_lambda: bool) -> Any:
-    options: dict[str, Any] = {"compile": False}
-    if allow_lambda:
-        options["safe_mode"] = False
-    try:
-        with quiet_logs("absl", "tensorflow"):
-            return keras.models.load_model(path, **options)
-    except Exception as e:
-        first = str(e).strip().splitlines()[0] if str(e).strip() else ""
-        raise ModelError(f"Keras {keras.__version__} can't load {path}: {type(e).__name__}: {first[:300]}") from e
 
 
 def _signature(model: Any, path: Path) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:

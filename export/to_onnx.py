@@ -33,13 +33,14 @@ from edgecnn.spec import ModelSpec
 from . import recipe
 from .backend import tensorflow
 from .convert import DEFAULT_OPSET, convert
-from .load import Source, load, sniff
+from .load import Source, load
 from .optimize import count_nodes, optimize
 from .quality import DEFAULT_MAX_DROP
 from .quantize import CALIBRATION_LIMIT, KINDS, Quantized, quantize
 from .report import Report, describe_tensors
 from .samples import Samples, infer_table, read_samples
 from .stamp import stamp_onnx, write_atomically
+from .stored import sniff
 from .synthetic import random_samples
 from .verify import DEFAULT_ATOL, verify
 

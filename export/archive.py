@@ -1,0 +1,111 @@
+"""Reads the .keras archives of Keras 2.12 to 2.15 with tf-keras, whatever their writer called the weights.
+
+The paths of the weights depend on the writer: backslashes on Windows, and up to 2.13 the layers stand under
+`_layer_checkpoint_dependencies`, counted twice where they have weights. So the file's own tree is followed.
+"""
+
+from __future__ import annotations
+
+import collections
+import io
+import re
+import zipfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from edgecnn.errors import ModelError
+
+from .backend import require
+
+_OLD_CONTAINER = "_layer_checkpoint_dependencies"
+
+Tree = dict[str, Any]
+"""Name -> Tree or array."""
+
+
+def load(keras: Any, path: Path, config: Any, objects: Mapping[str, Any], *, safe_mode: bool) -> Any:
+    """The model of an archive, weights included.
+
+    Raises:
+        ModelError: a weight of the model is not in the archive.
+    """
+    config = {k: v for k, v in config.items() if k != "compile_config"}
+    with keras.saving.custom_object_scope(dict(objects)):
+        model = keras.saving.deserialize_keras_object(config, custom_objects=dict(objects), safe_mode=safe_mode)
+    with zipfile.ZipFile(path) as archive:
+        tree = _tree(archive.read("model.weights.h5"))
+    restored = _restore(model, tree)
+    lost = [w.name for w in model.weights if id(w) not in restored]
+    if lost:
+        raise ModelError(f"the archive holds no values for {', '.join(lost[:3])} ({len(lost)} in all)")
+    return model
+
+
+def _tree(content: bytes) -> Tree:
+    """The datasets of an HDF5 file as nested dicts, split at slashes of either kind."""
+    h5py = require("h5py")
+    root: Tree = {}
+
+    def add(name: str, item: Any) -> None:
+        parts = re.split(r"[/\\]", name)
+        node = root
+        for part in parts[:-1]:
+            node = node.setdefault(part, {})
+        if isinstance(item, h5py.Dataset):
+            node[parts[-1]] = item[()]
+        else:
+            node.setdefault(parts[-1], {})
+
+    with h5py.File(io.BytesIO(content)) as f:
+        f.visititems(add)
+    return root
+
+
+def _restore(target: Any, tree: Tree) -> set[int]:
+    """Put the values of tree into target and what it holds; the ids of the variables that got one."""
+    done: set[int] = set()
+    values = tree.get("vars")
+    if values:
+        target.load_own_variables(values)
+        own = [*getattr(target, "_trainable_weights", ()), *getattr(target, "_non_trainable_weights", ())]
+        done |= {id(v) for v in own}
+    for name, below in tree.items():
+        if name in ("vars", "optimizer", "metrics") or not isinstance(below, dict):
+            continue
+        child = getattr(target, "layers" if name == _OLD_CONTAINER else name, None)
+        if isinstance(child, Mapping):
+            child = list(child.values())
+        if isinstance(child, (list, tuple)):
+            for item, values_below in _pair(child, below, counted_twice=name == _OLD_CONTAINER):
+                done |= _restore(item, values_below)
+        elif child is not None:
+            done |= _restore(child, below)
+    return done
+
+
+def _pair(items: Iterable[Any], groups: Tree, *, counted_twice: bool) -> list[tuple[Any, Tree]]:
+    """(object, group) for groups named after the objects' classes: dense, dense_1 ..."""
+    by_class: dict[str, list[Any]] = collections.defaultdict(list)
+    for item in items:
+        by_class[_snake(type(item).__name__)].append(item)
+    pairs = []
+    for kind, members in by_class.items():
+        found = {}
+        for name in groups:
+            match = re.fullmatch(re.escape(kind) + r"(?:_(\d+))?", name)
+            if match:
+                found[int(match[1] or 0)] = groups[name]
+        if counted_twice:
+            # Numbers have gaps, their order is that of the layers.
+            pairs += list(zip(members, (found[n] for n in sorted(found)), strict=False))
+        else:
+            pairs += [(member, found[n]) for n, member in enumerate(members) if n in found]
+    return pairs
+
+
+def _snake(name: str) -> str:
+    """Conv2D -> conv2d, BatchNormalization -> batch_normalization (keras.utils.to_snake_case)."""
+    name = re.sub(r"\W+", "", name)
+    name = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", name)
+    return re.sub("([a-z])([A-Z])", r"\1_\2", name).lower()

@@ -1,0 +1,223 @@
+"""Opens a stored model with the Keras whose meaning it has: 1 and 2 with tf-keras, 3 with Keras 3.
+
+Keras 3 can open an old file and silently compute something else (hard_sigmoid is another function there,
+an input may get a dimension more), so the other library is only the fallback, and the result says so.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from edgecnn.errors import InputError, MissingDependencyError, ModelError
+
+from . import archive, keras1, repair, screen
+from .backend import quiet_logs, require, tensorflow
+from .expression import Expression
+from .stored import Stored, class_configs
+
+_STAND_IN = "EdgeExpression"
+"""Class name under which an expression stands in for a Lambda layer."""
+
+INSTALL_LEGACY = "python -m pip install tf-keras"
+"""What opens the files of Keras 1 and 2 with their own meaning."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Opened:
+    """A model and how it came to be."""
+
+    model: Any
+    """A keras.Model or tf_keras.Model."""
+    loaded_by: str
+    notes: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Attempt:
+    """One way to open a file."""
+
+    library: str
+    """Module to import: tf_keras or keras."""
+    changes: tuple[Callable[[Any], Any], ...]
+    """Applied to the stored architecture in this order."""
+
+
+def open_model(
+    stored: Stored,
+    expressions: Mapping[str, Expression],
+    *,
+    allow_lambda: bool = False,
+    custom: str | os.PathLike[str] | None = None,
+) -> Opened:
+    """Open the file, with its own generation of Keras first.
+
+    Raises:
+        ModelError: it needs code that isn't there, or neither library can open it; the message is then what
+            the file's own generation said.
+    """
+    tensorflow()
+    given = _definitions(Path(custom)) if custom is not None else {}
+    missing = screen.custom_classes(stored, _known_layers() | set(given))
+    if missing:
+        raise ModelError(
+            f"{stored.path} needs the class {', '.join(missing)}, whose code is not in the file; pass --custom "
+            "FILE.py that defines it"
+        )
+    errors: list[tuple[str, Exception]] = []
+    for attempt in _attempts(stored.generation):
+        try:
+            keras = require(attempt.library)
+            model, notes = _open(keras, stored, attempt, expressions, given, allow_lambda)
+        except InputError:
+            raise
+        except Exception as e:
+            errors.append((_title(attempt.library), e))
+            continue
+        own = "tf_keras" if stored.generation < 3 else "keras"
+        if attempt.library != own:
+            why = next(_line(e) for name, e in errors if name == _title(own))
+            notes.append(
+                f"written by Keras {stored.keras_version or '1'} but opened by {_title(attempt.library)}, since "
+                f"{_title(own)} said: {why}"
+            )
+        return Opened(model, f"{_title(attempt.library)} {keras.__version__}", tuple(notes))
+    name, error = errors[0]
+    if isinstance(error, MissingDependencyError):
+        others = "; ".join(f"{n}: {_line(e)}" for n, e in errors[1:2])
+        raise ModelError(
+            f"{stored.path} was written by Keras {stored.keras_version or '1'}, which needs tf-keras: "
+            f"{INSTALL_LEGACY} ({others})"
+        ) from error
+    raise ModelError(f"{name} can't open {stored.path}: {_line(error)}{_hint(error)}") from error
+
+
+def _attempts(generation: int) -> Iterator[_Attempt]:
+    if generation < 3:
+        first = (keras1.translate,) if generation == 1 else ()
+        yield _Attempt("tf_keras", first)
+        yield _Attempt("tf_keras", (*first, repair.without_training))
+        yield _Attempt("keras", (*first, repair.for_keras_3))
+        yield _Attempt("keras", (*first, repair.for_keras_3, repair.without_training))
+    else:
+        yield _Attempt("keras", ())
+        yield _Attempt("keras", (repair.without_training,))
+        yield _Attempt("tf_keras", (repair.for_keras_2,))
+        yield _Attempt("tf_keras", (repair.for_keras_2, repair.without_training))
+
+
+def _open(
+    keras: Any,
+    stored: Stored,
+    attempt: _Attempt,
+    expressions: Mapping[str, Expression],
+    given: Mapping[str, Any],
+    allow_lambda: bool,
+) -> tuple[Any, list[str]]:
+    """The model with a free batch where that works, else as it is."""
+    config = stored.config
+    for change in attempt.changes:
+        config = change(config)
+    config = _stand_in(config, expressions)
+    objects = {_STAND_IN: _expression_layer(keras), **repair.functions(keras, attempt.library), **given}
+    free, notes = repair.free_batch(config)
+    if free != config:
+        try:
+            return _load(keras, stored, free, objects, allow_lambda), notes
+        except Exception:
+            notes = ["the batch is fixed: freeing it makes the model invalid"]
+    return _load(keras, stored, config, objects, allow_lambda), notes if free != config else []
+
+
+def _load(keras: Any, stored: Stored, config: Any, objects: Mapping[str, Any], allow_lambda: bool) -> Any:
+    with quiet_logs("absl", "tensorflow"), repair.with_config(stored, config) as path:
+        if stored.kind == "keras" and keras.__name__ == "tf_keras":
+            return archive.load(keras, path, config, objects, safe_mode=not allow_lambda)
+        return keras.models.load_model(path, compile=False, custom_objects=dict(objects), safe_mode=not allow_lambda)
+
+
+def _stand_in(config: Any, expressions: Mapping[str, Expression]) -> Any:
+    """The architecture with expressions in the places of Lambda layers."""
+    if not expressions:
+        return config
+    config = repair.deep_copy(config)
+    for layer in list(class_configs(config)):
+        inner = layer.get("config")
+        if layer["class_name"] != "Lambda" or not isinstance(inner, dict) or inner.get("name") not in expressions:
+            continue
+        kept = {k: v for k, v in inner.items() if k in ("name", "batch_input_shape", "dtype", "trainable")}
+        layer["class_name"] = _STAND_IN
+        layer["config"] = {**kept, "expression": expressions[inner["name"]].text}
+        if "module" in layer:
+            layer["module"], layer["registered_name"] = None, _STAND_IN
+    return config
+
+
+def _expression_layer(keras: Any) -> type:
+    """A layer class of this Keras that computes an Expression."""
+
+    class EdgeExpression(keras.layers.Layer):  # type: ignore[misc, name-defined]
+        def __init__(self, expression: str, **options: Any) -> None:
+            super().__init__(**options)
+            self.expression = Expression(expression)
+
+        def call(self, x: Any) -> Any:
+            return self.expression(x)
+
+        def get_config(self) -> dict[str, Any]:
+            return {**super().get_config(), "expression": self.expression.text}
+
+    return EdgeExpression
+
+
+def _definitions(path: Path) -> dict[str, Any]:
+    """Classes and functions of the user's Python file, by name."""
+    if not path.is_file():
+        raise InputError(f"--custom {path} does not exist")
+    spec = importlib.util.spec_from_file_location("edgecnn_custom", path)
+    if spec is None or spec.loader is None:
+        raise InputError(f"--custom {path} is no Python file")
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as e:
+        raise InputError(f"--custom {path} can't be run: {type(e).__name__}: {e}") from e
+    found = {k: v for k, v in vars(module).items() if callable(v) and not k.startswith("_")}
+    # Names registered with a package come as 'package>Name' in the file.
+    return {**found, **{f"Custom>{k}": v for k, v in found.items()}}
+
+
+def _known_layers() -> set[str]:
+    known = set(screen.MODELS) | set(keras1.CLASSES) | set(screen.BUILT_IN) | {_STAND_IN}
+    for name in ("keras", "tf_keras"):
+        try:
+            keras = require(name)
+            # What the calling program registered itself is code that it trusts.
+            known |= {*dir(keras.layers), *keras.saving.get_custom_objects()}
+        except MissingDependencyError:
+            continue
+    return known
+
+
+def _title(library: str) -> str:
+    return {"keras": "Keras", "tf_keras": "tf-keras"}[library]
+
+
+def _line(error: Exception) -> str:
+    """The part of an error that says something, on one line."""
+    text = " ".join(str(error).split())
+    inner = re.search(r"Exception encountered: (.+)", text)
+    text = inner[1] if inner else text
+    return f"{type(error).__name__}: {text[:300]}"
+
+
+def _hint(error: Exception) -> str:
+    unknown = re.search(r"Unknown (\w[\w ]*?):? '?([\w>]+)'?", str(error))
+    if unknown:
+        return f"; it needs {unknown[2]!r}, whose code is not in the file: pass --custom FILE.py that defines it"
+    return ""

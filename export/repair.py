@@ -1,0 +1,195 @@
+"""Rewrites a stored architecture so that a Keras of today reads it and means the same.
+
+Every rule is data or one small function on the JSON; none touches weights. A rule that changes what a
+user may notice returns a note.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import json
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from .backend import require
+from .stored import Stored, class_configs
+
+_DROPPED_FOR_KERAS_3 = {
+    "DepthwiseConv2D": ("groups",),
+    "LSTM": ("time_major", "implementation"),
+    "GRU": ("time_major", "implementation"),
+    "SimpleRNN": ("time_major", "implementation"),
+    "LSTMCell": ("implementation",),
+    "GRUCell": ("implementation",),
+    "RNN": ("time_major",),
+    "InputLayer": ("ragged",),
+    "Embedding": ("input_length", "batch_input_shape"),
+    "Conv2DTranspose": ("groups",),
+    "SeparableConv2D": ("groups", "kernel_initializer", "kernel_regularizer", "kernel_constraint"),
+}
+"""Class -> arguments that Keras 2 wrote and Keras 3 refuses; none of them changes the outputs."""
+
+_RENAMED = {
+    "Functional": ("Model", "Network"),
+    "BatchNormalization": ("BatchNormalizationV1", "BatchNormalizationV2"),
+    "LSTM": ("CuDNNLSTM",),
+    "GRU": ("CuDNNGRU",),
+}
+"""Class -> older names of the same."""
+
+HARD_SIGMOID = "hard_sigmoid"
+"""clip(0.2 x + 0.5, 0, 1) in Keras 1 and 2, relu6(x + 3) / 6 in Keras 3."""
+
+OTHER_HARD_SIGMOID = "edgecnn_hard_sigmoid"
+"""Name under which a fallback finds the hard_sigmoid of the generation that wrote the file."""
+
+
+def free_batch(config: Any) -> tuple[Any, list[str]]:
+    """The architecture with a free batch dimension and without state between calls.
+
+    A stateful RNN starts every call from zero, which is what a model does after reset_states().
+    """
+    config, notes = copy.deepcopy(config), []
+    for layer in class_configs(config):
+        inner = layer.get("config")
+        if not isinstance(inner, dict):
+            continue
+        for key in ("batch_input_shape", "batch_shape"):
+            shape = inner.get(key)
+            if isinstance(shape, list) and shape and isinstance(shape[0], int):
+                notes.append(f"the fixed batch of {shape[0]} was made free")
+                inner[key] = [None, *shape[1:]]
+        if inner.get("stateful") is True:
+            inner["stateful"] = False
+            notes.append("stateful layers start every call from zero, as after reset_states()")
+    return config, list(dict.fromkeys(notes))
+
+
+def for_keras_3(config: Any) -> Any:
+    """A Keras 1 or 2 architecture in words that Keras 3 reads."""
+    config = copy.deepcopy(config)
+    for layer in list(class_configs(config)):
+        inner = layer.get("config")
+        for new, old in _RENAMED.items():
+            if layer["class_name"] in old:
+                layer["class_name"] = new
+        if layer["class_name"] == "Sequential" and isinstance(inner, list):
+            layer["config"] = inner = {"name": "sequential", "layers": inner}
+        if not isinstance(inner, dict):
+            continue
+        for key in _DROPPED_FOR_KERAS_3.get(layer["class_name"], ()):
+            inner.pop(key, None)
+        if layer["class_name"] == "InputLayer" and "batch_input_shape" in inner:
+            inner["batch_shape"] = inner.pop("batch_input_shape")
+        for key in ("activation", "recurrent_activation"):
+            if inner.get(key) == HARD_SIGMOID:
+                inner[key] = OTHER_HARD_SIGMOID
+    return _explicit_inputs(config)
+
+
+def _explicit_inputs(config: Any) -> Any:
+    """Turn batch_input_shape on the first layer of a Sequential into an InputLayer."""
+    for layer in list(class_configs(config)):
+        inner = layer.get("config")
+        if layer["class_name"] != "Sequential" or not isinstance(inner, dict) or not inner.get("layers"):
+            continue
+        first = inner["layers"][0]
+        shape = (first.get("config") or {}).pop("batch_input_shape", None) if isinstance(first, dict) else None
+        if shape is not None and first.get("class_name") != "InputLayer":
+            dtype = first["config"].get("dtype", "float32")
+            given = {
+                "batch_shape": shape,
+                "dtype": dtype if isinstance(dtype, str) else "float32",
+                "name": f"{first['config'].get('name', 'first')}_input",
+            }
+            inner["layers"].insert(0, {"class_name": "InputLayer", "config": given})
+    return config
+
+
+def for_keras_2(config: Any) -> Any:
+    """A Keras 3 architecture in words that tf-keras reads."""
+    config = copy.deepcopy(config)
+    for layer in list(class_configs(config)):
+        inner = layer.get("config")
+        if not isinstance(inner, dict):
+            continue
+        if layer["class_name"] == "InputLayer" and "batch_shape" in inner:
+            inner["batch_input_shape"] = inner.pop("batch_shape")
+        dtype = inner.get("dtype")
+        if isinstance(dtype, Mapping):
+            inner["dtype"] = (dtype.get("config") or {}).get("name", "float32")
+        for key in ("activation", "recurrent_activation"):
+            if inner.get(key) == HARD_SIGMOID:
+                inner[key] = OTHER_HARD_SIGMOID
+        for key in ("quantization_config", "lora_rank"):
+            inner.pop(key, None)
+    return config
+
+
+def without_training(config: Any) -> Any:
+    """The architecture without what only training needs; the file's weights replace every initial value."""
+    config = copy.deepcopy(config)
+    for layer in class_configs(config):
+        inner = layer.get("config")
+        if not isinstance(inner, dict):
+            continue
+        for key in inner:
+            if key.endswith("_initializer"):
+                inner[key] = "zeros"
+            elif key.endswith(("_regularizer", "_constraint")):
+                inner[key] = None
+    return config
+
+
+def functions(keras: Any, library: str) -> dict[str, Any]:
+    """The other generation's hard_sigmoid under OTHER_HARD_SIGMOID."""
+
+    def of_keras_2(x: Any) -> Any:
+        return keras.ops.clip(0.2 * x + 0.5, 0.0, 1.0)
+
+    def of_keras_3(x: Any) -> Any:
+        return keras.backend.relu(x + 3.0, max_value=6.0) / 6.0
+
+    return {OTHER_HARD_SIGMOID: of_keras_2 if library == "keras" else of_keras_3}
+
+
+deep_copy = copy.deepcopy
+
+
+@contextlib.contextmanager
+def with_config(stored: Stored, config: Any) -> Iterator[Path]:
+    """The model file with another architecture, under a name whose ending fits its content.
+
+    Yields:
+        The file itself where nothing changes, else a temporary copy.
+    """
+    suffix = {"hdf5": ".h5", "keras": ".keras"}[stored.kind]
+    if config == stored.config and stored.path.suffix == suffix:
+        yield stored.path
+        return
+    with tempfile.TemporaryDirectory(prefix="edgecnn-") as folder:
+        path = Path(folder) / (stored.path.stem + suffix)
+        if config == stored.config:
+            path.symlink_to(stored.path.resolve())
+        elif stored.kind == "hdf5":
+            shutil.copyfile(stored.path, path)
+            with require("h5py").File(path, "r+") as f:
+                f.attrs["model_config"] = json.dumps(config)
+        else:
+            _copy_archive(stored.path, path, {"config.json": json.dumps(config).encode()})
+        yield path
+
+
+def _copy_archive(source: Path, target: Path, replaced: Mapping[str, bytes]) -> None:
+    with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w") as new:
+        for item in old.infolist():
+            if item.filename in replaced:
+                new.writestr(item.filename, replaced[item.filename])
+            else:
+                with old.open(item) as reader, new.open(item.filename, "w") as writer:
+                    shutil.copyfileobj(reader, writer)

@@ -1,0 +1,202 @@
+"""What a model file says about itself, read without loading it: kind, architecture, author's Keras, loss.
+
+The first bytes decide the kind, not the name. Nothing here runs code from the file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import os
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from edgecnn.errors import EdgeCNNError, ModelError
+
+from .backend import require
+from .stamp import HDF5_MAGIC, ZIP_MAGIC
+
+_PICKLE = "a Python pickle, which can run code when opened; ask its author for a .keras or .h5 file"
+_HTML = "an HTML page, probably the download page and not the file"
+_PROTOBUF = "an ONNX file already, or another protocol buffer; export takes Keras models"
+
+_FOREIGN = (
+    (b"version https://git-lfs", "a Git LFS pointer, not the model itself: run `git lfs pull` where it came from"),
+    *((bytes([0x80, protocol]), _PICKLE) for protocol in range(2, 6)),
+    (b"<!doctype", _HTML),
+    (b"<html", _HTML),
+    (b"\x08\x07\x12", _PROTOBUF),
+    (b"\x08\x08\x12", _PROTOBUF),
+    (b"\x1f\x8b", "a gzip archive; unpack it first"),
+    (b"rar!", "a RAR archive; unpack it first"),
+    (b"\x93numpy", "a NumPy array, not a model"),
+    (b'{"class_name"', "an architecture in JSON, without weights; export takes whole models"),
+    (b"{", "a JSON text, not a model"),
+)
+"""First bytes, lower case -> what such a file is."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Stored:
+    """A model file before it is loaded."""
+
+    path: Path
+    kind: str
+    """hdf5, keras (the zip archive of Keras 2.12 and later) or savedmodel (a folder)."""
+    config: Any
+    """The architecture as JSON; None for a savedmodel, and for weights alone."""
+    keras_version: str | None
+    """The Keras that wrote the file, as the file says."""
+    loss: str | None
+    """Name of the training loss, where the file tells."""
+
+    @property
+    def generation(self) -> int:
+        """1, 2 or 3: the Keras whose meaning the file has. A file without version is from before 1.0.5."""
+        if self.keras_version is None:
+            return 3 if self.kind == "keras" else 1
+        first = self.keras_version[:1]
+        return int(first) if first in "123" else 1
+
+    def layers(self) -> Iterator[Mapping[str, Any]]:
+        """Every object with a class_name in the architecture, however deep."""
+        return class_configs(self.config)
+
+
+def read_stored(path: str | os.PathLike[str]) -> Stored:
+    """Read what the file says.
+
+    Raises:
+        ModelError: the file is missing, damaged or no Keras model; the message says what it is.
+    """
+    path = Path(path)
+    kind = sniff(path)
+    try:
+        if kind == "keras":
+            return _read_archive(path)
+        if kind == "savedmodel":
+            return Stored(path, kind, None, None, None)
+        return _read_hdf5(path)
+    except EdgeCNNError:
+        raise
+    except (OSError, RuntimeError, KeyError, ValueError, AttributeError, zipfile.BadZipFile) as e:
+        raise ModelError(f"{path} is damaged or cut off: {e}") from None
+
+
+def sniff(path: Path) -> str:
+    """'hdf5', 'keras' or 'savedmodel', by the first bytes of the file or the content of the folder.
+
+    Raises:
+        ModelError: it is something else; the message says what, where that is recognised.
+    """
+    if path.is_dir():
+        if (path / "saved_model.pb").is_file():
+            return "savedmodel"
+        raise ModelError(f"{path} is a folder without saved_model.pb; give a .keras or .h5 file or a SavedModel")
+    try:
+        with open(path, "rb") as f:
+            head = f.read(64)
+    except FileNotFoundError:
+        raise ModelError(f"{path} does not exist") from None
+    except OSError as e:
+        raise ModelError(f"can't read {path}: {e.strerror or e}") from None
+    if head.startswith(HDF5_MAGIC):
+        return "hdf5"
+    if head.startswith(ZIP_MAGIC):
+        return _sniff_archive(path)
+    if not head:
+        raise ModelError(f"{path} is empty")
+    for magic, what in _FOREIGN:
+        if head.lstrip().lower().startswith(magic):
+            raise ModelError(f"{path} is {what}")
+    if head[4:8] == b"TFL3":
+        raise ModelError(f"{path} is a TensorFlow Lite model; export takes the Keras model that it was made from")
+    raise ModelError(f"{path} is neither HDF5 (.h5) nor a .keras archive; its first bytes are {head[:8]!r}")
+
+
+def _sniff_archive(path: Path) -> str:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except (zipfile.BadZipFile, OSError) as e:
+        raise ModelError(f"{path} is a damaged or cut-off archive: {e}") from None
+    if "config.json" in names:
+        return "keras"
+    if any(n.endswith("/data.pkl") or n == "data.pkl" for n in names):
+        raise ModelError(f"{path} is a PyTorch file; edgecnn exports Keras models")
+    if "model.json" in names and any(n.endswith(".bin") for n in names):
+        raise ModelError(f"{path} is a TensorFlow.js model; export takes the Keras model that it was made from")
+    inside = next((n for n in names if n.endswith((".h5", ".keras", "saved_model.pb"))), None)
+    if inside is not None:
+        raise ModelError(f"{path} is a zip archive around {inside}; unpack it and give that file")
+    raise ModelError(f"{path} is a zip archive but no .keras model: it holds no config.json")
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file, or of a folder's files in sorted order, hexadecimal."""
+    sha = hashlib.sha256()
+    for file in sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]:
+        with open(file, "rb") as f:
+            while block := f.read(1 << 20):
+                sha.update(block)
+    return sha.hexdigest()
+
+
+def class_configs(config: Any) -> Iterator[Mapping[str, Any]]:
+    """Every object with a class_name in a stored architecture, however deep."""
+    if isinstance(config, Mapping):
+        if isinstance(config.get("class_name"), str):
+            yield config
+        for value in config.values():
+            yield from class_configs(value)
+    elif isinstance(config, list):
+        for value in config:
+            yield from class_configs(value)
+
+
+def _read_archive(path: Path) -> Stored:
+    with zipfile.ZipFile(path) as archive:
+        config = json.loads(archive.read("config.json"))
+        names = archive.namelist()
+        metadata = json.loads(archive.read("metadata.json")) if "metadata.json" in names else {}
+    compiled = config.get("compile_config") or {}
+    return Stored(path, "keras", config, metadata.get("keras_version"), _loss_name(compiled.get("loss")))
+
+
+def _read_hdf5(path: Path) -> Stored:
+    h5py = require("h5py")
+    with h5py.File(path, "r") as f:
+        config = _text(f.attrs.get("model_config"))
+        if config is None and not _holds_weights(f):
+            raise ModelError(f"{path} is an HDF5 file, but Keras didn't write it: it holds {sorted(f)[:5]}")
+        training = _text(f.attrs.get("training_config"))
+        written_by = _text(f.attrs.get("keras_version"))
+        if written_by is None and "model_weights" in f:
+            written_by = _text(f["model_weights"].attrs.get("keras_version"))
+    loss = None
+    if training is not None:
+        with contextlib.suppress(ValueError, AttributeError):
+            loss = _loss_name(json.loads(training).get("loss"))
+    return Stored(path, "hdf5", None if config is None else json.loads(config), written_by, loss)
+
+
+def _holds_weights(file: Any) -> bool:
+    """Whether an HDF5 file without architecture is what save_weights writes (old form, or Keras 3's)."""
+    names = ("model_weights", "layers", "_layer_checkpoint_dependencies")
+    return "layer_names" in file.attrs or any(name in file for name in names)
+
+
+def _text(value: Any) -> str | None:
+    if value is None:
+        return None
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+
+
+def _loss_name(loss: Any) -> str | None:
+    if isinstance(loss, Mapping):
+        loss = loss.get("class_name") or (loss.get("config") or {}).get("name")
+    return loss if isinstance(loss, str) else None
