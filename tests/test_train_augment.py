@@ -45,7 +45,7 @@ def test_flips_are_tensorflows_flips_of_about_half(images, option, flip):
     "options",
     [
         {"rotation_range": 90.0}, {"width_shift_range": 0.5}, {"height_shift_range": 0.5}, {"shear_range": 30.0},
-        {"zoom_range": 0.5}, {"stretch_range": 0.5}, {"brightness_range": 0.5}, {"contrast_range": 0.9},
+        {"zoom_range": (0.5, 1.5)}, {"stretch_range": 0.5}, {"brightness_range": 0.5}, {"contrast_range": 0.9},
         {"saturation_range": 0.9}, {"invert": 0.5}, {"noise": 0.5}, {"cutout": 0.8}, {"mixup": 1.0},
     ],
 )  # fmt: skip
@@ -70,3 +70,12 @@ def test_the_same_step_draws_the_same_and_another_does_not(images):
 def test_a_negative_is_one_minus_the_image(images):
     x, _ = change(images, Augmentation(invert=1.0))
     np.testing.assert_allclose(x, 1 - images, atol=1e-5)
+
+
+def test_zoom_means_what_keras_means(images):
+    import keras
+
+    x, _ = change(images, Augmentation(zoom_range=(2.0, 2.0), fill_mode="nearest"))
+    layer = keras.layers.RandomZoom((1.0, 1.0), fill_mode="nearest", interpolation="bilinear")
+    expected = layer(images, training=True).numpy()
+    np.testing.assert_allclose(x, expected, atol=1e-5)

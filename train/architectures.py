@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 CNNS = ("edge", "notebook")
 MLPS = ("default", "notebook")
 
-EDGE_WIDTHS = (16, 32, 64, 96, 128, 160)
+EDGE_WIDTHS = (16, 32, 48, 96, 128, 160)
 """Channels of the stem and after each halving of the resolution, at width 1."""
 
 SMALLEST_MAP = 4
@@ -61,7 +61,7 @@ def notebook_cnn(shape: Sequence[int], classes: int, *, seed: int = 0) -> keras.
 def edge_cnn(
     shape: Sequence[int], classes: int, *, width: float = 1.0, dropout: float = 0.2, seed: int = 0
 ) -> keras.Model:
-    """The default network: 3x3 convolutions with batch normalisation, residual where it is cheap.
+    """The default network: 3x3 convolutions with batch normalisation, a residual one where it is cheap.
 
     The number of stages follows the input's size (four halvings at 64x64, three at 32x32), so the last
     feature map is about 4x4 and is averaged.
@@ -80,11 +80,10 @@ def edge_cnn(
     seeds = iter(range(seed * 1000, seed * 1000 + 1000))
     x = inputs = Input(tuple(shape), name="image")
     x = _conv(x, widths[0], next(seeds))
-    for stage, channels in enumerate(widths[1:], start=1):
+    for channels in widths[1:]:
         x = layers.MaxPooling2D()(x)
         x = _conv(x, channels, next(seeds))
-        if stage >= halvings - 1:
-            x = _residual(x, next(seeds))
+    x = _residual(x, next(seeds))
     x = layers.GlobalAveragePooling2D()(x)
     x = layers.Dropout(dropout, seed=next(seeds))(x)
     outputs = layers.Dense(classes, activation="softmax", kernel_initializer=_glorot(next(seeds)))(x)

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 
+FILL_MODES = ("nearest", "reflect", "wrap", "constant")
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Augmentation:
     """How strongly training images are changed; names as in Keras's ImageDataGenerator. 0 or False is off."""
@@ -29,8 +32,8 @@ class Augmentation:
     """Share of the height to either side."""
     shear_range: float = 0.0
     """Degrees to either side."""
-    zoom_range: float = 0.0
-    """The scale is drawn from 1 - zoom_range to 1 + zoom_range."""
+    zoom_range: tuple[float, float] = (1.0, 1.0)
+    """Lowest and highest zoom; as in Keras, below 1 enlarges and above 1 shrinks."""
     stretch_range: float = 0.0
     """The aspect ratio changes by up to this share."""
     brightness_range: float = 0.0
@@ -45,6 +48,8 @@ class Augmentation:
     """Largest standard deviation of Gaussian noise, share of the full range."""
     cutout: float = 0.0
     """Side of a gray square at a random place, share of the image's side."""
+    fill_mode: str = "reflect"
+    """One of FILL_MODES: what is seen beyond the border."""
     mixup: float = 0.0
     """Alpha of the Beta distribution of mixup: pairs of images and of their labels are blended."""
 
@@ -123,7 +128,7 @@ class _Draws:
 
 
 def _move(images: tf.Tensor, o: Augmentation, draw: _Draws) -> tf.Tensor:
-    """Flip, rotate, shear, zoom, stretch and shift, in one bilinear resampling with mirrored borders."""
+    """Flip, rotate, shear, zoom, stretch and shift, in one bilinear resampling."""
     import math
 
     import tensorflow as tf
@@ -132,11 +137,11 @@ def _move(images: tf.Tensor, o: Augmentation, draw: _Draws) -> tf.Tensor:
     n, h, w = shape[0], tf.cast(shape[1], tf.float32), tf.cast(shape[2], tf.float32)
     angle = draw.around(n, math.radians(o.rotation_range))
     shear = draw.around(n, math.radians(o.shear_range))
-    zoom = 1 + draw.around(n, o.zoom_range)
+    zoom = draw.uniform((n,), *o.zoom_range)
     stretch = tf.exp(draw.around(n, math.log1p(o.stretch_range) / 2))
     flip_x = tf.where(draw.below(n, 0.5 * o.horizontal_flip), -1.0, 1.0)
     flip_y = tf.where(draw.below(n, 0.5 * o.vertical_flip), -1.0, 1.0)
-    sx, sy = flip_x / (zoom * stretch), flip_y / (zoom / stretch)
+    sx, sy = flip_x * zoom * stretch, flip_y * zoom / stretch
     # Output to input, about the centre: scale after rotation and shear.
     a, b = sx * tf.cos(angle), -sx * tf.sin(angle + shear)
     c, d = sy * tf.sin(angle), sy * tf.cos(angle + shear)
@@ -149,7 +154,7 @@ def _move(images: tf.Tensor, o: Augmentation, draw: _Draws) -> tf.Tensor:
         transforms=tf.stack([a, b, tx, c, d, ty, zero, zero], axis=1),
         output_shape=shape[1:3],
         interpolation="BILINEAR",
-        fill_mode="REFLECT",
+        fill_mode=o.fill_mode.upper(),
         fill_value=0.0,
     )
 
