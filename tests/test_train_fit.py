@@ -68,9 +68,7 @@ def test_the_best_epoch_is_kept_and_not_the_last(data, tmp_path, suffix):
 
 def test_patience_stops_early(data, tmp_path):
     model, training, validation = data
-    still = options(
-        tmp_path, epochs=50, patience=2, optimizer="sgd", learning_rate=1e-30, schedule="constant", momentum=0.0
-    )
+    still = {"optimizer": "sgd", "learning_rate": 1e-30, "schedule": "constant", "momentum": 0.0}
     assert fit(model, training, validation, SPEC, options(tmp_path, epochs=50, patience=2, **still)).epochs == 3
 
 
