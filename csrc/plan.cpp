@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <limits>
 #include <stdexcept>
 #include <string>
@@ -132,7 +133,8 @@ void tf_lerp_axis(Axis& a) {
         const float below = std::floor(at);
         a.index[2 * i] = std::max(static_cast<int>(below), 0);
         a.index[2 * i + 1] = std::min(static_cast<int>(std::ceil(at)), a.in - 1);
-        a.weight[i] = at - below;
+        // Two taps on one pixel: its value whatever the weight, so the neighbour may be read instead.
+        a.weight[i] = a.index[2 * i] == a.index[2 * i + 1] ? 0.0f : at - below;
     }
 }
 
@@ -439,6 +441,54 @@ void cv_box_axis(Axis& a) {
 }
 
 }  // namespace
+
+Windows Axis::windows() const {
+    Windows w{};
+    w.in = in;
+    w.out = out;
+    w.taps = taps;
+    w.first = first.data();
+    w.count = count.data();
+    w.weight = weight.data();
+    w.fixed = fixed.data();
+    w.wide_first = wide_first.data();
+    w.digits = digits.empty() ? nullptr : digits.data();
+    w.blocks = blocks;
+    w.block_taps = block_taps;
+    w.digit_count = digit_count;
+    return w;
+}
+
+void add_digits(Axis& a, int channels, bool shift) {
+    // A block is 16 bytes: 4 pixels of 3 (with 4 bytes unused) or 4 channels, 16 of gray; rows go 4 by 4.
+    a.block_taps = shift && channels == 1 ? 16 : 4;
+    const int most = *std::max_element(a.count.begin(), a.count.end());
+    a.blocks = (most + a.block_taps - 1) / a.block_taps;
+    const int reach = a.blocks * a.block_taps;
+    // 16 bytes of 3 channels hold 4 bytes more than the 4 pixels: those before them, or at the left edge
+    // (wide_first 0 and 1) those after them.
+    if (shift && reach + (channels == 3 ? 3 : 0) > a.in) return;
+    int32_t largest = 0;
+    for (const int32_t w : a.fixed) largest = std::max(largest, std::abs(w));
+    // Three digits of base 128, -64 to 63, hold up to 63 * (1 + 128 + 128 * 128).
+    a.digit_count = largest <= 63 * (1 + 128 + 16384) ? 3 : 4;
+    a.wide_first = a.first;
+    a.digits.assign(static_cast<size_t>(a.out) * a.blocks * a.digit_count * a.block_taps, 0);
+    for (int i = 0; i < a.out; ++i) {
+        if (shift) a.wide_first[i] = std::min(a.first[i], a.in - reach);
+        const int lead = a.first[i] - a.wide_first[i];
+        for (int k = 0; k < a.count[i]; ++k) {
+            const int block = (k + lead) / a.block_taps, lane = (k + lead) % a.block_taps;
+            int32_t rest = a.fixed[static_cast<size_t>(i) * a.taps + k];
+            for (int d = 0; d < a.digit_count; ++d) {
+                const int32_t digit = ((rest + 64) & 127) - 64;
+                rest = (rest - digit) / 128;
+                a.digits[((static_cast<size_t>(i) * a.blocks + block) * a.digit_count + d) * a.block_taps +
+                         lane] = static_cast<int8_t>(digit);
+            }
+        }
+    }
+}
 
 Geometry plan_geometry(const Source& s, const Recipe& r) {
     Geometry g;

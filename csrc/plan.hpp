@@ -35,6 +35,12 @@ struct Axis {
     std::vector<int32_t> index;  // clamped source index of each tap, i * taps + k
     std::vector<float> weight;   // float32 kinds
     std::vector<int32_t> fixed;  // fixed-point kinds
+    std::vector<int32_t> wide_first;
+    std::vector<int8_t> digits;
+    int blocks = 0, block_taps = 0, digit_count = 0;
+    int safe = 0;  // leading outputs whose wide loads stay in the row; see kernels.hpp
+
+    Windows windows() const;
 };
 
 struct Geometry {
@@ -68,9 +74,15 @@ struct Plan::State {
     // Offsets into scratch, bytes.
     size_t canvas_at = 0, temp_at = 0, row_at = 0, scratch = 0;
     int temp_first = 0, temp_rows = 0;  // pil_window: canvas rows that pass 1 resizes
+    ptrdiff_t temp_stride = 0;          // bytes from one intermediate row to the next
+    int ring_rows = 0;                  // area kinds: row sums kept
 };
 
 Geometry plan_geometry(const Source& source, const Recipe& recipe);
+
+// Pillow's weights as digits for the wide kernels, where the image is large enough for their loads. shift:
+// move a window left where its last block would reach past the row (along x; rows are addressed one by one).
+void add_digits(Axis& a, int channels, bool shift);
 
 // One function a library: sizes -> taps and weights. They set kind, x and y of the state.
 void plan_tf(Plan::State& s);

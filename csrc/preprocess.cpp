@@ -95,6 +95,25 @@ void mark_rows(Plan::State& s) {
     }
 }
 
+// What the wide kernels need beside the scalar plan.
+void add_wide_forms(Plan::State& s) {
+    if (s.kind == Kind::pil_window) {
+        add_digits(s.x, s.channels, true);
+        add_digits(s.y, s.channels, false);
+    } else if (s.kind == Kind::tf_lerp) {
+        const int bytes = s.channels == 1 ? 2 : 8;
+        while (s.x.safe < s.x.out && s.x.index[2 * s.x.safe] * s.channels + bytes <= s.x.in * s.channels)
+            ++s.x.safe;
+    } else if (s.kind == Kind::tf_area || s.kind == Kind::cv_area) {
+        const auto fits = [&s](int i) {
+            const int steps = (s.x.count[i] + 3) / 4;
+            const int end = (s.x.first[i] + 4 * (steps - 1)) * s.channels + 16;
+            return end <= s.x.in * s.channels && s.x.first[i] + s.x.count[i] <= s.x.in;
+        };
+        while (s.x.safe < s.x.out && fits(s.x.safe)) ++s.x.safe;
+    }
+}
+
 // Bytes of one resized row, and of the intermediate rows of the methods that have any.
 void lay_out_scratch(Plan::State& s) {
     size_t at = 0;
@@ -108,22 +127,25 @@ void lay_out_scratch(Plan::State& s) {
         s.canvas_at = reserve(static_cast<size_t>(s.canvas_height) * s.canvas_width * s.channels);
     }
     s.row_at = reserve(row_values * sizeof(float));
+    const size_t canvas_row = static_cast<size_t>(s.canvas_width) * s.channels;
     if (s.kind == Kind::pil_window && s.y_first) {
-        s.temp_at = reserve(static_cast<size_t>(s.canvas_width) * s.channels);
+        s.temp_at = reserve(canvas_row);
     } else if (s.kind == Kind::pil_window && !s.x.identity) {
-        s.temp_first = *std::min_element(s.y.first.begin(), s.y.first.end());
-        int last = s.temp_first;
-        for (int i = 0; i < s.y.out; ++i) last = std::max(last, s.y.first[i] + s.y.count[i]);
-        if (s.y.identity) {
-            s.temp_first = 0;
-            last = s.y.out;
-        }
+        s.temp_first = s.y.identity ? 0 : *std::min_element(s.y.first.begin(), s.y.first.end());
+        int last = s.y.identity ? s.y.out : 0;
+        for (int i = 0; !s.y.identity && i < s.y.out; ++i) last = std::max(last, s.y.first[i] + s.y.count[i]);
         s.temp_rows = last - s.temp_first;
-        s.temp_at = reserve(static_cast<size_t>(s.temp_rows) * row_values);
+        s.temp_stride = static_cast<ptrdiff_t>(align_up(row_values + 16));
+        s.temp_at = reserve(static_cast<size_t>(s.temp_rows) * s.temp_stride);
     } else if (s.kind == Kind::tf_window) {
-        s.temp_at = reserve(static_cast<size_t>(s.canvas_width) * s.channels * sizeof(float));
+        s.temp_stride = static_cast<ptrdiff_t>(align_up(canvas_row * sizeof(float) + kSlack));
+        s.temp_at = reserve(2 * s.temp_stride);
+    } else if (s.kind == Kind::tf_area || s.kind == Kind::cv_area) {
+        s.temp_stride = static_cast<ptrdiff_t>(align_up(row_values * sizeof(float) + kSlack));
+        s.ring_rows = s.y.taps + 1;
+        s.temp_at = reserve(s.ring_rows * s.temp_stride);
     } else {
-        // Up to four int32 or one float32 row.
+        // Up to four int32 rows.
         s.temp_at = reserve(4 * row_values * sizeof(int32_t));
     }
     s.scratch = at;
@@ -214,43 +236,35 @@ void run_nearest(const Plan::State& s, const View& in, const Sink& sink, uint8_t
 void run_tf_lerp(const Plan::State& s, const View& in, const Sink& sink, float* row) {
     for (int y = 0; y < s.y.out; ++y) {
         s.kernels->lerp_row(in.row(s.y.index[2 * y]), in.row(s.y.index[2 * y + 1]), s.x.index.data(),
-                            s.x.weight.data(), s.y.weight[y], s.x.out, s.channels, row);
+                            s.x.weight.data(), s.y.weight[y], s.x.safe, s.x.out, s.channels, row);
         sink.row(y, row);
     }
 }
 
 void run_pil_window(const Plan::State& s, const View& in, const Sink& sink, uint8_t* row, uint8_t* temp) {
     const int n = s.x.out * s.channels;
+    const Windows x = s.x.windows(), y = s.y.windows();
     if (s.y_first) {
-        for (int y = 0; y < s.y.out; ++y) {
-            s.kernels->pil_vertical(in.row(s.y.first[y]), in.stride, s.y.count[y],
-                                    s.y.fixed.data() + static_cast<size_t>(y) * s.y.taps, s.x.in * s.channels,
-                                    temp);
-            s.kernels->pil_horizontal(temp, s.x.first.data(), s.x.count.data(), s.x.fixed.data(), s.x.taps,
-                                      s.x.out, s.channels, row);
-            sink.row(y, row);
+        for (int i = 0; i < s.y.out; ++i) {
+            s.kernels->pil_vertical(in.row(s.y.first[i]), in.stride, y, i, s.x.in * s.channels, temp);
+            s.kernels->pil_horizontal(temp, 0, 1, x, s.channels, row, 0);
+            sink.row(i, row);
         }
         return;
     }
     View between = in;
-    int first = 0;
     if (!s.x.identity) {
-        for (int i = 0; i < s.temp_rows; ++i) {
-            s.kernels->pil_horizontal(in.row(s.temp_first + i), s.x.first.data(), s.x.count.data(),
-                                      s.x.fixed.data(), s.x.taps, s.x.out, s.channels,
-                                      temp + static_cast<ptrdiff_t>(i) * n);
-        }
-        between = View{temp, n};
-        first = s.temp_first;
+        s.kernels->pil_horizontal(in.row(s.temp_first), in.stride, s.temp_rows, x, s.channels, temp,
+                                  s.temp_stride);
+        between = View{temp - s.temp_first * s.temp_stride, s.temp_stride};
     }
-    for (int y = 0; y < s.y.out; ++y) {
+    for (int i = 0; i < s.y.out; ++i) {
         if (s.y.identity) {
-            sink.row(y, between.row(y));
+            sink.row(i, between.row(i));
             continue;
         }
-        s.kernels->pil_vertical(between.row(s.y.first[y] - first), between.stride, s.y.count[y],
-                                s.y.fixed.data() + static_cast<size_t>(y) * s.y.taps, n, row);
-        sink.row(y, row);
+        s.kernels->pil_vertical(between.row(s.y.first[i]), between.stride, y, i, n, row);
+        sink.row(i, row);
     }
 }
 
@@ -305,14 +319,43 @@ void run_cv_box(const Plan::State& s, const View& in, const Sink& sink, uint8_t*
     }
 }
 
-void run_tf_window(const Plan::State& s, const View& in, const Sink& sink, float* row, float* temp) {
-    for (int y = 0; y < s.y.out; ++y) {
-        s.kernels->tf_vertical(in.row(s.y.first[y]), in.stride, s.y.count[y],
-                               s.y.weight.data() + static_cast<size_t>(y) * s.y.taps, s.x.in * s.channels,
-                               temp);
-        s.kernels->tf_horizontal(temp, s.x.first.data(), s.x.count.data(), s.x.weight.data(), s.x.taps,
-                                 s.x.out, s.channels, row);
-        sink.row(y, row);
+// Rows are read once for the two outputs that overlap in them: from where the next window starts, each row
+// also goes into that window's sum. Rows outside a window have weight 0 there, which changes no sum.
+void run_tf_window(const Plan::State& s, const View& in, const Sink& sink, float* row, uint8_t* temp) {
+    const int n = s.x.in * s.channels;
+    const Windows x = s.x.windows();
+    const auto weight = [&s](int i, int source_row) {
+        return s.y.weight.data() + static_cast<size_t>(i) * s.y.taps + (source_row - s.y.first[i]);
+    };
+    float* sum = reinterpret_cast<float*>(temp);
+    float* next_sum = reinterpret_cast<float*>(temp + s.temp_stride);
+    std::memset(sum, 0, n * sizeof(float));
+    int from = s.y.first[0];  // source rows of window i below are already in sum
+    for (int i = 0; i < s.y.out; ++i) {
+        const int end = s.y.first[i] + s.y.count[i];
+        // Rows shared..both go into both sums. They end where window i + 2 begins, so that it can be shared
+        // too.
+        int shared = end, both = end;
+        if (i + 1 < s.y.out && s.y.first[i + 1] >= from) {
+            shared = std::min(s.y.first[i + 1], end);
+            both = std::min(end, s.y.first[i + 1] + s.y.count[i + 1]);
+            if (i + 2 < s.y.out) both = std::min(both, s.y.first[i + 2]);
+            both = std::max(both, shared);
+        }
+        const auto add = [&](int first, int last, bool to_next) {
+            if (last <= first) return;
+            s.kernels->tf_vertical(in.row(first), in.stride, last - first, weight(i, first),
+                                   to_next ? weight(i + 1, first) : nullptr, n, sum,
+                                   to_next ? next_sum : nullptr);
+        };
+        std::memset(next_sum, 0, n * sizeof(float));
+        add(from, shared, false);
+        add(shared, both, true);
+        add(both, end, false);
+        if (i + 1 < s.y.out) from = both > shared ? both : s.y.first[i + 1];
+        s.kernels->tf_horizontal(sum, x, s.channels, row);
+        sink.row(i, row);
+        std::swap(sum, next_sum);
     }
 }
 
@@ -327,20 +370,32 @@ void run_tf_cubic(const Plan::State& s, const View& in, const Sink& sink, float*
 }
 
 // Both libraries: sums along each row, then over the rows. TensorFlow scales the float sum, OpenCV rounds it.
-void run_area(const Plan::State& s, const View& in, const Sink& sink, float* row, float* temp) {
+void run_area(const Plan::State& s, const View& in, const Sink& sink, float* row, uint8_t* temp) {
     const int n = s.x.out * s.channels;
+    const Windows x = s.x.windows();
+    const auto sums = [&](int source_row) {
+        return reinterpret_cast<float*>(temp + source_row % s.ring_rows * s.temp_stride);
+    };
+    int done = 0;  // source rows below are summed along x
     for (int y = 0; y < s.y.out; ++y) {
+        const int end = std::min(s.y.first[y] + s.y.count[y], s.y.in);
+        for (int from = std::max(done, s.y.first[y]); from < end;) {
+            const int rows = std::min(end - from, s.ring_rows - from % s.ring_rows);
+            s.kernels->area_horizontal(in.row(from), in.stride, rows, x, s.x.safe, s.channels, sums(from),
+                                       s.temp_stride / static_cast<ptrdiff_t>(sizeof(float)));
+            from += rows;
+        }
+        done = std::max(done, end);
         for (int k = 0; k < s.y.count[y]; ++k) {
             const int from = std::min(s.y.first[y] + k, s.y.in - 1);
-            s.kernels->area_horizontal(in.row(from), s.x.first.data(), s.x.count.data(), s.x.weight.data(),
-                                       s.x.taps, s.x.out, s.channels, s.x.in, temp);
-            s.kernels->area_add(temp, s.y.weight[static_cast<size_t>(y) * s.y.taps + k], k == 0, n, row);
+            s.kernels->area_add(sums(from), s.y.weight[static_cast<size_t>(y) * s.y.taps + k], k == 0, n,
+                                row);
         }
         if (s.kind == Kind::tf_area) {
             s.kernels->scale_row(row, s.area_scale, n);
             sink.row(y, row);
         } else {
-            uint8_t* const bytes = reinterpret_cast<uint8_t*>(temp);
+            uint8_t* const bytes = reinterpret_cast<uint8_t*>(row);
             s.kernels->round_row(row, n, bytes);
             sink.row(y, bytes);
         }
@@ -385,6 +440,7 @@ Plan::Plan(const Source& source, const Recipe& recipe) {
             plan_cv2(*s);
             break;
     }
+    add_wide_forms(*s);
     fill_emit(*s);
     mark_rows(*s);
     lay_out_scratch(*s);
@@ -420,7 +476,6 @@ void Plan::run(const uint8_t* pixels, ptrdiff_t row_stride, void* out, void* scr
     uint8_t* const row = memory + s.row_at;
     uint8_t* const temp = memory + s.temp_at;
     float* const float_row = reinterpret_cast<float*>(row);
-    float* const float_temp = reinterpret_cast<float*>(temp);
     int32_t* const int_temp = reinterpret_cast<int32_t*>(temp);
     switch (s.kind) {
         case Kind::nearest:
@@ -428,7 +483,7 @@ void Plan::run(const uint8_t* pixels, ptrdiff_t row_stride, void* out, void* scr
         case Kind::tf_lerp:
             return run_tf_lerp(s, in, sink, float_row);
         case Kind::tf_window:
-            return run_tf_window(s, in, sink, float_row, float_temp);
+            return run_tf_window(s, in, sink, float_row, temp);
         case Kind::tf_cubic:
             return run_tf_cubic(s, in, sink, float_row);
         case Kind::pil_window:
@@ -441,7 +496,7 @@ void Plan::run(const uint8_t* pixels, ptrdiff_t row_stride, void* out, void* scr
             return run_cv_box(s, in, sink, row);
         case Kind::tf_area:
         case Kind::cv_area:
-            return run_area(s, in, sink, float_row, float_temp);
+            return run_area(s, in, sink, float_row, temp);
     }
 }
 

@@ -29,6 +29,23 @@ struct Emit {
     float scale, divisor, offset, mean[3], std[3];
 };
 
+// One axis of a resize by windows: output i sums `count[i]` source pixels from `first[i]` on, with the
+// weights at i * taps.
+struct Windows {
+    int in, out, taps;
+    const int32_t* first;
+    const int32_t* count;
+    const float* weight;   // float32 methods
+    const int32_t* fixed;  // Pillow, 22-bit fixed point
+    // Pillow for wide kernels, absent (nullptr) where the image is too small for their loads: output i sums
+    // `blocks` blocks of `block_taps` pixels from wide_first[i] on. A weight is the sum of digit_count digits
+    // of base 128, each -64 to 63 so that pmaddubsw can't saturate: digits[((i * blocks + b) * digit_count +
+    // d) * block_taps + k].
+    const int32_t* wide_first;
+    const int8_t* digits;
+    int blocks, block_taps, digit_count;
+};
+
 struct Kernels {
     const char* name;
 
@@ -38,16 +55,17 @@ struct Kernels {
     // out[x] = in[index[x]], whole pixels.
     void (*nearest_row)(const uint8_t* in, const int32_t* index, int width, int channels, uint8_t* out);
 
-    // tf.image bilinear. index: two source columns a pixel; lerp: weight of the second.
+    // tf.image bilinear. index: two source columns a pixel; lerp: weight of the second. For the first `safe`
+    // pixels the two are neighbours, or lerp is 0, and 8 bytes (2 for gray) from the left one lie in the row.
     void (*lerp_row)(const uint8_t* top, const uint8_t* bottom, const int32_t* index, const float* lerp,
-                     float lerp_y, int width, int channels, float* out);
+                     float lerp_y, int safe, int width, int channels, float* out);
 
-    // Pillow, pass 1. Column x sums count[x] pixels from first[x] with 22-bit weights at x * taps.
-    void (*pil_horizontal)(const uint8_t* in, const int32_t* first, const int32_t* count,
-                           const int32_t* weight, int taps, int width, int channels, uint8_t* out);
-    // Pillow, pass 2: `count` rows, `stride` bytes apart, n bytes each.
-    void (*pil_vertical)(const uint8_t* in, ptrdiff_t stride, int count, const int32_t* weight, int n,
-                         uint8_t* out);
+    // Pillow, along x: `rows` rows, in_stride bytes apart, to rows out_stride bytes apart; up to 16 bytes
+    // past the end of a row of out are overwritten.
+    void (*pil_horizontal)(const uint8_t* in, ptrdiff_t in_stride, int rows, const Windows& x, int channels,
+                           uint8_t* out, ptrdiff_t out_stride);
+    // Pillow, along y: output row i of n bytes; `in` is source row y.first[i].
+    void (*pil_vertical)(const uint8_t* in, ptrdiff_t stride, const Windows& y, int i, int n, uint8_t* out);
 
     // OpenCV linear, pass 1: 11-bit weights, two columns a pixel, sums of 19 bits; pass 2 joins two such
     // rows.
@@ -66,19 +84,22 @@ struct Kernels {
     // Round half to even and saturate.
     void (*round_row)(const float* in, int n, uint8_t* out);
 
-    // tf.image antialias, pass 1: sum of weighted rows in source order; pass 2: the columns of that sum.
-    void (*tf_vertical)(const uint8_t* in, ptrdiff_t stride, int count, const float* weight, int n,
-                        float* out);
-    void (*tf_horizontal)(const float* in, const int32_t* first, const int32_t* count, const float* weight,
-                          int taps, int width, int channels, float* out);
+    // tf.image antialias, pass 1: for each of n columns the sum of weight[k] * row k in source order, two
+    // sums at a time (with the weights a and b) that start from what sum_a and sum_b hold. sum_b may be
+    // nullptr.
+    void (*tf_vertical)(const uint8_t* in, ptrdiff_t stride, int count, const float* weight_a,
+                        const float* weight_b, int n, float* sum_a, float* sum_b);
+    // Pass 2: the windows of that row of sums.
+    void (*tf_horizontal)(const float* in, const Windows& x, int channels, float* out);
 
     // tf.image bicubic: four rows, then four columns a pixel.
     void (*tf_cubic_row)(const uint8_t* const rows[4], const float weight_y[4], const int32_t* index,
                          const float* weight, int width, int channels, float* out);
 
-    // Area: weighted float32 sums of a row's windows in source order; columns past `limit` repeat the last.
-    void (*area_horizontal)(const uint8_t* in, const int32_t* first, const int32_t* count,
-                            const float* weight, int taps, int width, int channels, int limit, float* out);
+    // Area: weighted float32 sums of each row's windows in source order; columns past the last repeat it.
+    // The first `safe` windows can be read in steps of 4 pixels, 16 bytes each, without leaving the row.
+    void (*area_horizontal)(const uint8_t* in, ptrdiff_t in_stride, int rows, const Windows& x, int safe,
+                            int channels, float* out, ptrdiff_t out_stride);
     // sum += in * weight, or sum = in * weight for the first row.
     void (*area_add)(const float* in, float weight, bool first, int n, float* sum);
     void (*scale_row)(float* row, float scale, int n);

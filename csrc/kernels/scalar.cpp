@@ -24,7 +24,7 @@ void nearest_row(const uint8_t* in, const int32_t* index, int width, int channel
 
 // tensorflow/core/kernels/image/resize_bilinear_op.cc, compute_lerp: x first, then y.
 void lerp_row(const uint8_t* top, const uint8_t* bottom, const int32_t* index, const float* lerp,
-              float lerp_y, int width, int channels, float* out) {
+              float lerp_y, int /*safe*/, int width, int channels, float* out) {
     for (int x = 0; x < width; ++x) {
         const ptrdiff_t left = static_cast<ptrdiff_t>(index[2 * x]) * channels;
         const ptrdiff_t right = static_cast<ptrdiff_t>(index[2 * x + 1]) * channels;
@@ -46,24 +46,28 @@ uint8_t pil_clip(int32_t sum) {
     return static_cast<uint8_t>(v < 0 ? 0 : v > 255 ? 255 : v);
 }
 
-void pil_horizontal(const uint8_t* in, const int32_t* first, const int32_t* count, const int32_t* weight,
-                    int taps, int width, int channels, uint8_t* out) {
-    for (int x = 0; x < width; ++x, weight += taps) {
-        const uint8_t* pixel = in + static_cast<ptrdiff_t>(first[x]) * channels;
-        for (int c = 0; c < channels; ++c) {
-            int32_t sum = 1 << (kPilBits - 1);
-            for (int k = 0; k < count[x]; ++k) sum += pixel[k * channels + c] * weight[k];
-            *out++ = pil_clip(sum);
+void pil_horizontal(const uint8_t* in, ptrdiff_t in_stride, int rows, const Windows& x, int channels,
+                    uint8_t* out, ptrdiff_t out_stride) {
+    for (int y = 0; y < rows; ++y, in += in_stride, out += out_stride) {
+        uint8_t* to = out;
+        for (int i = 0; i < x.out; ++i) {
+            const uint8_t* pixel = in + static_cast<ptrdiff_t>(x.first[i]) * channels;
+            const int32_t* weight = x.fixed + static_cast<ptrdiff_t>(i) * x.taps;
+            for (int c = 0; c < channels; ++c) {
+                int32_t sum = 1 << (kPilBits - 1);
+                for (int k = 0; k < x.count[i]; ++k) sum += pixel[k * channels + c] * weight[k];
+                *to++ = pil_clip(sum);
+            }
         }
     }
 }
 
-void pil_vertical(const uint8_t* in, ptrdiff_t stride, int count, const int32_t* weight, int n,
-                  uint8_t* out) {
-    for (int i = 0; i < n; ++i) {
+void pil_vertical(const uint8_t* in, ptrdiff_t stride, const Windows& y, int i, int n, uint8_t* out) {
+    const int32_t* weight = y.fixed + static_cast<ptrdiff_t>(i) * y.taps;
+    for (int x = 0; x < n; ++x) {
         int32_t sum = 1 << (kPilBits - 1);
-        for (int k = 0; k < count; ++k) sum += in[k * stride + i] * weight[k];
-        out[i] = pil_clip(sum);
+        for (int k = 0; k < y.count[i]; ++k) sum += in[k * stride + x] * weight[k];
+        out[x] = pil_clip(sum);
     }
 }
 
@@ -149,21 +153,24 @@ void round_row(const float* in, int n, uint8_t* out) {
 }
 
 // scale_and_translate_op.cc: GatherRows, then GatherColumns.
-void tf_vertical(const uint8_t* in, ptrdiff_t stride, int count, const float* weight, int n, float* out) {
-    for (int i = 0; i < n; ++i) {
-        float sum = 0;
-        for (int k = 0; k < count; ++k) sum += weight[k] * static_cast<float>(in[k * stride + i]);
-        out[i] = sum;
+void tf_vertical(const uint8_t* in, ptrdiff_t stride, int count, const float* weight_a, const float* weight_b,
+                 int n, float* sum_a, float* sum_b) {
+    for (int k = 0; k < count; ++k, in += stride) {
+        for (int i = 0; i < n; ++i) {
+            const float value = in[i];
+            sum_a[i] += weight_a[k] * value;
+            if (sum_b != nullptr) sum_b[i] += weight_b[k] * value;
+        }
     }
 }
 
-void tf_horizontal(const float* in, const int32_t* first, const int32_t* count, const float* weight, int taps,
-                   int width, int channels, float* out) {
-    for (int x = 0; x < width; ++x, weight += taps) {
-        const float* pixel = in + static_cast<ptrdiff_t>(first[x]) * channels;
+void tf_horizontal(const float* in, const Windows& x, int channels, float* out) {
+    for (int i = 0; i < x.out; ++i) {
+        const float* pixel = in + static_cast<ptrdiff_t>(x.first[i]) * channels;
+        const float* weight = x.weight + static_cast<ptrdiff_t>(i) * x.taps;
         for (int c = 0; c < channels; ++c) {
             float sum = 0;
-            for (int k = 0; k < count[x]; ++k) sum += weight[k] * pixel[k * channels + c];
+            for (int k = 0; k < x.count[i]; ++k) sum += weight[k] * pixel[k * channels + c];
             *out++ = sum;
         }
     }
@@ -190,16 +197,20 @@ void tf_cubic_row(const uint8_t* const rows[4], const float weight_y[4], const i
 
 // resize_area_op.cc: ComputePatchSum (a weight of 1 changes nothing); OpenCV's ResizeArea_Invoker sums
 // likewise.
-void area_horizontal(const uint8_t* in, const int32_t* first, const int32_t* count, const float* weight,
-                     int taps, int width, int channels, int limit, float* out) {
-    for (int x = 0; x < width; ++x, weight += taps) {
-        for (int c = 0; c < channels; ++c) {
-            float sum = 0;
-            for (int k = 0; k < count[x]; ++k) {
-                const int column = first[x] + k < limit ? first[x] + k : limit - 1;
-                sum += static_cast<float>(in[static_cast<ptrdiff_t>(column) * channels + c]) * weight[k];
+void area_horizontal(const uint8_t* in, ptrdiff_t in_stride, int rows, const Windows& x, int /*safe*/,
+                     int channels, float* out, ptrdiff_t out_stride) {
+    for (int y = 0; y < rows; ++y, in += in_stride, out += out_stride) {
+        float* to = out;
+        for (int i = 0; i < x.out; ++i) {
+            const float* weight = x.weight + static_cast<ptrdiff_t>(i) * x.taps;
+            for (int c = 0; c < channels; ++c) {
+                float sum = 0;
+                for (int k = 0; k < x.count[i]; ++k) {
+                    const int column = x.first[i] + k < x.in ? x.first[i] + k : x.in - 1;
+                    sum += static_cast<float>(in[static_cast<ptrdiff_t>(column) * channels + c]) * weight[k];
+                }
+                *to++ = sum;
             }
-            *out++ = sum;
         }
     }
 }
