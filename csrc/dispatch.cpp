@@ -22,7 +22,12 @@ struct Tables {
         name[count++] = k.name;
     }
 
-    Tables() { add(scalar_kernels()); }
+    Tables() {
+        add(scalar_kernels());
+#ifdef EDGECNN_X86
+        if (__builtin_cpu_supports("avx2")) add(avx2_kernels());
+#endif
+    }
 };
 
 const Tables& tables() {

@@ -9,8 +9,9 @@ from typing import Any
 
 from edgecnn.errors import ModelError
 
-from .backend import quiet_logs, require, tensorflow
+from .backend import quiet_logs, require
 from .load import Source, Tensor
+from .operators import handlers
 
 DEFAULT_OPSET = 18
 """ONNX operator set that is written; onnxruntime reads it since 1.14."""
@@ -36,8 +37,15 @@ def convert(source: Source, *, opset: int = DEFAULT_OPSET) -> Any:
     converter = require("tf2onnx.convert")
     try:
         with quiet_logs("absl", "tensorflow", "tf2onnx"):
-            function = _freeze(source)
-            model, _ = converter.from_function(function, input_signature=function.input_signature, opset=opset)
+            graph, inputs, outputs = _freeze(source)
+            model, _ = converter.from_graph_def(
+                graph,
+                input_names=list(inputs),
+                output_names=list(outputs),
+                tensors_to_rename={**inputs, **outputs},
+                custom_op_handlers=handlers(),
+                opset=opset,
+            )
     except Exception as e:
         first = str(e).strip().splitlines()[0] if str(e).strip() else ""
         raise ModelError(f"{source.path} can't be converted: {type(e).__name__}: {first[:300]}") from e
@@ -47,25 +55,27 @@ def convert(source: Source, *, opset: int = DEFAULT_OPSET) -> Any:
     return model
 
 
-def _freeze(source: Source) -> Any:
-    """The source's tf.function without captured tensors, which tf2onnx would take for inputs.
+def _freeze(source: Source) -> tuple[Any, dict[str, str], dict[str, str]]:
+    """(GraphDef without variables, its input tensors and its output tensors -> their final names).
 
-    A Normalization layer holds its mean and variance as such tensors; variables need no help.
+    tf2onnx's own freezing takes captured tensors for inputs: a Normalization layer's mean and variance are
+    such. Here they become constants, as variables do.
     """
-    tf = tensorflow()
-    function = source.function
-    concrete = function.get_concrete_function()
-    if all(t.dtype == tf.resource for t in concrete.captured_inputs):
-        return function
     freeze = require("tensorflow.python.framework.convert_to_constants").convert_variables_to_constants_v2
+    concrete = source.function.get_concrete_function()
     frozen = freeze(concrete, lower_control_flow=False, aggressive_inlining=True)
+    graph = frozen.graph.as_graph_def(add_shapes=True)
+    # Keras compiles grouped convolutions with XLA; without the mark they are inlined like any function.
+    for node in [*graph.node, *(n for f in graph.library.function for n in f.node_def)]:
+        node.attr.pop("_XlaMustCompile", None)
+    for function in graph.library.function:
+        if function.attr.pop("_XlaMustCompile", None) is not None:
+            function.attr.pop("_noinline", None)
+    inputs = {t.name: s.name for t, s in zip(frozen.inputs, source.inputs, strict=True)}
     # A flat dict of outputs comes back in the order of its sorted keys.
     names = sorted(t.name for t in source.outputs)
-
-    def infer(*tensors: Any) -> dict[str, Any]:
-        return dict(zip(names, tf.nest.flatten(frozen(*tensors)), strict=True))
-
-    return tf.function(infer, input_signature=function.input_signature)
+    outputs = {t.name: n for t, n in zip(frozen.outputs, names, strict=True)}
+    return graph, inputs, outputs
 
 
 def _check_operators(model: Any, source: Source) -> None:

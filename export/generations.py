@@ -125,7 +125,7 @@ def _open(
         config = change(config)
     config = _stand_in(config, expressions)
     objects = {_STAND_IN: _expression_layer(keras), **repair.functions(keras, attempt.library), **given}
-    free, notes = repair.free_batch(config)
+    free, notes = repair.for_inference(config)
     if free != config:
         try:
             return _load(keras, stored, free, objects, allow_lambda), notes

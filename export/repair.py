@@ -42,6 +42,11 @@ _RENAMED = {
 }
 """Class -> older names of the same."""
 
+_WITH_DROPOUT = frozenset(
+    {"LSTM", "GRU", "SimpleRNN", "LSTMCell", "GRUCell", "SimpleRNNCell", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D"}
+)
+"""Recurrent classes whose `dropout` acts inside."""
+
 HARD_SIGMOID = "hard_sigmoid"
 """clip(0.2 x + 0.5, 0, 1) in Keras 1 and 2, relu6(x + 3) / 6 in Keras 3."""
 
@@ -49,8 +54,10 @@ OTHER_HARD_SIGMOID = "edgecnn_hard_sigmoid"
 """Name under which a fallback finds the hard_sigmoid of the generation that wrote the file."""
 
 
-def free_batch(config: Any) -> tuple[Any, list[str]]:
-    """The architecture with a free batch dimension and without state between calls.
+def for_inference(config: Any) -> tuple[Any, list[str]]:
+    """The architecture with a free batch dimension, without state between calls, in float32.
+
+    Dropout inside RNN cells goes too: it does nothing after training, but keeps converters from knowing the cell.
 
     A stateful RNN starts every call from zero, which is what a model does after reset_states().
     """
@@ -64,10 +71,23 @@ def free_batch(config: Any) -> tuple[Any, list[str]]:
             if isinstance(shape, list) and shape and isinstance(shape[0], int):
                 notes.append(f"the fixed batch of {shape[0]} was made free")
                 inner[key] = [None, *shape[1:]]
+        if _policy(inner.get("dtype")) in ("mixed_float16", "mixed_bfloat16"):
+            inner["dtype"] = "float32"
+            notes.append("trained in mixed precision; the model computes in float32, which its weights have")
+        for key in ("dropout", "recurrent_dropout"):
+            if layer["class_name"] in _WITH_DROPOUT and inner.get(key):
+                inner[key] = 0.0
         if inner.get("stateful") is True:
             inner["stateful"] = False
             notes.append("stateful layers start every call from zero, as after reset_states()")
     return config, list(dict.fromkeys(notes))
+
+
+def _policy(dtype: Any) -> str | None:
+    """Name of a stored dtype policy: a string, or {"config": {"name": ...}}."""
+    if isinstance(dtype, Mapping):
+        dtype = (dtype.get("config") or {}).get("name")
+    return dtype if isinstance(dtype, str) else None
 
 
 def for_keras_3(config: Any) -> Any:
@@ -120,9 +140,8 @@ def for_keras_2(config: Any) -> Any:
             continue
         if layer["class_name"] == "InputLayer" and "batch_shape" in inner:
             inner["batch_input_shape"] = inner.pop("batch_shape")
-        dtype = inner.get("dtype")
-        if isinstance(dtype, Mapping):
-            inner["dtype"] = (dtype.get("config") or {}).get("name", "float32")
+        if isinstance(inner.get("dtype"), Mapping):
+            inner["dtype"] = _policy(inner["dtype"]) or "float32"
         for key in ("activation", "recurrent_activation"):
             if inner.get(key) == HARD_SIGMOID:
                 inner[key] = OTHER_HARD_SIGMOID

@@ -112,6 +112,7 @@ struct Kernels {
 };
 
 const Kernels& scalar_kernels();
+const Kernels& avx2_kernels();
 
 // The table chosen for this process.
 const Kernels& kernels();

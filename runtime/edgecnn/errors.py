@@ -45,12 +45,15 @@ class TableError(InputError):
 class SourceError(InputError):
     """A source that isn't there: a missing file, an empty folder, a camera that can't be opened.
 
-    `code` is set at the place that raises, since a missing file and a busy camera need different care.
+    The place that raises may give a closer `code`, since a missing file and a busy camera need different care.
     """
 
-    def __init__(self, message: str, *, code: str = "missing_source") -> None:
+    code = "missing_source"
+
+    def __init__(self, message: str, *, code: str | None = None) -> None:
         super().__init__(message)
-        self.code = code
+        if code is not None:
+            self.code = code
 
 
 class SpecError(InputError):
