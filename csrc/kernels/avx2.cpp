@@ -1,0 +1,532 @@
+// x86-64-v3 (AVX2). Equal to scalar.cpp bit for bit: every float32 operation is the same one in the same
+// order, and sums of integers are exact in any order.
+#include <immintrin.h>
+
+#include "kernels.hpp"
+
+namespace edgecnn {
+namespace {
+
+const Kernels* scalar = nullptr;
+
+__m256i load32(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
+__m128i load16(const void* p) { return _mm_loadu_si128(static_cast<const __m128i*>(p)); }
+__m128i load8(const void* p) { return _mm_loadl_epi64(static_cast<const __m128i*>(p)); }
+
+// 16 bytes of two rows, one a 128-bit lane.
+__m256i load_pair(const uint8_t* a, const uint8_t* b) {
+    return _mm256_inserti128_si256(_mm256_castsi128_si256(load16(a)), load16(b), 1);
+}
+
+__m256 floats(const uint8_t* p) { return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(load8(p))); }
+
+int32_t word(const int8_t* p) {
+    int32_t v;
+    __builtin_memcpy(&v, p, 4);
+    return v;
+}
+
+int least(int a, int b) { return a < b ? a : b; }
+
+// ---- Pillow
+// ---------------------------------------------------------------------------------------------------
+
+constexpr int kPilBits = 32 - 8 - 2;
+constexpr int kPilHalf = 1 << (kPilBits - 1);
+
+// sum + pixels * weights of 4 taps: bytes of v are 4 taps a 32-bit lane, digits[d] their weights' digits.
+template <int kDigits>
+__m256i add_taps(__m256i sum, __m256i v, const __m256i* digits) {
+    const __m256i one = _mm256_set1_epi16(1);
+    __m256i part = _mm256_madd_epi16(_mm256_maddubs_epi16(v, digits[0]), one);
+    part =
+        _mm256_add_epi32(part, _mm256_madd_epi16(_mm256_maddubs_epi16(v, digits[1]), _mm256_set1_epi16(128)));
+    sum = _mm256_add_epi32(
+        sum, _mm256_madd_epi16(_mm256_maddubs_epi16(v, digits[2]), _mm256_set1_epi16(128 * 128)));
+    if (kDigits == 4) {
+        const __m256i top = _mm256_madd_epi16(_mm256_maddubs_epi16(v, digits[3]), one);
+        part = _mm256_add_epi32(part, _mm256_slli_epi32(top, 21));
+    }
+    return _mm256_add_epi32(sum, part);
+}
+
+// Where the 4 taps of each channel stand in 16 bytes of pixels, the first `skip` of which belong to no tap.
+template <int kChannels>
+__m256i tap_order(int skip) {
+    alignas(32) int8_t order[32];
+    for (int lane = 0; lane < 32; ++lane) {
+        const int channel = lane % 16 / 4, tap = lane % 4;
+        order[lane] = static_cast<int8_t>(channel < kChannels ? skip + tap * kChannels + channel : -1);
+    }
+    return load32(order);
+}
+
+// Window i of two rows: for 3 and 4 channels a 32-bit lane is a channel, for gray all four are parts of one
+// sum.
+template <int kChannels, int kDigits>
+__m256i pil_window(const uint8_t* a, const uint8_t* b, const Windows& x, int i, __m256i front, __m256i back) {
+    const ptrdiff_t first = x.wide_first[i];
+    const bool skip = kChannels == 3 && first >= 2;
+    const __m256i order = skip ? back : front;
+    const ptrdiff_t at = first * kChannels - (skip ? 4 : 0);
+    constexpr int kStep = kChannels == 1 ? 16 : 4 * kChannels;
+    constexpr int kTaps = kChannels == 1 ? 16 : 4;
+    a += at;
+    b += at;
+    const int8_t* digit = x.digits + static_cast<ptrdiff_t>(i) * x.blocks * kDigits * kTaps;
+    __m256i sum = kChannels == 1 ? _mm256_setr_epi32(kPilHalf, 0, 0, 0, kPilHalf, 0, 0, 0)
+                                 : _mm256_set1_epi32(kPilHalf);
+    for (int block = 0; block < x.blocks; ++block, a += kStep, b += kStep) {
+        __m256i v = load_pair(a, b);
+        if (kChannels != 1) v = _mm256_shuffle_epi8(v, order);
+        __m256i digits[kDigits];
+        for (int d = 0; d < kDigits; ++d, digit += kTaps) {
+            digits[d] =
+                kChannels == 1 ? _mm256_broadcastsi128_si256(load16(digit)) : _mm256_set1_epi32(word(digit));
+        }
+        sum = add_taps<kDigits>(sum, v, digits);
+    }
+    return sum;
+}
+
+void store_bytes(uint8_t* to, __m128i v, int n) {
+    alignas(16) uint8_t bytes[16];
+    _mm_store_si128(reinterpret_cast<__m128i*>(bytes), v);
+    for (int i = 0; i < n; ++i) to[i] = bytes[i];
+}
+
+template <int kChannels, int kDigits>
+void pil_horizontal_of(const uint8_t* in, ptrdiff_t in_stride, int rows, const Windows& x, uint8_t* out,
+                       ptrdiff_t out_stride) {
+    const __m256i front = tap_order<kChannels>(0), back = tap_order<kChannels>(4);
+    // Results of 4 outputs as bytes, 4 a output -> kChannels a output.
+    const __m256i pack = kChannels == 3 ? _mm256_broadcastsi128_si256(_mm_setr_epi8(
+                                              0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, -1, -1, -1, -1))
+                                        : _mm256_broadcastsi128_si256(_mm_setr_epi8(
+                                              0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15));
+    for (int y = 0; y < rows; y += 2) {
+        const int other = least(y + 1, rows - 1);
+        const uint8_t *a = in + y * in_stride, *b = in + other * in_stride;
+        uint8_t *out_a = out + y * out_stride, *out_b = out + other * out_stride;
+        for (int i = 0; i < x.out; i += 4) {
+            __m256i sum[4];
+            for (int j = 0; j < 4; ++j) {
+                sum[j] = pil_window<kChannels, kDigits>(a, b, x, least(i + j, x.out - 1), front, back);
+            }
+            if (kChannels == 1) {
+                // Four partial sums of four outputs -> four sums.
+                sum[0] =
+                    _mm256_hadd_epi32(_mm256_hadd_epi32(sum[0], sum[1]), _mm256_hadd_epi32(sum[2], sum[3]));
+                sum[1] = sum[2] = sum[3] = sum[0];
+            }
+            for (int j = 0; j < 4; ++j) sum[j] = _mm256_srai_epi32(sum[j], kPilBits);
+            __m256i v =
+                _mm256_packus_epi16(_mm256_packs_epi32(sum[0], sum[1]), _mm256_packs_epi32(sum[2], sum[3]));
+            if (kChannels == 3) v = _mm256_shuffle_epi8(v, pack);
+            const __m128i va = _mm256_castsi256_si128(v), vb = _mm256_extracti128_si256(v, 1);
+            if (kChannels == 4 && i + 4 <= x.out) {
+                _mm_storeu_si128(reinterpret_cast<__m128i*>(out_a + 4 * i), va);
+                _mm_storeu_si128(reinterpret_cast<__m128i*>(out_b + 4 * i), vb);
+            } else if (kChannels == 3 && i + 4 <= x.out) {
+                _mm_storeu_si128(reinterpret_cast<__m128i*>(out_a + 3 * i), va);
+                _mm_storeu_si128(reinterpret_cast<__m128i*>(out_b + 3 * i), vb);
+            } else {
+                const int n = least(4, x.out - i) * kChannels;
+                store_bytes(out_a + kChannels * i, va, n);
+                store_bytes(out_b + kChannels * i, vb, n);
+            }
+        }
+    }
+}
+
+void pil_horizontal(const uint8_t* in, ptrdiff_t in_stride, int rows, const Windows& x, int channels,
+                    uint8_t* out, ptrdiff_t out_stride) {
+    if (x.digits == nullptr) return scalar->pil_horizontal(in, in_stride, rows, x, channels, out, out_stride);
+    const bool three = x.digit_count == 3;
+    switch (channels) {
+        case 1:
+            return (three ? pil_horizontal_of<1, 3> : pil_horizontal_of<1, 4>)(in, in_stride, rows, x, out,
+                                                                               out_stride);
+        case 3:
+            return (three ? pil_horizontal_of<3, 3> : pil_horizontal_of<3, 4>)(in, in_stride, rows, x, out,
+                                                                               out_stride);
+        default:
+            return (three ? pil_horizontal_of<4, 3> : pil_horizontal_of<4, 4>)(in, in_stride, rows, x, out,
+                                                                               out_stride);
+    }
+}
+
+template <int kDigits>
+void pil_vertical_of(const uint8_t* in, ptrdiff_t stride, const Windows& y, int i, int n, uint8_t* out) {
+    const int8_t* const first_digit = y.digits + static_cast<ptrdiff_t>(i) * y.blocks * kDigits * 4;
+    const int count = y.count[i];
+    for (int x = 0; x < n; x += 32) {
+        const int at = least(x, n - 32);  // the last columns are done twice
+        __m256i sum[4];
+        for (__m256i& s : sum) s = _mm256_set1_epi32(kPilHalf);
+        const int8_t* digit = first_digit;
+        for (int k = 0; k < count; k += 4) {
+            __m256i row[4];
+            // Rows past the window weigh 0; the last one stands in for them.
+            for (int j = 0; j < 4; ++j) row[j] = load32(in + least(k + j, count - 1) * stride + at);
+            const __m256i low01 = _mm256_unpacklo_epi8(row[0], row[1]),
+                          high01 = _mm256_unpackhi_epi8(row[0], row[1]);
+            const __m256i low23 = _mm256_unpacklo_epi8(row[2], row[3]),
+                          high23 = _mm256_unpackhi_epi8(row[2], row[3]);
+            __m256i digits[kDigits];
+            for (int d = 0; d < kDigits; ++d, digit += 4) digits[d] = _mm256_set1_epi32(word(digit));
+            sum[0] = add_taps<kDigits>(sum[0], _mm256_unpacklo_epi16(low01, low23), digits);
+            sum[1] = add_taps<kDigits>(sum[1], _mm256_unpackhi_epi16(low01, low23), digits);
+            sum[2] = add_taps<kDigits>(sum[2], _mm256_unpacklo_epi16(high01, high23), digits);
+            sum[3] = add_taps<kDigits>(sum[3], _mm256_unpackhi_epi16(high01, high23), digits);
+        }
+        for (__m256i& s : sum) s = _mm256_srai_epi32(s, kPilBits);
+        const __m256i v =
+            _mm256_packus_epi16(_mm256_packs_epi32(sum[0], sum[1]), _mm256_packs_epi32(sum[2], sum[3]));
+        _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + at), v);
+    }
+}
+
+void pil_vertical(const uint8_t* in, ptrdiff_t stride, const Windows& y, int i, int n, uint8_t* out) {
+    if (n < 32) return scalar->pil_vertical(in, stride, y, i, n, out);
+    (y.digit_count == 3 ? pil_vertical_of<3> : pil_vertical_of<4>)(in, stride, y, i, n, out);
+}
+
+// ---- TensorFlow
+// -----------------------------------------------------------------------------------------------
+
+// Channels of one pixel a 128-bit lane as float32; the fourth lane of 3 channels holds what is never stored.
+template <int kChannels>
+__m256i pixel_order(int byte_a, int byte_b) {
+    alignas(32) int8_t order[32];
+    for (int i = 0; i < 32; ++i) {
+        const int channel = i % 16 / 4, at = i < 16 ? byte_a : byte_b;
+        order[i] = static_cast<int8_t>(i % 4 == 0 ? at + (channel < kChannels ? channel : 0) : -1);
+    }
+    return load32(order);
+}
+
+template <int kChannels>
+struct Lerp {
+    const __m256i left_even = pixel_order<kChannels>(0, 0),
+                  right_even = pixel_order<kChannels>(kChannels, kChannels);
+    const __m256i left_odd = pixel_order<kChannels>(8, 8),
+                  right_odd = pixel_order<kChannels>(8 + kChannels, 8 + kChannels);
+
+    static __m256 row(__m256i v, __m256i left_order, __m256i right_order, __m256 t) {
+        const __m256 left = _mm256_cvtepi32_ps(_mm256_shuffle_epi8(v, left_order));
+        const __m256 right = _mm256_cvtepi32_ps(_mm256_shuffle_epi8(v, right_order));
+        return _mm256_add_ps(left, _mm256_mul_ps(_mm256_sub_ps(right, left), t));
+    }
+};
+
+// 8 bytes at each of 4 columns: pixels 0 and 1 in the low lane, 2 and 3 in the high one.
+__m256i load_columns(const uint8_t* row, const ptrdiff_t at[4]) {
+    const __m128i low = _mm_unpacklo_epi64(load8(row + at[0]), load8(row + at[1]));
+    const __m128i high = _mm_unpacklo_epi64(load8(row + at[2]), load8(row + at[3]));
+    return _mm256_inserti128_si256(_mm256_castsi128_si256(low), high, 1);
+}
+
+template <int kChannels>
+void lerp_row_of(const uint8_t* top, const uint8_t* bottom, const int32_t* index, const float* lerp,
+                 float lerp_y, int safe, float* out) {
+    const Lerp<kChannels> order;
+    const __m256 ty = _mm256_set1_ps(lerp_y);
+    for (int x = 0; x + 4 <= safe; x += 4, out += 4 * kChannels) {
+        ptrdiff_t at[4];
+        for (int j = 0; j < 4; ++j) at[j] = static_cast<ptrdiff_t>(index[2 * (x + j)]) * kChannels;
+        const __m256i t = load_columns(top, at), b = load_columns(bottom, at);
+        const __m256 all = _mm256_castps128_ps256(_mm_loadu_ps(lerp + x));
+        // Weights of pixels 0 and 2, of 1 and 3.
+        const __m256 both = _mm256_permute2f128_ps(all, all, 0);
+        const __m256 even = _mm256_permutevar_ps(both, _mm256_setr_epi32(0, 0, 0, 0, 2, 2, 2, 2));
+        const __m256 odd = _mm256_permutevar_ps(both, _mm256_setr_epi32(1, 1, 1, 1, 3, 3, 3, 3));
+        const __m256 top_even = Lerp<kChannels>::row(t, order.left_even, order.right_even, even);
+        const __m256 top_odd = Lerp<kChannels>::row(t, order.left_odd, order.right_odd, odd);
+        const __m256 bottom_even = Lerp<kChannels>::row(b, order.left_even, order.right_even, even);
+        const __m256 bottom_odd = Lerp<kChannels>::row(b, order.left_odd, order.right_odd, odd);
+        const __m256 v02 = _mm256_add_ps(top_even, _mm256_mul_ps(_mm256_sub_ps(bottom_even, top_even), ty));
+        const __m256 v13 = _mm256_add_ps(top_odd, _mm256_mul_ps(_mm256_sub_ps(bottom_odd, top_odd), ty));
+        // In order: each store's unused lane is overwritten by the next; the row has room behind it.
+        _mm_storeu_ps(out, _mm256_castps256_ps128(v02));
+        _mm_storeu_ps(out + kChannels, _mm256_castps256_ps128(v13));
+        _mm_storeu_ps(out + 2 * kChannels, _mm256_extractf128_ps(v02, 1));
+        _mm_storeu_ps(out + 3 * kChannels, _mm256_extractf128_ps(v13, 1));
+    }
+}
+
+void lerp_row(const uint8_t* top, const uint8_t* bottom, const int32_t* index, const float* lerp,
+              float lerp_y, int safe, int width, int channels, float* out) {
+    int done = 0;
+    if (channels != 1) {
+        done = safe / 4 * 4;
+        (channels == 3 ? lerp_row_of<3> : lerp_row_of<4>)(top, bottom, index, lerp, lerp_y, safe, out);
+    }
+    scalar->lerp_row(top, bottom, index + 2 * done, lerp + done, lerp_y, 0, width - done, channels,
+                     out + static_cast<ptrdiff_t>(done) * channels);
+}
+
+// kBoth: two sums at once. 32 columns stay in registers over all rows.
+template <bool kBoth>
+void tf_vertical_of(const uint8_t* in, ptrdiff_t stride, int count, const float* weight_a,
+                    const float* weight_b, int n, float* sum_a, float* sum_b) {
+    int i = 0;
+    for (; i + 32 <= n; i += 32) {
+        __m256 a[4], b[4];
+        for (int j = 0; j < 4; ++j) {
+            a[j] = _mm256_loadu_ps(sum_a + i + 8 * j);
+            if (kBoth) b[j] = _mm256_loadu_ps(sum_b + i + 8 * j);
+        }
+        const uint8_t* row = in + i;
+        for (int k = 0; k < count; ++k, row += stride) {
+            const __m256 wa = _mm256_broadcast_ss(weight_a + k);
+            const __m256 wb = kBoth ? _mm256_broadcast_ss(weight_b + k) : wa;
+            for (int j = 0; j < 4; ++j) {
+                const __m256 v = floats(row + 8 * j);
+                a[j] = _mm256_add_ps(a[j], _mm256_mul_ps(wa, v));
+                if (kBoth) b[j] = _mm256_add_ps(b[j], _mm256_mul_ps(wb, v));
+            }
+        }
+        for (int j = 0; j < 4; ++j) {
+            _mm256_storeu_ps(sum_a + i + 8 * j, a[j]);
+            if (kBoth) _mm256_storeu_ps(sum_b + i + 8 * j, b[j]);
+        }
+    }
+    if (i < n) {
+        scalar->tf_vertical(in + i, stride, count, weight_a, weight_b, n - i, sum_a + i,
+                            kBoth ? sum_b + i : nullptr);
+    }
+}
+
+void tf_vertical(const uint8_t* in, ptrdiff_t stride, int count, const float* weight_a, const float* weight_b,
+                 int n, float* sum_a, float* sum_b) {
+    (sum_b != nullptr ? tf_vertical_of<true> : tf_vertical_of<false>)(in, stride, count, weight_a, weight_b,
+                                                                      n, sum_a, sum_b);
+}
+
+// One pixel's channels a vector; the fourth lane of 3 channels reads into the next pixel, for which the row
+// of sums has room, and is overwritten by the next store.
+void tf_horizontal(const float* in, const Windows& x, int channels, float* out) {
+    if (channels == 1) return scalar->tf_horizontal(in, x, channels, out);
+    for (int i = 0; i < x.out; ++i, out += channels) {
+        const float* pixel = in + static_cast<ptrdiff_t>(x.first[i]) * channels;
+        const float* weight = x.weight + static_cast<ptrdiff_t>(i) * x.taps;
+        __m128 sum = _mm_setzero_ps();
+        for (int k = 0; k < x.count[i]; ++k, pixel += channels) {
+            sum = _mm_add_ps(sum, _mm_mul_ps(_mm_broadcast_ss(weight + k), _mm_loadu_ps(pixel)));
+        }
+        _mm_storeu_ps(out, sum);
+    }
+}
+
+template <int kChannels>
+void area_horizontal_of(const uint8_t* in, ptrdiff_t in_stride, int rows, const Windows& x, int safe,
+                        float* out, ptrdiff_t out_stride) {
+    __m256i order[4];
+    for (int k = 0; k < 4; ++k) order[k] = pixel_order<kChannels>(k * kChannels, k * kChannels);
+    for (int y = 0; y < rows; y += 2) {
+        const int other = least(y + 1, rows - 1);
+        const uint8_t *row_a = in + y * in_stride, *row_b = in + other * in_stride;
+        float *out_a = out + y * out_stride, *out_b = out + other * out_stride;
+        for (int i = 0; i < safe; ++i) {
+            const ptrdiff_t at = static_cast<ptrdiff_t>(x.first[i]) * kChannels;
+            const uint8_t *a = row_a + at, *b = row_b + at;
+            const float* weight = x.weight + static_cast<ptrdiff_t>(i) * x.taps;
+            __m256 sum = _mm256_setzero_ps();
+            int k = 0;
+            for (; k + 4 <= x.count[i]; k += 4, a += 4 * kChannels, b += 4 * kChannels, weight += 4) {
+                const __m256i v = load_pair(a, b);
+                for (int j = 0; j < 4; ++j) {
+                    const __m256 pixel = _mm256_cvtepi32_ps(_mm256_shuffle_epi8(v, order[j]));
+                    sum = _mm256_add_ps(sum, _mm256_mul_ps(pixel, _mm256_broadcast_ss(weight + j)));
+                }
+            }
+            if (k < x.count[i]) {
+                const __m256i v = load_pair(a, b);
+                for (int j = 0; k < x.count[i]; ++k, ++j) {
+                    const __m256 pixel = _mm256_cvtepi32_ps(_mm256_shuffle_epi8(v, order[j]));
+                    sum = _mm256_add_ps(sum, _mm256_mul_ps(pixel, _mm256_broadcast_ss(weight + j)));
+                }
+            }
+            // The fourth lane of 3 channels is overwritten by the next pixel; rows have room behind them.
+            _mm_storeu_ps(out_a + i * kChannels, _mm256_castps256_ps128(sum));
+            _mm_storeu_ps(out_b + i * kChannels, _mm256_extractf128_ps(sum, 1));
+        }
+    }
+}
+
+void area_horizontal(const uint8_t* in, ptrdiff_t in_stride, int rows, const Windows& x, int safe,
+                     int channels, float* out, ptrdiff_t out_stride) {
+    if (channels == 1) return scalar->area_horizontal(in, in_stride, rows, x, 0, channels, out, out_stride);
+    (channels == 3 ? area_horizontal_of<3> : area_horizontal_of<4>)(in, in_stride, rows, x, safe, out,
+                                                                    out_stride);
+    if (safe == x.out) return;
+    Windows rest = x;
+    rest.out = x.out - safe;
+    rest.first += safe;
+    rest.count += safe;
+    rest.weight += static_cast<ptrdiff_t>(safe) * x.taps;
+    scalar->area_horizontal(in, in_stride, rows, rest, 0, channels,
+                            out + static_cast<ptrdiff_t>(safe) * channels, out_stride);
+}
+
+void area_add(const float* in, float weight, bool first, int n, float* sum) {
+    const __m256 w = _mm256_set1_ps(weight);
+    int i = 0;
+    for (; i + 8 <= n; i += 8) {
+        const __m256 start = first ? _mm256_setzero_ps() : _mm256_loadu_ps(sum + i);
+        _mm256_storeu_ps(sum + i, _mm256_add_ps(start, _mm256_mul_ps(_mm256_loadu_ps(in + i), w)));
+    }
+    for (; i < n; ++i) sum[i] = (first ? 0.0f : sum[i]) + in[i] * weight;
+}
+
+void scale_row(float* row, float scale, int n) {
+    const __m256 s = _mm256_set1_ps(scale);
+    int i = 0;
+    for (; i + 8 <= n; i += 8) _mm256_storeu_ps(row + i, _mm256_mul_ps(_mm256_loadu_ps(row + i), s));
+    for (; i < n; ++i) row[i] *= scale;
+}
+
+// ---- OpenCV
+// ---------------------------------------------------------------------------------------------------
+
+void cv_vertical(const int32_t* top, const int32_t* bottom, int32_t weight_top, int32_t weight_bottom, int n,
+                 uint8_t* out) {
+    const __m256i wt = _mm256_set1_epi16(static_cast<int16_t>(weight_top));
+    const __m256i wb = _mm256_set1_epi16(static_cast<int16_t>(weight_bottom));
+    const __m256i two = _mm256_set1_epi16(2);
+    int i = 0;
+    for (; i + 16 <= n; i += 16) {
+        // Sums are at most 255 * 2048, so sum >> 4 fits 16 bits and mulhi is (weight * (sum >> 4)) >> 16.
+        const __m256i t = _mm256_packs_epi32(_mm256_srai_epi32(load32(top + i), 4),
+                                             _mm256_srai_epi32(load32(top + i + 8), 4));
+        const __m256i b = _mm256_packs_epi32(_mm256_srai_epi32(load32(bottom + i), 4),
+                                             _mm256_srai_epi32(load32(bottom + i + 8), 4));
+        __m256i v = _mm256_add_epi16(_mm256_mulhi_epi16(t, wt), _mm256_mulhi_epi16(b, wb));
+        v = _mm256_srai_epi16(_mm256_add_epi16(v, two), 2);
+        v = _mm256_permute4x64_epi64(_mm256_packus_epi16(v, v), 0x08);  // lanes 0 and 2
+        v = _mm256_permutevar8x32_epi32(v, _mm256_setr_epi32(0, 2, 1, 3, 4, 5, 6, 7));
+        _mm_storeu_si128(reinterpret_cast<__m128i*>(out + i), _mm256_castsi256_si128(v));
+    }
+    scalar->cv_vertical(top + i, bottom + i, weight_top, weight_bottom, n - i, out + i);
+}
+
+__m256i round_to_ints(__m256 v) { return _mm256_cvtps_epi32(v); }
+
+void store_ints_as_bytes(uint8_t* out, __m256i v) {
+    const __m128i shorts = _mm_packs_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
+    _mm_storel_epi64(reinterpret_cast<__m128i*>(out), _mm_packus_epi16(shorts, shorts));
+}
+
+void cv_cubic_vertical(const int32_t* const rows[4], const int32_t weight[4], int n, uint8_t* out) {
+    constexpr float scale = 1.0f / (2048.0f * 2048.0f);
+    __m256 w[4];
+    for (int k = 0; k < 4; ++k) w[k] = _mm256_set1_ps(static_cast<float>(weight[k]) * scale);
+    int i = 0;
+    for (; i + 8 <= n; i += 8) {
+        __m256 sum = _mm256_mul_ps(_mm256_cvtepi32_ps(load32(rows[3] + i)), w[3]);
+        for (int k = 2; k >= 0; --k) {
+            sum = _mm256_add_ps(_mm256_mul_ps(_mm256_cvtepi32_ps(load32(rows[k] + i)), w[k]), sum);
+        }
+        store_ints_as_bytes(out + i, round_to_ints(sum));
+    }
+    const int32_t* const rest[4] = {rows[0] + i, rows[1] + i, rows[2] + i, rows[3] + i};
+    scalar->cv_cubic_vertical(rest, weight, n - i, out + i);
+}
+
+void round_row(const float* in, int n, uint8_t* out) {
+    int i = 0;
+    for (; i + 8 <= n; i += 8) store_ints_as_bytes(out + i, round_to_ints(_mm256_loadu_ps(in + i)));
+    scalar->round_row(in + i, n - i, out + i);
+}
+
+// ---- The tensor
+// -----------------------------------------------------------------------------------------------
+
+struct Normalise {
+    const Emit& e;
+    // Mean and std of 8 consecutive values that start at channel 0, 1, 2 of an interleaved row.
+    __m256 mean[3], std[3];
+
+    explicit Normalise(const Emit& emit) : e(emit) {
+        for (int start = 0; start < 3; ++start) {
+            alignas(32) float m[8], s[8];
+            for (int i = 0; i < 8; ++i) {
+                m[i] = e.mean[(start + i) % e.channels];
+                s[i] = e.std[(start + i) % e.channels];
+            }
+            mean[start] = _mm256_load_ps(m);
+            std[start] = _mm256_load_ps(s);
+        }
+    }
+    __m256 operator()(__m256 v, int start) const {
+        if (e.has_scale) v = _mm256_mul_ps(v, _mm256_set1_ps(e.scale));
+        if (e.has_divisor) v = _mm256_div_ps(v, _mm256_set1_ps(e.divisor));
+        if (e.has_offset) v = _mm256_add_ps(v, _mm256_set1_ps(e.offset));
+        if (e.has_mean) v = _mm256_div_ps(_mm256_sub_ps(v, mean[start]), std[start]);
+        return v;
+    }
+};
+
+// The tensor's row holds the same values in the same order.
+bool is_flat(const Emit& e) {
+    if (e.in_channels != e.channels || e.plane_step != 1) return false;
+    for (int c = 0; c < e.channels; ++c) {
+        if (e.order[c] != c) return false;
+    }
+    return e.pixel_step == e.channels;
+}
+
+void emit_f32_to_f32(const float* row, int width, const Emit& e, float* out) {
+    if (!is_flat(e)) return scalar->emit_f32_to_f32(row, width, e, out);
+    const Normalise normalise(e);
+    const int n = width * e.channels;
+    int i = 0;
+    // 24 values: a whole number of pixels, so that each vector starts at a known channel.
+    for (; i + 24 <= n; i += 24) {
+        for (int j = 0; j < 3; ++j) {
+            const int start = 8 * j % e.channels;
+            _mm256_storeu_ps(out + i + 8 * j, normalise(_mm256_loadu_ps(row + i + 8 * j), start));
+        }
+    }
+    scalar->emit_f32_to_f32(row + i, (n - i) / e.channels, e, out + i);
+}
+
+void emit_u8_to_f32(const uint8_t* row, int width, const Emit& e, float* out) {
+    if (!is_flat(e)) return scalar->emit_u8_to_f32(row, width, e, out);
+    const Normalise normalise(e);
+    const int n = width * e.channels;
+    int i = 0;
+    for (; i + 24 <= n; i += 24) {
+        for (int j = 0; j < 3; ++j) {
+            const int start = 8 * j % e.channels;
+            _mm256_storeu_ps(out + i + 8 * j, normalise(floats(row + i + 8 * j), start));
+        }
+    }
+    scalar->emit_u8_to_f32(row + i, (n - i) / e.channels, e, out + i);
+}
+
+}  // namespace
+
+const Kernels& avx2_kernels() {
+    static Kernels table;
+    scalar = &scalar_kernels();
+    table = *scalar;
+    table.name = "x86-64-v3";
+    table.lerp_row = lerp_row;
+    table.pil_horizontal = pil_horizontal;
+    table.pil_vertical = pil_vertical;
+    table.tf_vertical = tf_vertical;
+    table.tf_horizontal = tf_horizontal;
+    table.area_horizontal = area_horizontal;
+    table.area_add = area_add;
+    table.scale_row = scale_row;
+    table.cv_vertical = cv_vertical;
+    table.cv_cubic_vertical = cv_cubic_vertical;
+    table.round_row = round_row;
+    table.emit_f32_to_f32 = emit_f32_to_f32;
+    table.emit_u8_to_f32 = emit_u8_to_f32;
+    return table;
+}
+
+}  // namespace edgecnn
