@@ -49,7 +49,7 @@ class Augmentation:
     cutout: float = 0.0
     """Side of a gray square at a random place, share of the image's side."""
     fill_mode: str = "reflect"
-    """One of FILL_MODES: what is seen beyond the border."""
+    """One of FILL_MODES: what is seen beyond the border; constant is black."""
     mixup: float = 0.0
     """Alpha of the Beta distribution of mixup: pairs of images and of their labels are blended."""
 
@@ -78,24 +78,18 @@ def augment(
     Returns:
         The images, same shape and range, and the labels (blended by mixup).
     """
+    import tensorflow as tf
+
     draw = _Draws(seed, step)
-    images = _move(images, options, draw)
     unit = (images - low) / (high - low)
-    unit = _recolor(unit, options, draw)
-    unit = tf_clip(unit)
+    unit = _move(unit, options, draw)
+    unit = tf.clip_by_value(_recolor(unit, options, draw), 0.0, 1.0)
     if options.cutout:
         unit = _cut(unit, options.cutout, draw)
     images = unit * (high - low) + low
     if options.mixup:
         images, labels = _mix(images, labels, options.mixup, draw)
     return images, labels
-
-
-def tf_clip(unit: tf.Tensor) -> tf.Tensor:
-    """Clip to 0..1."""
-    import tensorflow as tf
-
-    return tf.clip_by_value(unit, 0.0, 1.0)
 
 
 class _Draws:
@@ -127,13 +121,13 @@ class _Draws:
         return self.uniform((n,)) < probability
 
 
-def _move(images: tf.Tensor, o: Augmentation, draw: _Draws) -> tf.Tensor:
+def _move(unit: tf.Tensor, o: Augmentation, draw: _Draws) -> tf.Tensor:
     """Flip, rotate, shear, zoom, stretch and shift, in one bilinear resampling."""
     import math
 
     import tensorflow as tf
 
-    shape = tf.shape(images)
+    shape = tf.shape(unit)
     n, h, w = shape[0], tf.cast(shape[1], tf.float32), tf.cast(shape[2], tf.float32)
     angle = draw.around(n, math.radians(o.rotation_range))
     shear = draw.around(n, math.radians(o.shear_range))
@@ -150,7 +144,7 @@ def _move(images: tf.Tensor, o: Augmentation, draw: _Draws) -> tf.Tensor:
     ty = cy - c * cx - d * cy + draw.around(n, o.height_shift_range) * h
     zero = tf.zeros_like(a)
     return tf.raw_ops.ImageProjectiveTransformV3(
-        images=images,
+        images=unit,
         transforms=tf.stack([a, b, tx, c, d, ty, zero, zero], axis=1),
         output_shape=shape[1:3],
         interpolation="BILINEAR",

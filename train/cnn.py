@@ -62,7 +62,7 @@ PHOTOGRAPHS: dict[str, Any] = {
 DIGITS: dict[str, Any] = PHOTOGRAPHS | {
     "image_size": (32, 32), "color": "gray", "width": 0.5, "epochs": 20, "label_smoothing": 0.05,
     "horizontal_flip": False, "rotation_range": 12.0, "width_shift_range": 0.12, "height_shift_range": 0.12,
-    "shear_range": 8.0, "zoom_range": [0.9, 1.7], "fill_mode": "nearest", "brightness_range": 0.15,
+    "shear_range": 8.0, "zoom_range": [0.9, 1.7], "fill_mode": "constant", "brightness_range": 0.15,
     "contrast_range": 0.4, "saturation_range": 0.0, "invert": 0.5, "noise": 0.08,
 }  # fmt: skip
 """Defaults for --dataset digits: a mirrored digit is no digit, and a camera sees dark ink on light paper."""
@@ -195,7 +195,7 @@ def _add_augmentation_options(p: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--zoom-range", type=zero_or_more, nargs="+", metavar="Z", help="from 1-Z to 1+Z, or LOW HIGH; above 1 shrinks"
     )
-    group.add_argument("--fill-mode", choices=FILL_MODES, help="what is seen beyond the border")
+    group.add_argument("--fill-mode", choices=FILL_MODES, help="what is seen beyond the border; constant: black")
 
 
 def _size(text: str) -> tuple[int, int]:
