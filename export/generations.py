@@ -199,9 +199,17 @@ def _known_layers() -> set[str]:
             keras = require(name)
             # What the calling program registered itself is code that it trusts.
             known |= {*dir(keras.layers), *keras.saving.get_custom_objects()}
+            known |= {v.__name__ for v in vars(keras.layers).values() if isinstance(v, type)}
+            known |= _operations(keras)
         except MissingDependencyError:
             continue
     return known
+
+
+def _operations(keras: Any) -> set[str]:
+    """Class names that Keras 3 gives to functions of keras.ops in a functional model."""
+    names = dir(getattr(keras, "ops", None))
+    return {"".join(part.capitalize() for part in name.split("_")) for name in names} | {"GetItem"}
 
 
 def _title(library: str) -> str:

@@ -24,6 +24,7 @@ from .expression import Expression
 from .generations import open_model
 from .stamp import read_stamp
 from .stored import digest, read_stored
+from .tracing import traceable
 
 NOISE_DRAWS = 3
 """Random patterns of rounding that rounding_noise tries."""
@@ -72,13 +73,21 @@ class Source:
         result = self.function(*(tensorflow().convert_to_tensor(a) for a in arrays))
         return [result[t.name].numpy() for t in self.outputs]
 
+    def eager(self, arrays: Sequence[npt.NDArray[Any]]) -> list[npt.NDArray[Any]]:
+        """As __call__, but operation by operation as Keras does it, without a traced graph; slow for sequences."""
+        tf = tensorflow()
+        tensors = [tf.convert_to_tensor(a) for a in arrays]
+        result = self.model(tensors[0] if len(tensors) == 1 else tensors, training=False)
+        return [np.asarray(y.numpy()) for y in tf.nest.flatten(result)]
+
     @functools.cached_property
     def function(self) -> Any:
         """The model as a tf.function with an explicit signature: tensors -> {output name: tensor}."""
         tf = tensorflow()
 
         def infer(*tensors: Any) -> dict[str, Any]:
-            result = self.model(tensors[0] if len(tensors) == 1 else list(tensors), training=False)
+            with traceable():
+                result = self.model(tensors[0] if len(tensors) == 1 else list(tensors), training=False)
             return {t.name: y for t, y in zip(self.outputs, tf.nest.flatten(result), strict=True)}
 
         signature = [tf.TensorSpec(t.shape, t.dtype, name=t.name) for t in self.inputs]

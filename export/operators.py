@@ -1,0 +1,61 @@
+"""TensorFlow operators that tf2onnx doesn't know, written in ONNX's.
+
+A handler gets tf2onnx's (ctx, node, name, args) and replaces the node's outputs; tf2onnx finds it by the
+TensorFlow operator's name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+Handler = Callable[..., Any]
+
+
+def handlers() -> dict[str, tuple[Handler, list[Any]]]:
+    """TensorFlow operator -> (handler, extra arguments), as tf2onnx wants them."""
+    return {"Erfc": (_erfc, []), "Expm1": (_expm1, []), "Bucketize": (_bucketize, [])}
+
+
+def _erfc(ctx: Any, node: Any, name: str, args: Any) -> None:
+    """erfc(x) = 1 - erf(x); inside gelu, the one place where Keras has it, nothing is lost."""
+    shape, dtype = ctx.get_shape(node.output[0]), ctx.get_dtype(node.output[0])
+    source = node.input[0]
+    ctx.remove_node(name)
+    erf = ctx.make_node("Erf", [source], name=name + "_erf", shapes=[shape], dtypes=[dtype])
+    one = ctx.make_const(name + "_one", np.array(1, np.float32))
+    ctx.make_node("Sub", [one.output[0], erf.output[0]], name=name, outputs=node.output, shapes=[shape], dtypes=[dtype])
+
+
+def _expm1(ctx: Any, node: Any, name: str, args: Any) -> None:
+    """exp(x) - 1; near zero this is off by 1e-7, as far as float32 outputs around 1 are anyway."""
+    shape, dtype = ctx.get_shape(node.output[0]), ctx.get_dtype(node.output[0])
+    source = node.input[0]
+    ctx.remove_node(name)
+    exp = ctx.make_node("Exp", [source], name=name + "_exp", shapes=[shape], dtypes=[dtype])
+    one = ctx.make_const(name + "_one", np.array(1, np.float32))
+    ctx.make_node("Sub", [exp.output[0], one.output[0]], name=name, outputs=node.output, shapes=[shape], dtypes=[dtype])
+
+
+def _bucketize(ctx: Any, node: Any, name: str, args: Any) -> None:
+    """The number of boundaries that are not above x (TensorFlow's std::upper_bound)."""
+    shape, dtype = ctx.get_shape(node.output[0]), ctx.get_dtype(node.output[0])
+    kind = {1: np.float32, 11: np.float64, 6: np.int32, 7: np.int64}[ctx.get_dtype(node.input[0])]
+    bounds = ctx.make_const(name + "_bounds", np.array(node.get_attr_value("boundaries"), np.float32).astype(kind))
+    source = node.input[0]
+    ctx.remove_node(name)
+    last = ctx.make_const(name + "_last", np.array([-1], np.int64))
+    wide = ctx.make_node("Unsqueeze", [source, last.output[0]], name=name + "_wide")
+    above = ctx.make_node("GreaterOrEqual", [wide.output[0], bounds.output[0]], name=name + "_above")
+    ones = ctx.make_node("Cast", [above.output[0]], name=name + "_ones", attr={"to": dtype})
+    ctx.make_node(
+        "ReduceSum",
+        [ones.output[0], last.output[0]],
+        name=name,
+        outputs=node.output,
+        attr={"keepdims": 0},
+        shapes=[shape],
+        dtypes=[dtype],
+    )

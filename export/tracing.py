@@ -1,0 +1,51 @@
+"""Layer calls of Keras 3 in a form that traces into a small, right graph, put in place while tracing only.
+
+Keras's own eager call stays the reference: verification compares the traced function with it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+from .backend import require, tensorflow
+
+
+@contextlib.contextmanager
+def traceable() -> Iterator[None]:
+    """Replace the calls below inside the block."""
+    cls = require("keras").layers.TimeDistributed
+    original = cls.call
+    cls.call = _time_distributed(original)
+    try:
+        yield
+    finally:
+        cls.call = original
+
+
+def _time_distributed(original: Any) -> Any:
+    """TimeDistributed by folding time into the batch.
+
+    With a free time dimension Keras 3 (3.15) traces a map over the batch instead, and the output has as
+    many steps as the batch has samples.
+    """
+    tf = tensorflow()
+
+    def call(self: Any, inputs: Any, training: Any = None, mask: Any = None) -> Any:
+        if mask is not None and self.layer._call_has_mask_arg:
+            return original(self, inputs, training=training, mask=mask)
+        options = {"training": training} if self.layer._call_has_training_arg else {}
+        rest = list(inputs.shape[2:])
+        if None in rest:
+            return original(self, inputs, training=training, mask=mask)
+        folded = self.layer.call(tf.reshape(inputs, [-1, *rest]), **options)
+        steps = inputs.shape[1] if inputs.shape[1] is not None else tf.shape(inputs)[1]
+        return tf.reshape(
+            folded,
+            [-1, steps, *tf.unstack(tf.shape(folded))[1:]]
+            if None in folded.shape[1:]
+            else [-1, steps, *folded.shape[1:]],
+        )
+
+    return call
