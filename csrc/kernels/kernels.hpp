@@ -113,6 +113,7 @@ struct Kernels {
 
 const Kernels& scalar_kernels();
 const Kernels& avx2_kernels();
+const Kernels& avx512_kernels();
 
 // The table chosen for this process.
 const Kernels& kernels();

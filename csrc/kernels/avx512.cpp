@@ -1,0 +1,352 @@
+// x86-64-v4 with VBMI and VNNI (Ice Lake, Zen 4 and newer). What is not here is taken from avx2.cpp.
+#include <immintrin.h>
+
+#include "kernels.hpp"
+
+namespace edgecnn {
+namespace {
+
+const Kernels* narrow = nullptr;
+
+__m128i load16(const void* p) { return _mm_loadu_si128(static_cast<const __m128i*>(p)); }
+__m128i load8(const void* p) { return _mm_loadl_epi64(static_cast<const __m128i*>(p)); }
+__m512i load64(const void* p) { return _mm512_loadu_si512(p); }
+
+// 16 bytes of four rows, one a 128-bit lane.
+__m512i load_four(const uint8_t* const row[4], ptrdiff_t at) {
+    __m512i v = _mm512_castsi128_si512(load16(row[0] + at));
+    v = _mm512_inserti32x4(v, load16(row[1] + at), 1);
+    v = _mm512_inserti32x4(v, load16(row[2] + at), 2);
+    return _mm512_inserti32x4(v, load16(row[3] + at), 3);
+}
+
+__m512 floats(const uint8_t* p) { return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(load16(p))); }
+
+int32_t word(const int8_t* p) {
+    int32_t v;
+    __builtin_memcpy(&v, p, 4);
+    return v;
+}
+
+int least(int a, int b) { return a < b ? a : b; }
+
+__mmask64 first_bits(int n) { return n >= 64 ? ~0ull : (1ull << n) - 1; }
+
+// ---- Pillow
+// ---------------------------------------------------------------------------------------------------
+
+constexpr int kPilBits = 32 - 8 - 2;
+constexpr int kPilHalf = 1 << (kPilBits - 1);
+
+// One sum a digit: vpdpbusd adds the products of 4 taps to each 32-bit lane without saturation.
+template <int kDigits>
+struct Sums {
+    __m512i digit[kDigits];
+
+    Sums() {
+        for (__m512i& d : digit) d = _mm512_setzero_si512();
+    }
+    __m512i total() const {
+        __m512i sum = _mm512_add_epi32(_mm512_set1_epi32(kPilHalf), digit[0]);
+        for (int d = 1; d < kDigits; ++d) sum = _mm512_add_epi32(sum, _mm512_slli_epi32(digit[d], 7 * d));
+        return _mm512_srai_epi32(sum, kPilBits);
+    }
+};
+
+template <int kChannels>
+__m512i tap_order(int skip) {
+    alignas(64) int8_t order[64];
+    for (int lane = 0; lane < 64; ++lane) {
+        const int channel = lane % 16 / 4, tap = lane % 4;
+        order[lane] = static_cast<int8_t>(channel < kChannels ? skip + tap * kChannels + channel : -1);
+    }
+    return load64(order);
+}
+
+template <int kChannels, int kDigits>
+__m512i pil_window(const uint8_t* const row[4], const Windows& x, int i, __m512i front, __m512i back) {
+    const ptrdiff_t first = x.wide_first[i];
+    const bool skip = kChannels == 3 && first >= 2;
+    const __m512i order = skip ? back : front;
+    ptrdiff_t at = first * kChannels - (skip ? 4 : 0);
+    const int8_t* digit = x.digits + static_cast<ptrdiff_t>(i) * x.blocks * kDigits * 4;
+    Sums<kDigits> sums;
+    for (int block = 0; block < x.blocks; ++block, at += 4 * kChannels) {
+        const __m512i v = _mm512_shuffle_epi8(load_four(row, at), order);
+        for (int d = 0; d < kDigits; ++d, digit += 4) {
+            sums.digit[d] = _mm512_dpbusd_epi32(sums.digit[d], v, _mm512_set1_epi32(word(digit)));
+        }
+    }
+    return sums.total();
+}
+
+template <int kChannels, int kDigits>
+void pil_horizontal_of(const uint8_t* in, ptrdiff_t in_stride, int rows, const Windows& x, uint8_t* out,
+                       ptrdiff_t out_stride) {
+    const __m512i front = tap_order<kChannels>(0), back = tap_order<kChannels>(4);
+    const __m512i pack = _mm512_broadcast_i32x4(
+        kChannels == 3 ? _mm_setr_epi8(0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, -1, -1, -1, -1)
+                       : _mm_setr_epi8(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15));
+    for (int y = 0; y < rows; y += 4) {
+        const uint8_t* row[4];
+        uint8_t* to[4];
+        for (int j = 0; j < 4; ++j) {
+            row[j] = in + least(y + j, rows - 1) * in_stride;
+            to[j] = out + least(y + j, rows - 1) * out_stride;
+        }
+        for (int i = 0; i < x.out; i += 4) {
+            __m512i sum[4];
+            for (int j = 0; j < 4; ++j) {
+                sum[j] = pil_window<kChannels, kDigits>(row, x, least(i + j, x.out - 1), front, back);
+            }
+            __m512i v =
+                _mm512_packus_epi16(_mm512_packs_epi32(sum[0], sum[1]), _mm512_packs_epi32(sum[2], sum[3]));
+            v = _mm512_shuffle_epi8(v, pack);
+            const __mmask16 keep = static_cast<__mmask16>(first_bits(least(4, x.out - i) * kChannels));
+            _mm_mask_storeu_epi8(to[0] + i * kChannels, keep, _mm512_castsi512_si128(v));
+            _mm_mask_storeu_epi8(to[1] + i * kChannels, keep, _mm512_extracti32x4_epi32(v, 1));
+            _mm_mask_storeu_epi8(to[2] + i * kChannels, keep, _mm512_extracti32x4_epi32(v, 2));
+            _mm_mask_storeu_epi8(to[3] + i * kChannels, keep, _mm512_extracti32x4_epi32(v, 3));
+        }
+    }
+}
+
+void pil_horizontal(const uint8_t* in, ptrdiff_t in_stride, int rows, const Windows& x, int channels,
+                    uint8_t* out, ptrdiff_t out_stride) {
+    if (x.digits == nullptr || channels == 1) {
+        return narrow->pil_horizontal(in, in_stride, rows, x, channels, out, out_stride);
+    }
+    const bool three = x.digit_count == 3;
+    if (channels == 3) {
+        (three ? pil_horizontal_of<3, 3> : pil_horizontal_of<3, 4>)(in, in_stride, rows, x, out, out_stride);
+    } else {
+        (three ? pil_horizontal_of<4, 3> : pil_horizontal_of<4, 4>)(in, in_stride, rows, x, out, out_stride);
+    }
+}
+
+template <int kDigits>
+void pil_vertical_of(const uint8_t* in, ptrdiff_t stride, const Windows& y, int i, int n, uint8_t* out) {
+    const int8_t* const first_digit = y.digits + static_cast<ptrdiff_t>(i) * y.blocks * kDigits * 4;
+    const int count = y.count[i];
+    for (int x = 0; x < n; x += 64) {
+        const __mmask64 keep = first_bits(n - x);
+        Sums<kDigits> sums[4];
+        const int8_t* digit = first_digit;
+        for (int k = 0; k < count; k += 4) {
+            __m512i row[4];
+            // Rows past the window weigh 0; the last one stands in for them.
+            for (int j = 0; j < 4; ++j) {
+                row[j] = _mm512_maskz_loadu_epi8(keep, in + least(k + j, count - 1) * stride + x);
+            }
+            const __m512i low01 = _mm512_unpacklo_epi8(row[0], row[1]),
+                          high01 = _mm512_unpackhi_epi8(row[0], row[1]);
+            const __m512i low23 = _mm512_unpacklo_epi8(row[2], row[3]),
+                          high23 = _mm512_unpackhi_epi8(row[2], row[3]);
+            const __m512i v[4] = {_mm512_unpacklo_epi16(low01, low23), _mm512_unpackhi_epi16(low01, low23),
+                                  _mm512_unpacklo_epi16(high01, high23),
+                                  _mm512_unpackhi_epi16(high01, high23)};
+            for (int d = 0; d < kDigits; ++d, digit += 4) {
+                const __m512i w = _mm512_set1_epi32(word(digit));
+                for (int j = 0; j < 4; ++j) sums[j].digit[d] = _mm512_dpbusd_epi32(sums[j].digit[d], v[j], w);
+            }
+        }
+        const __m512i v = _mm512_packus_epi16(_mm512_packs_epi32(sums[0].total(), sums[1].total()),
+                                              _mm512_packs_epi32(sums[2].total(), sums[3].total()));
+        _mm512_mask_storeu_epi8(out + x, keep, v);
+    }
+}
+
+void pil_vertical(const uint8_t* in, ptrdiff_t stride, const Windows& y, int i, int n, uint8_t* out) {
+    (y.digit_count == 3 ? pil_vertical_of<3> : pil_vertical_of<4>)(in, stride, y, i, n, out);
+}
+
+// ---- TensorFlow
+// -----------------------------------------------------------------------------------------------
+
+// 2^23 as float32 has the bits 4B 00 00 00, so 2^23 + v for a byte v has 4B 00 00 v: shuffled into place
+// instead of converted. Differences of two such floats, and less 2^23, are exact.
+constexpr int32_t kMagic = 0x4B000000;
+
+template <int kChannels>
+struct Lerp {
+    __m512i left, right;
+    const __m512i magic = _mm512_set1_epi32(kMagic);
+    const __m512 two23 = _mm512_castsi512_ps(magic);
+
+    Lerp() {
+        alignas(64) uint8_t l[64] = {}, r[64] = {};
+        for (int pixel = 0; pixel < 4; ++pixel) {
+            for (int c = 0; c < kChannels; ++c) {
+                l[16 * pixel + 4 * c] = static_cast<uint8_t>(8 * pixel + c);
+                r[16 * pixel + 4 * c] = static_cast<uint8_t>(8 * pixel + kChannels + c);
+            }
+        }
+        left = load64(l);
+        right = load64(r);
+    }
+
+    // 8 bytes at each of 4 columns -> 4 pixels, a 128-bit lane each, joined by t.
+    __m512 row(const uint8_t* in, const ptrdiff_t at[4], __m512 t) const {
+        constexpr __mmask64 kLowBytes = 0x1111111111111111ull;
+        const __m128i low = _mm_unpacklo_epi64(load8(in + at[0]), load8(in + at[1]));
+        const __m128i high = _mm_unpacklo_epi64(load8(in + at[2]), load8(in + at[3]));
+        const __m512i v =
+            _mm512_castsi256_si512(_mm256_inserti128_si256(_mm256_castsi128_si256(low), high, 1));
+        const __m512 l = _mm512_castsi512_ps(_mm512_mask_permutexvar_epi8(magic, kLowBytes, left, v));
+        const __m512 r = _mm512_castsi512_ps(_mm512_mask_permutexvar_epi8(magic, kLowBytes, right, v));
+        return _mm512_add_ps(_mm512_sub_ps(l, two23), _mm512_mul_ps(_mm512_sub_ps(r, l), t));
+    }
+};
+
+template <int kChannels>
+void lerp_row_of(const uint8_t* top, const uint8_t* bottom, const int32_t* index, const float* lerp,
+                 float lerp_y, int safe, float* out) {
+    const Lerp<kChannels> lerps;
+    const __m512 ty = _mm512_set1_ps(lerp_y);
+    const __m512i spread = _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3);
+    const __m512i pack = kChannels == 3
+                             ? _mm512_setr_epi32(0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, 15, 15, 15, 15)
+                             : _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    for (int x = 0; x + 4 <= safe; x += 4, out += 4 * kChannels) {
+        ptrdiff_t at[4];
+        for (int j = 0; j < 4; ++j) at[j] = static_cast<ptrdiff_t>(index[2 * (x + j)]) * kChannels;
+        const __m512 t = _mm512_permutexvar_ps(spread, _mm512_castps128_ps512(_mm_loadu_ps(lerp + x)));
+        const __m512 upper = lerps.row(top, at, t), lower = lerps.row(bottom, at, t);
+        const __m512 v = _mm512_add_ps(upper, _mm512_mul_ps(_mm512_sub_ps(lower, upper), ty));
+        // 12 floats of 3 channels are followed by 4 that the next store overwrites; the row has room behind
+        // it.
+        _mm512_storeu_ps(out, _mm512_permutexvar_ps(pack, v));
+    }
+}
+
+void lerp_row(const uint8_t* top, const uint8_t* bottom, const int32_t* index, const float* lerp,
+              float lerp_y, int safe, int width, int channels, float* out) {
+    int done = 0;
+    if (channels != 1) {
+        done = safe / 4 * 4;
+        (channels == 3 ? lerp_row_of<3> : lerp_row_of<4>)(top, bottom, index, lerp, lerp_y, safe, out);
+    }
+    narrow->lerp_row(top, bottom, index + 2 * done, lerp + done, lerp_y, 0, width - done, channels,
+                     out + static_cast<ptrdiff_t>(done) * channels);
+}
+
+template <bool kBoth>
+void tf_vertical_of(const uint8_t* in, ptrdiff_t stride, int count, const float* weight_a,
+                    const float* weight_b, int n, float* sum_a, float* sum_b) {
+    int i = 0;
+    for (; i + 64 <= n; i += 64) {
+        __m512 a[4], b[4];
+        for (int j = 0; j < 4; ++j) {
+            a[j] = _mm512_loadu_ps(sum_a + i + 16 * j);
+            if (kBoth) b[j] = _mm512_loadu_ps(sum_b + i + 16 * j);
+        }
+        const uint8_t* row = in + i;
+        for (int k = 0; k < count; ++k, row += stride) {
+            const __m512 wa = _mm512_set1_ps(weight_a[k]);
+            const __m512 wb = kBoth ? _mm512_set1_ps(weight_b[k]) : wa;
+            for (int j = 0; j < 4; ++j) {
+                const __m512 v = floats(row + 16 * j);
+                a[j] = _mm512_add_ps(a[j], _mm512_mul_ps(wa, v));
+                if (kBoth) b[j] = _mm512_add_ps(b[j], _mm512_mul_ps(wb, v));
+            }
+        }
+        for (int j = 0; j < 4; ++j) {
+            _mm512_storeu_ps(sum_a + i + 16 * j, a[j]);
+            if (kBoth) _mm512_storeu_ps(sum_b + i + 16 * j, b[j]);
+        }
+    }
+    if (i < n) {
+        narrow->tf_vertical(in + i, stride, count, weight_a, weight_b, n - i, sum_a + i,
+                            kBoth ? sum_b + i : nullptr);
+    }
+}
+
+void tf_vertical(const uint8_t* in, ptrdiff_t stride, int count, const float* weight_a, const float* weight_b,
+                 int n, float* sum_a, float* sum_b) {
+    (sum_b != nullptr ? tf_vertical_of<true> : tf_vertical_of<false>)(in, stride, count, weight_a, weight_b,
+                                                                      n, sum_a, sum_b);
+}
+
+template <int kChannels>
+__m512i pixel_order(int at) {
+    alignas(64) int8_t order[64];
+    for (int i = 0; i < 64; ++i) {
+        const int channel = i % 16 / 4;
+        order[i] = static_cast<int8_t>(i % 4 == 0 ? at + (channel < kChannels ? channel : 0) : -1);
+    }
+    return load64(order);
+}
+
+template <int kChannels>
+void area_horizontal_of(const uint8_t* in, ptrdiff_t in_stride, int rows, const Windows& x, int safe,
+                        float* out, ptrdiff_t out_stride) {
+    __m512i order[4];
+    for (int k = 0; k < 4; ++k) order[k] = pixel_order<kChannels>(k * kChannels);
+    for (int y = 0; y < rows; y += 4) {
+        const uint8_t* row[4];
+        float* to[4];
+        for (int j = 0; j < 4; ++j) {
+            row[j] = in + least(y + j, rows - 1) * in_stride;
+            to[j] = out + least(y + j, rows - 1) * out_stride;
+        }
+        for (int i = 0; i < safe; ++i) {
+            ptrdiff_t at = static_cast<ptrdiff_t>(x.first[i]) * kChannels;
+            const float* weight = x.weight + static_cast<ptrdiff_t>(i) * x.taps;
+            __m512 sum = _mm512_setzero_ps();
+            int k = 0;
+            for (; k + 4 <= x.count[i]; k += 4, at += 4 * kChannels, weight += 4) {
+                const __m512i v = load_four(row, at);
+                for (int j = 0; j < 4; ++j) {
+                    const __m512 pixel = _mm512_cvtepi32_ps(_mm512_shuffle_epi8(v, order[j]));
+                    sum = _mm512_add_ps(sum, _mm512_mul_ps(pixel, _mm512_set1_ps(weight[j])));
+                }
+            }
+            if (k < x.count[i]) {
+                const __m512i v = load_four(row, at);
+                for (int j = 0; k < x.count[i]; ++k, ++j) {
+                    const __m512 pixel = _mm512_cvtepi32_ps(_mm512_shuffle_epi8(v, order[j]));
+                    sum = _mm512_add_ps(sum, _mm512_mul_ps(pixel, _mm512_set1_ps(weight[j])));
+                }
+            }
+            // The fourth lane of 3 channels is overwritten by the next pixel; rows have room behind them.
+            const ptrdiff_t o = static_cast<ptrdiff_t>(i) * kChannels;
+            _mm_storeu_ps(to[0] + o, _mm512_castps512_ps128(sum));
+            _mm_storeu_ps(to[1] + o, _mm512_extractf32x4_ps(sum, 1));
+            _mm_storeu_ps(to[2] + o, _mm512_extractf32x4_ps(sum, 2));
+            _mm_storeu_ps(to[3] + o, _mm512_extractf32x4_ps(sum, 3));
+        }
+    }
+}
+
+void area_horizontal(const uint8_t* in, ptrdiff_t in_stride, int rows, const Windows& x, int safe,
+                     int channels, float* out, ptrdiff_t out_stride) {
+    if (channels == 1)
+        return narrow->area_horizontal(in, in_stride, rows, x, safe, channels, out, out_stride);
+    (channels == 3 ? area_horizontal_of<3> : area_horizontal_of<4>)(in, in_stride, rows, x, safe, out,
+                                                                    out_stride);
+    if (safe == x.out) return;
+    Windows rest = x;
+    rest.out = x.out - safe;
+    rest.first += safe;
+    rest.count += safe;
+    rest.weight += static_cast<ptrdiff_t>(safe) * x.taps;
+    narrow->area_horizontal(in, in_stride, rows, rest, 0, channels,
+                            out + static_cast<ptrdiff_t>(safe) * channels, out_stride);
+}
+
+}  // namespace
+
+const Kernels& avx512_kernels() {
+    static Kernels table;
+    narrow = &avx2_kernels();
+    table = *narrow;
+    table.name = "x86-64-v4-vnni";
+    table.lerp_row = lerp_row;
+    table.pil_horizontal = pil_horizontal;
+    table.pil_vertical = pil_vertical;
+    table.tf_vertical = tf_vertical;
+    table.area_horizontal = area_horizontal;
+    return table;
+}
+
+}  // namespace edgecnn
