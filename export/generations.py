@@ -228,4 +228,6 @@ def _hint(error: Exception) -> str:
     unknown = re.search(r"Unknown (\w[\w ]*?):? '?([\w>]+)'?", str(error))
     if unknown:
         return f"; it needs {unknown[2]!r}, whose code is not in the file: pass --custom FILE.py that defines it"
+    if isinstance(error, (EOFError, SystemError)) or "bad marshal" in str(error):
+        return "; a Lambda's bytecode from another Python can't run here: say what it computes with --lambda NAME=EXPR"
     return ""

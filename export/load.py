@@ -18,12 +18,13 @@ import numpy.typing as npt
 from edgecnn.errors import InputError, ModelError
 from edgecnn.spec import ModelSpec
 
-from . import screen
+from . import screen, weights
 from .backend import tensorflow
 from .expression import Expression
-from .generations import open_model
+from .generations import Opened, open_model
+from .savedmodel import open_savedmodel
 from .stamp import read_stamp
-from .stored import digest, read_stored
+from .stored import Stored, digest, read_stored
 from .tracing import traceable
 
 NOISE_DRAWS = 3
@@ -45,6 +46,10 @@ class Tensor:
         """'image float32 [batch, 64, 64, 3]'."""
         sizes = ["batch" if i == 0 else "?" if n is None else str(n) for i, n in enumerate(self.shape)]
         return f"{self.name} {self.dtype} [{', '.join(sizes)}]"
+
+
+_Signature = tuple[tuple[Tensor, ...], tuple[Tensor, ...]]
+"""(inputs, outputs)."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,6 +132,7 @@ def load(
     allow_lambda: bool = False,
     lambdas: Mapping[str, str] | None = None,
     custom: str | os.PathLike[str] | None = None,
+    architecture: str | None = None,
 ) -> Source:
     """Read a .keras, .h5 or .hdf5 model or a SavedModel folder for inference.
 
@@ -135,6 +141,8 @@ def load(
         allow_lambda: run the Python code that a Lambda layer holds. Only for files that you trust.
         lambdas: name of a Lambda layer -> expression in x that replaces it.
         custom: a Python file that defines the classes and functions which the file only names. It is run.
+        architecture: for weights alone, the model.json saved beside them, or "file.py:function" that returns
+            the model; the Python file is run.
 
     Raises:
         ModelError: the file is missing, is no Keras model, holds code, or can't be read.
@@ -142,13 +150,18 @@ def load(
     """
     stored = read_stored(path)
     if stored.kind == "savedmodel":
-        raise ModelError(f"{path} is a SavedModel; give the .keras or .h5 file")
+        opened, inputs, outputs = open_savedmodel(stored.path)
+        return _source(stored, opened, None, _of_specs(inputs, outputs, stored.path))
     stamp = read_stamp(path)
-    if stored.config is None:
+    if stored.config is None and architecture is None:
         raise ModelError(
-            f"{path} holds weights without their architecture (saved by save_weights); save the whole model with "
-            "model.save('model.keras')"
+            f"{path} holds weights without their architecture (saved by save_weights); give that with "
+            "--architecture model.json or --architecture file.py:function, or save the whole model"
         )
+    if stored.config is None and architecture is not None and not architecture.endswith(".json"):
+        return _source(stored, weights.build(stored, architecture), stamp)
+    if stored.config is None and architecture is not None:
+        stored = weights.with_architecture(stored, Path(architecture))
     expressions = {name: Expression(text) for name, text in (lambdas or {}).items()}
     unknown = sorted(set(expressions) - set(screen.lambda_names(stored)))
     if unknown:
@@ -156,7 +169,11 @@ def load(
         raise InputError(f"{path} has no Lambda layer {unknown[0]!r}; its Lambda layers: {there}")
     screen.refuse_code(stored, replaced=expressions, allow_lambda=allow_lambda)
     opened = open_model(stored, expressions, allow_lambda=allow_lambda, custom=custom)
-    inputs, outputs = _signature(opened.model, stored.path)
+    return _source(stored, opened, stamp)
+
+
+def _source(stored: Stored, opened: Opened, stamp: ModelSpec | None, signature: _Signature | None = None) -> Source:
+    inputs, outputs = signature or _signature(opened.model, stored.path)
     return Source(
         path=stored.path,
         model=opened.model,
@@ -171,7 +188,21 @@ def load(
     )
 
 
-def _signature(model: Any, path: Path) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+def _of_specs(inputs: list[tuple[str, Any]], outputs: list[tuple[str, Any]], path: Path) -> _Signature:
+    """The tensors of a SavedModel's signature."""
+    for name, spec in (*inputs, *outputs):
+        if spec.shape.rank is None:
+            raise ModelError(f"{path}: the shape of {name!r} is unknown")
+        if spec.shape.rank and spec.shape[0] is not None:
+            raise ModelError(f"{path} has a fixed batch of {spec.shape[0]}; export it from Keras with a free one")
+    used: set[str] = set()
+    return (
+        tuple(_tensor(spec, name, used) for name, spec in inputs),
+        tuple(_tensor(spec, name, used) for name, spec in outputs),
+    )
+
+
+def _signature(model: Any, path: Path) -> _Signature:
     """The model's inputs and outputs under the names that the ONNX file will use."""
     if not getattr(model, "built", True) or getattr(model, "inputs", None) is None:
         raise ModelError(

@@ -11,6 +11,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from edgecnn import __version__
 from edgecnn.errors import SourceError, SpecError
 from edgecnn.presets import PRESETS
@@ -18,6 +20,7 @@ from edgecnn.spec import COLORS, DECODES, FITS, RESIZES, ModelSpec, PixelSpec
 
 from .backend import versions
 from .load import Source
+from .synthetic import random_inputs
 
 _OPTIONS = ("resize", "fit", "color", "decode", "exif", "scale", "divisor", "offset", "mean", "std")
 """Single options that override fields of the pixel recipe, by their names in PixelSpec."""
@@ -103,9 +106,9 @@ def read_labels(path: str | Path) -> tuple[str, ...]:
 def derive_head(source: Source, labels: tuple[str, ...] | None = None) -> str:
     """What the first output means, by the last layer's activation and the training loss."""
     shape = source.outputs[0].shape
-    activation = _last_activation(source.model)
     if len(shape) != 2:
         return "regression"
+    activation = _last_activation(source.model) if hasattr(source.model, "layers") else _probe(source)
     if activation in ("softmax", "sigmoid"):
         return activation
     if activation != "linear":
@@ -124,6 +127,14 @@ def _last_activation(model: Any) -> str:
     if function is None:
         return "softmax" if type(layer).__name__ == "Softmax" else "linear"
     return str(getattr(function, "__name__", type(function).__name__)).lower()
+
+
+def _probe(source: Source) -> str:
+    """'softmax', 'sigmoid' or 'linear', by what the outputs look like; for graphs without layers."""
+    scores = np.concatenate([source(batch)[0] for batch in random_inputs(source, ModelSpec())])
+    if not np.issubdtype(scores.dtype, np.floating) or scores.min(initial=0) < 0 or scores.max(initial=0) > 1:
+        return "linear"
+    return "softmax" if scores.shape[1] > 1 and np.allclose(scores.sum(1), 1, atol=1e-4) else "sigmoid"
 
 
 def _takes_images(source: Source) -> bool:

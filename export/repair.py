@@ -199,9 +199,23 @@ def with_config(stored: Stored, config: Any) -> Iterator[Path]:
             shutil.copyfile(stored.path, path)
             with require("h5py").File(path, "r+") as f:
                 f.attrs["model_config"] = json.dumps(config)
+                if "model_weights" not in f:
+                    _move_weights(f, stored.keras_version)
         else:
             _copy_archive(stored.path, path, {"config.json": json.dumps(config).encode()})
         yield path
+
+
+def _move_weights(file: Any, keras_version: str | None) -> None:
+    """Put what save_weights wrote at the root where a whole model has it."""
+    group = file.create_group("model_weights")
+    for name in [n for n in file if n not in ("model_weights", "optimizer_weights")]:
+        file.move(name, f"model_weights/{name}")
+    for key in ("layer_names", "backend", "keras_version", *(k for k in file.attrs if k.startswith("layer_names"))):
+        if key in file.attrs and key not in group.attrs:
+            group.attrs[key] = file.attrs[key]
+    if keras_version is not None:
+        file.attrs["keras_version"] = group.attrs["keras_version"] = keras_version
 
 
 def _copy_archive(source: Path, target: Path, replaced: Mapping[str, bytes]) -> None:

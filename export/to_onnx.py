@@ -30,10 +30,10 @@ from typing import Any
 from edgecnn.errors import EdgeCNNError, ModelError, SourceError, VerificationError
 from edgecnn.spec import ModelSpec
 
-from . import recipe
+from . import loading, recipe
 from .backend import tensorflow
 from .convert import DEFAULT_OPSET, convert
-from .load import Source, load
+from .load import Source
 from .optimize import count_nodes, optimize
 from .quality import DEFAULT_MAX_DROP
 from .quantize import CALIBRATION_LIMIT, KINDS, Quantized, quantize
@@ -80,7 +80,7 @@ def _export(path: Path, output: Path, options: argparse.Namespace, report: Repor
     with report.stage("start") as line:
         line.append(f"TensorFlow {tensorflow().__version__}")
     with report.stage("load") as line:
-        source = load(path, allow_lambda=options.allow_lambda)
+        source = loading.load_from(path, options)
         line += [source.loaded_by, *(t.describe() for t in source.inputs)]
     report.keras_version, report.loaded_by, report.sha256 = source.keras_version, source.loaded_by, source.sha256
     report.inputs, report.outputs = describe_tensors(source.inputs), describe_tensors(source.outputs)
@@ -286,7 +286,5 @@ def _parser() -> argparse.ArgumentParser:
         "folders, of agreement with float32 (default: %(default)g)",
     )
     parser.add_argument("--opset", type=int, default=DEFAULT_OPSET, help="ONNX operator set (default: %(default)s)")
-    parser.add_argument(
-        "--allow-lambda", action="store_true", help="run the Python code in Lambda layers; trusted files only"
-    )
+    loading.add_arguments(parser)
     return parser

@@ -19,8 +19,9 @@ import numpy.typing as npt
 from edgecnn.errors import EdgeCNNError, VerificationError
 from edgecnn.spec import ModelSpec
 
+from . import loading
 from .backend import require
-from .load import Source, Tensor, load
+from .load import Source, Tensor
 from .optimize import count_nodes
 from .quality import DEFAULT_MAX_DROP, measure, top_class
 from .report import Report, describe_tensors
@@ -189,7 +190,7 @@ def _compare_files(options: argparse.Namespace, report: Report) -> None:
     report.nodes = count_nodes(model)
     report.opset = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), None)
     with report.stage("load") as line:
-        source = load(options.against, allow_lambda=options.allow_lambda)
+        source = loading.load_from(options.against, options)
         line.append(source.loaded_by)
     report.keras_version, report.loaded_by, report.sha256 = source.keras_version, source.loaded_by, source.sha256
     report.inputs, report.outputs = describe_tensors(source.inputs), describe_tensors(source.outputs)
@@ -247,9 +248,7 @@ def _parser() -> argparse.ArgumentParser:
         help="largest loss of accuracy or agreement of a quantised model (default: %(default)g)",
     )
     parser.add_argument("--report", metavar="FILE.json", help="write what was found, also when it fails")
-    parser.add_argument(
-        "--allow-lambda", action="store_true", help="run the Python code in Lambda layers; trusted files only"
-    )
+    loading.add_arguments(parser)
     return parser
 
 

@@ -1,0 +1,48 @@
+"""The options that say how a Keras file is read, the same for every command that takes them."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from .load import Source, load
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add --lambda, --allow-lambda, --custom and --architecture."""
+    group = parser.add_argument_group("code", "for models that need code which no model file may bring along")
+    group.add_argument(
+        "--lambda",
+        dest="lambdas",
+        action="append",
+        type=_named,
+        metavar="NAME=EXPR",
+        help="what a Lambda layer computes, as in lambda_1='x / 127.5 - 1'; may be given several times",
+    )
+    group.add_argument(
+        "--allow-lambda", action="store_true", help="run the Python code in Lambda layers; trusted files only"
+    )
+    group.add_argument("--custom", metavar="FILE.py", help="defines the classes that the model names; it is run")
+    group.add_argument(
+        "--architecture",
+        metavar="FILE",
+        help="for a file with weights alone: its model.json, or file.py:function that returns the model",
+    )
+
+
+def load_from(path: str | Path, options: argparse.Namespace) -> Source:
+    """load() with the options above."""
+    return load(
+        path,
+        allow_lambda=options.allow_lambda,
+        lambdas=dict(options.lambdas or ()),
+        custom=options.custom,
+        architecture=options.architecture,
+    )
+
+
+def _named(text: str) -> tuple[str, str]:
+    name, equals, expression = text.partition("=")
+    if not equals or not name.strip() or not expression.strip():
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=EXPRESSION, as in lambda_1='x / 127.5 - 1'")
+    return name.strip(), expression
