@@ -10,6 +10,7 @@ from edgecnn.export.stamp import read_stamp
 from edgecnn.spec import ModelSpec
 from edgecnn.train import architectures, backend, saving
 from edgecnn.train.fit import FitOptions, fit
+from edgecnn.train.optimizers import OPTIMIZERS, SCHEDULES, OptimizerOptions
 
 tf = pytest.importorskip("tensorflow")
 
@@ -31,7 +32,8 @@ def data():
 
 def options(tmp_path, **changes):
     given = {"epochs": 6, "batch_size": 10, "steps_per_epoch": 15, "output": tmp_path / "m.keras"}
-    return FitOptions(**given | {"learning_rate": 0.02, "quiet": True, "weight_decay": 0.0} | changes)
+    optimizing = {"learning_rate": 0.02, "weight_decay": 0.0} | changes.pop("optimizing", {})
+    return FitOptions(**given | {"quiet": True, "optimizing": OptimizerOptions(**optimizing)} | changes)
 
 
 def test_it_learns_and_the_file_holds_model_and_stamp(data, tmp_path):
@@ -53,10 +55,11 @@ def test_the_best_epoch_is_kept_and_not_the_last(data, tmp_path, suffix):
 
     model, training, validation = data
     # A rate that rises until training falls apart: the best epoch is early.
+    rising = {"optimizer": "sgd", "learning_rate": 5.0, "warmup": 0.99}
     output = tmp_path / f"m{suffix}"
     result = fit(
         model, training, validation, SPEC,
-        options(tmp_path, output=output, optimizer="sgd", learning_rate=5.0, schedule="cosine", warmup=0.99),
+        options(tmp_path, output=output, optimizing=rising),
     )  # fmt: skip
     losses = result.history["val_loss"]
     assert int(np.argmin(losses)) + 1 == result.best_epoch < result.epochs
@@ -69,7 +72,9 @@ def test_the_best_epoch_is_kept_and_not_the_last(data, tmp_path, suffix):
 def test_patience_stops_early(data, tmp_path):
     model, training, validation = data
     still = {"optimizer": "sgd", "learning_rate": 1e-30, "schedule": "constant", "momentum": 0.0}
-    assert fit(model, training, validation, SPEC, options(tmp_path, epochs=50, patience=2, **still)).epochs == 3
+    assert (
+        fit(model, training, validation, SPEC, options(tmp_path, epochs=50, patience=2, optimizing=still)).epochs == 3
+    )
 
 
 def test_without_validation_data_the_loss_decides(data, tmp_path):
@@ -116,3 +121,13 @@ def test_a_full_disk_is_one_line_and_keeps_the_older_file(data, tmp_path, monkey
 def test_an_output_that_can_not_be_is_refused_before_training(tmp_path, name, message):
     with pytest.raises(InputError, match=message):
         saving.check_output(tmp_path / name)
+
+
+@pytest.mark.parametrize(("optimizer", "schedule"), zip(OPTIMIZERS, SCHEDULES, strict=True))
+def test_every_optimizer_and_every_schedule_learns(data, tmp_path, optimizer, schedule):
+    model, training, validation = data
+    chosen = {"optimizer": optimizer, "schedule": schedule, "plateau_patience": 1}
+    result = fit(model, training, validation, SPEC, options(tmp_path, epochs=3, optimizing=chosen))
+    assert result.metrics["accuracy"] >= 0.75
+    if schedule == "plateau":
+        assert "learning_rate" in result.history

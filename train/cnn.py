@@ -39,14 +39,16 @@ from .augment import FILL_MODES, Augmentation
 from .feed import Feed, describe_failures, ordered_batches, training_batches
 from .fit import FitOptions, fit
 from .images import ImageSet, find_images, find_sets
-from .options import above_zero, add_fit_options, fraction, parser, positive, zero_or_more
+from .losses import class_weights
+from .optimizers import OptimizerOptions
+from .options import above_zero, add_fit_options, fraction, parser, pick, positive, zero_or_more
 from .progress import note
 from .saving import check_output
 from .split import split
 
 FIT_DEFAULTS: dict[str, Any] = {
     "epochs": 40, "batch_size": 32, "validation_split": 0.2, "optimizer": "adamw", "learning_rate": 2e-3,
-    "schedule": "cosine", "warmup": 0.1, "weight_decay": 0.05, "momentum": 0.9, "label_smoothing": 0.1,
+    "schedule": "cosine", "warmup": 0.1, "weight_decay": 0.05, "label_smoothing": 0.1,
     "patience": 0,
 }  # fmt: skip
 
@@ -111,7 +113,10 @@ def main(argv: Sequence[str]) -> int:
         ),
         ordered_batches(held_feed, held, held_set.one_hot, batch_size=options.batch_size),
         spec,
-        FitOptions(steps_per_epoch=steps, output=output, **_fit_fields(options)),
+        pick(
+            FitOptions, options, steps_per_epoch=steps, output=output, optimizing=pick(OptimizerOptions, options),
+            class_weight=class_weights(options.class_weight, training.indices[chosen], training.classes),
+        ),
     )  # fmt: skip
     _report_failures(training, feed)
     note(
@@ -254,11 +259,6 @@ def _augmentation(options: argparse.Namespace) -> Augmentation:
     given = {f.name: getattr(options, f.name) for f in dataclasses.fields(Augmentation)}
     zoom = given["zoom_range"]
     return Augmentation(**given | {"zoom_range": (1 - zoom[0], 1 + zoom[0]) if len(zoom) == 1 else tuple(zoom)})
-
-
-def _fit_fields(options: argparse.Namespace) -> dict[str, Any]:
-    names = {f.name for f in dataclasses.fields(FitOptions)} - {"output", "steps_per_epoch"}
-    return {name: getattr(options, name) for name in names}
 
 
 def _provenance(options: argparse.Namespace, count: int) -> dict[str, str]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edgecnn.errors import ModelError
 from edgecnn.spec import ModelSpec
 
-from .optimizers import build_optimizer
+from .losses import build_loss, metrics
+from .optimizers import OptimizerOptions, build_optimizer, plateau_callback
 from .progress import display, note
 from .saving import save
 
@@ -27,14 +28,11 @@ class FitOptions:
     batch_size: int
     steps_per_epoch: int
     output: Path
-    optimizer: str = "adamw"
-    learning_rate: float = 2e-3
-    schedule: str = "cosine"
-    warmup: float = 0.1
-    """Share of all steps in which the learning rate rises."""
-    weight_decay: float = 0.05
-    momentum: float = 0.9
+    optimizing: OptimizerOptions = dataclasses.field(default_factory=OptimizerOptions)
+    loss: str = "auto"
+    gamma: float = 2.0
     label_smoothing: float = 0.0
+    class_weight: dict[int, float] | None = None
     patience: int = 0
     """Epochs without a better val_loss after which training stops; 0 is never."""
     quiet: bool = False
@@ -53,18 +51,6 @@ class Result:
     seconds: float
     history: dict[str, list[float]]
     """Keras's History.history."""
-
-
-def loss_and_metrics(head: str, label_smoothing: float = 0.0) -> tuple[Any, list[Any]]:
-    """Keras's loss and metrics for a head of ModelSpec; accuracy first."""
-    import keras
-
-    if head == "softmax":
-        return keras.losses.CategoricalCrossentropy(label_smoothing=label_smoothing), ["accuracy"]
-    if head == "sigmoid":
-        loss = keras.losses.BinaryCrossentropy(label_smoothing=label_smoothing)
-        return loss, ["accuracy", keras.metrics.AUC(name="auc")]
-    return keras.losses.MeanSquaredError(), ["mae"]
 
 
 def fit(
@@ -93,22 +79,18 @@ def fit(
     import keras
 
     start = time.perf_counter()
-    loss, metrics = loss_and_metrics(spec.head, options.label_smoothing)
-    optimizer = build_optimizer(
-        options.optimizer,
-        learning_rate=options.learning_rate,
-        schedule=options.schedule,
-        warmup=options.warmup,
-        steps=options.epochs * options.steps_per_epoch,
-        weight_decay=options.weight_decay,
-        momentum=options.momentum,
+    model.compile(
+        optimizer=build_optimizer(options.optimizing, epochs=options.epochs, steps_per_epoch=options.steps_per_epoch),
+        loss=build_loss(options.loss, spec.head, label_smoothing=options.label_smoothing, gamma=options.gamma),
+        metrics=metrics(spec.head),
     )
-    model.compile(optimizer=optimizer, loss=loss, metrics=metrics)
     monitor = "loss" if validation is None else "val_loss"
     best = _keep_best(monitor, options.output, spec)
     callbacks = [best]
     if options.patience:
         callbacks.append(keras.callbacks.EarlyStopping(monitor, patience=options.patience))
+    if options.optimizing.schedule == "plateau":
+        callbacks.append(plateau_callback(options.optimizing, monitor))
     try:
         with display(options.epochs, quiet=options.quiet) as (verbose, shown):
             history = model.fit(
@@ -117,6 +99,7 @@ def fit(
                 steps_per_epoch=options.steps_per_epoch,
                 validation_data=validation,
                 callbacks=[*callbacks, *shown],
+                class_weight=options.class_weight,
                 verbose=verbose,
                 shuffle=False,
             )

@@ -23,7 +23,6 @@ if __name__ == "__main__":
     sys.exit(_guard(_installed.main))
 
 import argparse
-import dataclasses
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -35,7 +34,9 @@ from edgecnn.spec import ModelSpec
 
 from . import architectures, backend
 from .fit import FitOptions, Result, fit
-from .options import add_fit_options, fraction, parser, positive
+from .losses import class_weights
+from .optimizers import OptimizerOptions
+from .options import add_fit_options, fraction, parser, pick, positive
 from .progress import note
 from .saving import check_output
 from .split import split
@@ -43,7 +44,7 @@ from .tables import TASKS, Table, read_table
 
 FIT_DEFAULTS: dict[str, Any] = {
     "epochs": 150, "batch_size": 10, "validation_split": 0.33, "optimizer": "adamw", "learning_rate": 1e-3,
-    "schedule": "cosine", "warmup": 0.1, "weight_decay": 0.05, "momentum": 0.9, "label_smoothing": 0.0,
+    "schedule": "cosine", "warmup": 0.1, "weight_decay": 0.05, "label_smoothing": 0.0,
     "patience": 30,
 }  # fmt: skip
 
@@ -68,14 +69,19 @@ def main(argv: Sequence[str]) -> int:
     )
     model = _build(options, table.rows[chosen], outputs, activation)
     steps = math.ceil(len(chosen) / options.batch_size)
-    names = {f.name for f in dataclasses.fields(FitOptions)} - {"output", "steps_per_epoch"}
+    if options.class_weight != "none" and table.labels is None:
+        raise InputError("--class-weight is for classes, the target is a regression")
+    weights = class_weights(options.class_weight, table.targets[chosen], table.labels or ())
     result = fit(
         model,
         _batches(table.rows[chosen], targets[chosen], options.batch_size, options.seed),
         _ordered(table.rows[held], targets[held], options.batch_size),
         _spec(table, options),
-        FitOptions(steps_per_epoch=steps, output=output, **{n: getattr(options, n) for n in names}),
-    )
+        pick(
+            FitOptions, options, steps_per_epoch=steps, output=output, optimizing=pick(OptimizerOptions, options),
+            class_weight=weights,
+        ),
+    )  # fmt: skip
     note(f"{_describe(result)} (epoch {result.best_epoch} of {result.epochs}), {result.seconds:.0f} s, saved {output}")
     print(output)
     return 0

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
-from .optimizers import OPTIMIZERS, SCHEDULES
+from .losses import LOSSES
+from .optimizers import OPTIMIZERS, SCHEDULES, OptimizerOptions
+
+_T = TypeVar("_T")
 
 
 def parser(prog: str, description: str, epilog: str = "") -> argparse.ArgumentParser:
@@ -21,22 +25,25 @@ class _Help(argparse.ArgumentDefaultsHelpFormatter):
         return super()._get_help_string(action)
 
 
+def pick(kind: type[_T], options: argparse.Namespace, **others: Any) -> _T:
+    """A dataclass filled from the options of the same names."""
+    names = [f.name for f in dataclasses.fields(kind) if f.name not in others and hasattr(options, f.name)]
+    return kind(**{name: getattr(options, name) for name in names}, **others)
+
+
 def add_fit_options(target: argparse.ArgumentParser, defaults: Mapping[str, Any]) -> None:
-    """Length, optimizer, schedule, stopping, seed and output."""
+    """Length, loss, stopping, seed and output."""
+    target.add_argument("-o", "--output", default="model.keras", metavar="FILE", help=".keras or .h5")
     group = target.add_argument_group("training")
-    group.add_argument("-o", "--output", default="model.keras", metavar="FILE", help=".keras or .h5")
     group.add_argument("--epochs", type=positive, help="most epochs (fit: epochs)")
     group.add_argument("--batch-size", type=positive, help="samples a step (fit: batch_size)")
     group.add_argument("--validation-split", type=share, help="share of each class kept for validation")
-    group.add_argument("--optimizer", choices=OPTIMIZERS, help="keras.optimizers")
-    group.add_argument("--learning-rate", type=above_zero, help="the highest (optimizer: learning_rate)")
-    group.add_argument("--schedule", choices=SCHEDULES, help="cosine: CosineDecay to 0 over all epochs")
-    group.add_argument(
-        "--warmup", type=fraction, help="share of training in which the rate rises (CosineDecay: warmup_steps)"
-    )
-    group.add_argument("--weight-decay", type=zero_or_more, help="of adamw (AdamW: weight_decay)")
-    group.add_argument("--momentum", type=fraction, help="of sgd, with Nesterov (SGD: momentum)")
+    group.add_argument("--loss", choices=LOSSES, default="auto", help="keras.losses; auto: cross-entropy, or mse")
+    group.add_argument("--gamma", type=zero_or_more, default=2.0, help="of focal (CategoricalFocalCrossentropy: gamma)")
     group.add_argument("--label-smoothing", type=fraction, help="CategoricalCrossentropy: label_smoothing")
+    group.add_argument(
+        "--class-weight", default="none", metavar="W", help="balanced, or NAME=WEIGHT,... (fit: class_weight)"
+    )
     group.add_argument(
         "--patience",
         type=whole,
@@ -45,7 +52,37 @@ def add_fit_options(target: argparse.ArgumentParser, defaults: Mapping[str, Any]
     )
     group.add_argument("--seed", type=whole, default=0, help="of split, weights, order and augmentation")
     group.add_argument("--quiet", action="store_true", help="no progress")
+    _add_optimizer_options(target)
     target.set_defaults(**defaults)
+
+
+def _add_optimizer_options(target: argparse.ArgumentParser) -> None:
+    group = target.add_argument_group("optimizer")
+    group.add_argument("--optimizer", choices=OPTIMIZERS, help="keras.optimizers")
+    group.add_argument("--learning-rate", type=above_zero, help="the highest (learning_rate)")
+    group.add_argument(
+        "--schedule",
+        choices=SCHEDULES,
+        help="CosineDecay to 0 over all epochs, ExponentialDecay a step each epoch, or ReduceLROnPlateau",
+    )
+    group.add_argument("--warmup", type=fraction, help="share of training in which the rate rises, with cosine")
+    group.add_argument("--weight-decay", type=zero_or_more, help="of adamw (AdamW: weight_decay)")
+    fields = {f.name: f.default for f in dataclasses.fields(OptimizerOptions)}
+    for name, kind, text in (
+        ("decay-rate", above_zero, "of exponential (ExponentialDecay: decay_rate)"),
+        ("factor", fraction, "of plateau (ReduceLROnPlateau: factor)"),
+        ("plateau-patience", positive, "of plateau (ReduceLROnPlateau: patience)"),
+        ("momentum", fraction, "of sgd and rmsprop"),
+        ("beta-1", fraction, "of adam and adamw"),
+        ("beta-2", fraction, "of adam and adamw"),
+        ("epsilon", above_zero, "of adam, adamw and rmsprop"),
+        ("rho", fraction, "of rmsprop"),
+        ("clipnorm", zero_or_more, "largest norm of a gradient, 0 is none"),
+    ):
+        group.add_argument(f"--{name}", type=kind, default=fields[name.replace("-", "_")], help=text)
+    group.add_argument(
+        "--nesterov", action=argparse.BooleanOptionalAction, default=fields["nesterov"], help="of sgd (SGD: nesterov)"
+    )
 
 
 def positive(text: str) -> int:
