@@ -99,7 +99,9 @@ def open_model(
 
 def _attempts(generation: int) -> Iterator[_Attempt]:
     if generation < 3:
-        first = (keras1.translate,) if generation == 1 else ()
+        first: tuple[Callable[[Any], Any], ...] = (repair.for_tf_keras,)
+        if generation == 1:
+            first = (keras1.translate, repair.for_tf_keras)
         yield _Attempt("tf_keras", first)
         yield _Attempt("tf_keras", (*first, repair.without_training))
         yield _Attempt("keras", (*first, repair.for_keras_3))
@@ -138,7 +140,32 @@ def _load(keras: Any, stored: Stored, config: Any, objects: Mapping[str, Any], a
     with quiet_logs("absl", "tensorflow"), repair.with_config(stored, config) as path:
         if stored.kind == "keras" and keras.__name__ == "tf_keras":
             return archive.load(keras, path, config, objects, safe_mode=not allow_lambda)
-        return keras.models.load_model(path, compile=False, custom_objects=dict(objects), safe_mode=not allow_lambda)
+        model = keras.models.load_model(path, compile=False, custom_objects=dict(objects), safe_mode=not allow_lambda)
+    if stored.backend == "theano":
+        _flip_kernels(model)
+    return model
+
+
+def _flip_kernels(model: Any) -> None:
+    """Turn Theano's convolution kernels, which it applies mirrored, into correlation kernels.
+
+    Keras up to 2.3 did so on loading (keras.utils.conv_utils.convert_kernel); its successors forgot it.
+    """
+    kinds = ("Conv1D", "Conv2D", "Conv3D", "Conv2DTranspose")
+    for layer in {id(part): part for part in parts(model)}.values():
+        if type(layer).__name__ in kinds and layer.weights:
+            kernel = layer.weights[0].numpy()
+            layer.weights[0].assign(kernel[tuple(slice(None, None, -1) for _ in kernel.shape[:-2])])
+
+
+def parts(layer: Any) -> Iterator[Any]:
+    """The layer or model and all inside it, however deep."""
+    yield layer
+    for name in ("layers", "layer"):
+        inner = getattr(layer, name, None)
+        for child in inner if isinstance(inner, (list, tuple)) else [inner]:
+            if child is not None and child is not layer and hasattr(child, "weights"):
+                yield from parts(child)
 
 
 def _stand_in(config: Any, expressions: Mapping[str, Expression]) -> Any:

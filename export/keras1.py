@@ -1,15 +1,15 @@
 """Rewrites the architecture of a Keras 1 file in Keras 2's words; its weights tf-keras converts itself.
 
-Sources: the Keras 1.2.2 layers' get_config, and keras/legacy/interfaces.py of Keras 2.0, which translated
-the same arguments at run time.
+Sources: get_config of the layers of Keras 1.2.2, and keras/legacy/interfaces.py of Keras 2.0, which
+translated the same arguments at run time.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
 from typing import Any
 
+from .repair import without_training
 from .stored import class_configs
 
 CLASSES = {
@@ -20,121 +20,108 @@ CLASSES = {
     "AtrousConvolution2D": "Conv2D",
     "Deconvolution2D": "Conv2DTranspose",
     "SeparableConvolution2D": "SeparableConv2D",
+    "TimeDistributedDense": "Dense",
     "Merge": "Concatenate",
-    "MaxoutDense": "MaxoutDense",
-    "Highway": "Highway",
 }
-"""Class of Keras 1 -> class of Keras 2."""
-
-_ARGUMENTS = {
-    "nb_filter": "filters",
-    "border_mode": "padding",
-    "init": "kernel_initializer",
-    "inner_init": "recurrent_initializer",
-    "bias": "use_bias",
-    "W_regularizer": "kernel_regularizer",
-    "U_regularizer": "recurrent_regularizer",
-    "b_regularizer": "bias_regularizer",
-    "W_constraint": "kernel_constraint",
-    "b_constraint": "bias_constraint",
-    "inner_activation": "recurrent_activation",
-    "dropout_W": "dropout",
-    "dropout_U": "recurrent_dropout",
-    "p": "rate",
-    "sigma": "stddev",
-    "beta_init": "beta_initializer",
-    "gamma_init": "gamma_initializer",
-    "subsample": "strides",
-    "subsample_length": "strides",
-    "filter_length": "kernel_size",
-    "pool_length": "pool_size",
-    "stride": "strides",
-    "atrous_rate": "dilation_rate",
-}
-"""Argument of Keras 1 -> argument of Keras 2; for Embedding and output_dim see _rename."""
-
-_DROPPED = ("input_dim", "input_length", "consume_less", "mode", "W_learning_rate_multiplier",
-            "b_learning_rate_multiplier", "weights", "forget_bias_init")  # fmt: skip
-
-_LAYOUTS = {"tf": "channels_last", "th": "channels_first"}
+"""Class of Keras 1 -> class of Keras 2; of Merge the mode decides."""
 
 _MERGES = {
     "sum": "Add", "mul": "Multiply", "concat": "Concatenate", "ave": "Average", "max": "Maximum", "dot": "Dot",
     "cos": "Dot",
 }  # fmt: skip
 
+_ARGUMENTS = {
+    "nb_filter": "filters",
+    "border_mode": "padding",
+    "bias": "use_bias",
+    "inner_activation": "recurrent_activation",
+    "dropout_W": "dropout",
+    "dropout_U": "recurrent_dropout",
+    "sigma": "stddev",
+    "subsample": "strides",
+    "subsample_length": "strides",
+    "filter_length": "kernel_size",
+    "pool_length": "pool_size",
+    "stride": "strides",
+    "atrous_rate": "dilation_rate",
+    "input_dtype": "dtype",
+}
+"""Argument of Keras 1 -> argument of Keras 2, for every class."""
+
+_RATES = frozenset({"Dropout", "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D", "GaussianDropout"})
+"""Classes whose p became rate."""
+
+_UNITS = frozenset({"Dense", "TimeDistributedDense", "LSTM", "GRU", "SimpleRNN"})
+"""Classes whose output_dim became units."""
+
+_SIZES = (("nb_row", "nb_col"), ("kernel_dim1", "kernel_dim2", "kernel_dim3"))
+"""Arguments that together became kernel_size."""
+
+_LAYOUTS = {"tf": "channels_last", "th": "channels_first"}
+
+_DROPPED = (
+    "init", "inner_init", "forget_bias_init", "beta_init", "gamma_init", "consume_less", "W_regularizer",
+    "U_regularizer", "b_regularizer", "W_constraint", "b_constraint", "activity_regularizer", "gamma_regularizer",
+    "beta_regularizer", "input_length", "weights", "cache_enabled",
+)  # fmt: skip
+"""What only the training needed, or said twice."""
+
 
 def translate(config: Any) -> Any:
-    """The architecture in Keras 2's words; one that has them already comes back unchanged."""
+    """The architecture in Keras 2's words."""
     config = copy.deepcopy(config)
     for layer in list(class_configs(config)):
         inner = layer.get("config")
-        if isinstance(inner, dict):
+        if not isinstance(inner, dict) or "layers" in inner:
+            continue
+        if layer["class_name"] == "Merge":
+            _translate_merge(layer, inner)
+        else:
             _translate_layer(layer, inner)
-    return config
+    return without_training(config)
 
 
 def _translate_layer(layer: Any, inner: dict[str, Any]) -> None:
     kind = layer["class_name"]
-    if kind == "Merge":
-        _translate_merge(layer, inner)
-        return
-    if not _is_keras_1(kind, inner):
-        return
     layer["class_name"] = CLASSES.get(kind, kind)
+    for names in _SIZES:
+        if all(name in inner for name in names):
+            inner["kernel_size"] = [inner.pop(name) for name in names]
+    for old, new in _ARGUMENTS.items():
+        if old in inner:
+            inner[new] = inner.pop(old)
+    if kind in _RATES and "p" in inner:
+        inner["rate"] = inner.pop("p")
+    if kind in _UNITS and "output_dim" in inner:
+        inner["units"] = inner.pop("output_dim")
+    if kind == "UpSampling1D" and "length" in inner:
+        inner["size"] = inner.pop("length")
     if kind == "Embedding":
-        if "init" in inner:
-            inner["embeddings_initializer"] = inner.pop("init")
-        for key in ("W_regularizer", "W_constraint", "activity_regularizer", "dropout", "bias"):
-            inner.pop(key, None)
+        inner.pop("dropout", None)
     else:
-        _rename(kind, inner)
+        inner.pop("input_dim", None)
+    if kind == "BatchNormalization":
+        inner.pop("mode", None)
+    if kind == "Deconvolution2D":
+        inner.pop("output_shape", None)
+    if kind == "GRU":
+        inner["reset_after"] = False
     layout = inner.pop("dim_ordering", None)
     if layout in _LAYOUTS:
         inner["data_format"] = _LAYOUTS[layout]
-
-
-def _is_keras_1(kind: str, inner: Mapping[str, Any]) -> bool:
-    words = {"nb_filter", "border_mode", "dim_ordering", "output_dim", "p", "init", "inner_init", "sigma",
-             "pool_length", "mode", "bias", "gamma_init", "inner_activation", "W_regularizer"}  # fmt: skip
-    return kind in CLASSES or (bool(words & set(inner)) and not (kind == "Embedding" and "init" not in inner))
-
-
-def _rename(kind: str, inner: dict[str, Any]) -> None:
-    size = [inner.pop(k) for k in ("kernel_dim1", "kernel_dim2", "kernel_dim3") if k in inner]
-    size = size or [inner.pop(k) for k in ("nb_row", "nb_col") if k in inner]
-    if size:
-        inner["kernel_size"] = size
-    if "output_dim" in inner and kind != "Embedding":
-        inner["units"] = inner.pop("output_dim")
-    if inner.get("forget_bias_init") is not None and kind == "LSTM":
-        inner["unit_forget_bias"] = inner["forget_bias_init"] == "one"
-    if kind == "RepeatVector" or kind == "Reshape":
-        return
     for key in _DROPPED:
-        if not (key == "mode" and kind not in ("BatchNormalization",)):
-            inner.pop(key, None)
-    if kind == "UpSampling1D" and "length" in inner:
-        inner["size"] = inner.pop("length")
-    for old, new in _ARGUMENTS.items():
-        if old in inner and not (old == "p" and "rate" in inner):
-            inner[new] = inner.pop(old)
-    for key in ("kernel_initializer", "recurrent_initializer", "beta_initializer", "gamma_initializer"):
-        if isinstance(inner.get(key), str):
-            inner[key] = {"one": "ones", "zero": "zeros", "normal": "random_normal",
-                          "uniform": "random_uniform"}.get(inner[key], inner[key])  # fmt: skip
-    if kind in ("Deconvolution2D",):
-        inner.pop("output_shape", None)
+        inner.pop(key, None)
 
 
 def _translate_merge(layer: Any, inner: dict[str, Any]) -> None:
     mode = inner.get("mode", "sum")
-    axis = inner.get("concat_axis", -1)
-    layer["class_name"] = _MERGES.get(mode, "Merge") if isinstance(mode, str) else "Merge"
+    if mode not in _MERGES:
+        return
+    layer["class_name"] = _MERGES[mode]
     kept: dict[str, Any] = {"name": inner.get("name")}
     if mode == "concat":
-        kept["axis"] = axis
+        kept["axis"] = inner.get("concat_axis", -1)
     if mode in ("dot", "cos"):
-        axes = inner.get("dot_axes", 1)
-        kept |= {"axes": axes if axes != -1 else 1, "normalize": mode == "cos"}
+        axes = inner.get("dot_axes", -1)
+        kept |= {"axes": axes, "normalize": mode == "cos"}
     layer["config"] = kept

@@ -90,6 +90,28 @@ def _policy(dtype: Any) -> str | None:
     return dtype if isinstance(dtype, str) else None
 
 
+def for_tf_keras(config: Any) -> Any:
+    """A Keras 2 architecture as the last tf-keras reads it.
+
+    CuDNNLSTM and CuDNNGRU, which run on GPUs only, become LSTM and GRU (the weights are converted on
+    loading); a GRU from before `reset_after` existed gets False, as it was then.
+    """
+    config = copy.deepcopy(config)
+    for layer in list(class_configs(config)):
+        inner = layer.get("config")
+        kind = layer["class_name"]
+        if kind in ("GRU", "GRUCell") and isinstance(inner, dict):
+            inner.setdefault("reset_after", False)
+        for new, old in _RENAMED.items():
+            if kind in old and new != "Functional":
+                layer["class_name"] = new
+        if kind in ("CuDNNLSTM", "CuDNNGRU") and isinstance(inner, dict):
+            inner |= {"activation": "tanh", "recurrent_activation": "sigmoid"}
+            if kind == "CuDNNGRU":
+                inner["reset_after"] = True
+    return config
+
+
 def for_keras_3(config: Any) -> Any:
     """A Keras 1 or 2 architecture in words that Keras 3 reads."""
     config = copy.deepcopy(config)
@@ -199,6 +221,9 @@ def with_config(stored: Stored, config: Any) -> Iterator[Path]:
             shutil.copyfile(stored.path, path)
             with require("h5py").File(path, "r+") as f:
                 f.attrs["model_config"] = json.dumps(config)
+                if stored.generation == 1 and "model_weights" in f:
+                    # tf-keras converts the weights of Keras 1 where it finds this very string.
+                    f["model_weights"].attrs["keras_version"] = "1"
                 if "model_weights" not in f:
                     _move_weights(f, stored.keras_version)
         else:

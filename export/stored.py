@@ -53,6 +53,8 @@ class Stored:
     """The Keras that wrote the file, as the file says."""
     loss: str | None
     """Name of the training loss, where the file tells."""
+    backend: str | None = None
+    """What Keras ran on when it wrote the file: tensorflow, theano, cntk, jax, torch."""
 
     @property
     def generation(self) -> int:
@@ -175,13 +177,14 @@ def _read_hdf5(path: Path) -> Stored:
             raise ModelError(f"{path} is an HDF5 file, but Keras didn't write it: it holds {sorted(f)[:5]}")
         training = _text(f.attrs.get("training_config"))
         written_by = _text(f.attrs.get("keras_version"))
+        backend = _text(f.attrs.get("backend"))
         if written_by is None and "model_weights" in f:
             written_by = _text(f["model_weights"].attrs.get("keras_version"))
     loss = None
     if training is not None:
         with contextlib.suppress(ValueError, AttributeError):
             loss = _loss_name(json.loads(training).get("loss"))
-    return Stored(path, "hdf5", None if config is None else json.loads(config), written_by, loss)
+    return Stored(path, "hdf5", None if config is None else json.loads(config), written_by, loss, backend)
 
 
 def _holds_weights(file: Any) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ import numpy.typing as npt
 from edgecnn.errors import ModelError
 from edgecnn.spec import ModelSpec
 
+from .generations import parts
 from .load import Source, Tensor
 from .samples import Samples
 
@@ -105,7 +105,7 @@ def _is_free(source: Source) -> bool:
 def _vocabulary(source: Source, index: int) -> int | None:
     """How many rows the Embedding (or CategoryEncoding) has that input number index feeds; None without one."""
     limits, direct = [], []
-    for layer in _flat(source.model):
+    for layer in parts(source.model):
         rows = getattr(layer, "input_dim", None) if type(layer).__name__ == "Embedding" else None
         rows = rows or (getattr(layer, "num_tokens", None) if type(layer).__name__ == "CategoryEncoding" else None)
         if rows is None:
@@ -121,16 +121,6 @@ def _vocabulary(source: Source, index: int) -> int | None:
     if limits and not all(direct[: len(limits)]) and len(source.inputs[index].shape) <= 2:
         return min(limits)
     return min(limits) if limits and len(source.inputs) == 1 else None
-
-
-def _flat(layer: Any) -> Iterator[Any]:
-    """The layer and all inside it."""
-    yield layer
-    for name in ("layers", "layer"):
-        inner = getattr(layer, name, None)
-        for child in inner if isinstance(inner, (list, tuple)) else [inner]:
-            if child is not None and child is not layer and hasattr(child, "weights"):
-                yield from _flat(child)
 
 
 def random_samples(source: Source, spec: ModelSpec) -> Samples:
