@@ -100,7 +100,9 @@ void add_wide_forms(Plan::State& s) {
     if (s.kind == Kind::pil_window) {
         add_digits(s.x, s.channels, true);
         add_digits(s.y, s.channels, false);
-    } else if (s.kind == Kind::tf_lerp) {
+    } else if (s.kind == Kind::nearest) {
+        while (s.x.safe < s.x.out && s.x.index[s.x.safe] * s.channels + 4 <= s.x.in * s.channels) ++s.x.safe;
+    } else if (s.kind == Kind::tf_lerp || s.kind == Kind::cv_linear) {
         const int bytes = s.channels == 1 ? 2 : 8;
         while (s.x.safe < s.x.out && s.x.index[2 * s.x.safe] * s.channels + bytes <= s.x.in * s.channels)
             ++s.x.safe;
@@ -145,8 +147,9 @@ void lay_out_scratch(Plan::State& s) {
         s.ring_rows = s.y.taps + 1;
         s.temp_at = reserve(s.ring_rows * s.temp_stride);
     } else {
-        // Up to four int32 rows.
-        s.temp_at = reserve(4 * row_values * sizeof(int32_t));
+        // Up to four int32 rows, with room for a wide store behind each.
+        s.temp_stride = static_cast<ptrdiff_t>(align_up((row_values + 4) * sizeof(int32_t)));
+        s.temp_at = reserve(4 * s.temp_stride);
     }
     s.scratch = at;
 }
@@ -184,6 +187,11 @@ struct Sink {
         } else {
             s.kernels->emit_f32_to_f32(values, s.x.out, s.emit, reinterpret_cast<float*>(at(y)));
         }
+    }
+    // The tensor's row itself, where rows are interleaved float32: a kernel may write it in one go.
+    float* direct(int y) const {
+        const bool interleaved = s.recipe.dtype == DType::float32 && s.emit.plane_step == 1;
+        return interleaved ? reinterpret_cast<float*>(at(y)) : nullptr;
     }
     // Pillow's padding: the whole tensor in the border's colour.
     void fill() const {
@@ -228,6 +236,10 @@ void materialise(const Plan::State& s, const View& part, uint8_t* canvas) {
 
 void run_nearest(const Plan::State& s, const View& in, const Sink& sink, uint8_t* row) {
     for (int y = 0; y < s.y.out; ++y) {
+        if (float* const out = sink.direct(y)) {
+            s.kernels->nearest_emit(in.row(s.y.index[y]), s.x.index.data(), s.x.safe, s.x.out, s.emit, out);
+            continue;
+        }
         s.kernels->nearest_row(in.row(s.y.index[y]), s.x.index.data(), s.x.out, s.channels, row);
         sink.row(y, row);
     }
@@ -235,6 +247,11 @@ void run_nearest(const Plan::State& s, const View& in, const Sink& sink, uint8_t
 
 void run_tf_lerp(const Plan::State& s, const View& in, const Sink& sink, float* row) {
     for (int y = 0; y < s.y.out; ++y) {
+        if (float* const out = sink.direct(y)) {
+            s.kernels->lerp_emit(in.row(s.y.index[2 * y]), in.row(s.y.index[2 * y + 1]), s.x.index.data(),
+                                 s.x.weight.data(), s.y.weight[y], s.x.safe, s.x.out, s.emit, out);
+            continue;
+        }
         s.kernels->lerp_row(in.row(s.y.index[2 * y]), in.row(s.y.index[2 * y + 1]), s.x.index.data(),
                             s.x.weight.data(), s.y.weight[y], s.x.safe, s.x.out, s.channels, row);
         sink.row(y, row);
@@ -270,7 +287,8 @@ void run_pil_window(const Plan::State& s, const View& in, const Sink& sink, uint
 
 void run_cv_linear(const Plan::State& s, const View& in, const Sink& sink, uint8_t* row, int32_t* temp) {
     const int n = s.x.out * s.channels;
-    int32_t* sums[2] = {temp, temp + n};
+    const ptrdiff_t step = s.temp_stride / static_cast<ptrdiff_t>(sizeof(int32_t));
+    int32_t* sums[2] = {temp, temp + step};
     int held[2] = {-1, -1};
     for (int y = 0; y < s.y.out; ++y) {
         const int32_t* need = &s.y.index[2 * y];
@@ -280,8 +298,8 @@ void run_cv_linear(const Plan::State& s, const View& in, const Sink& sink, uint8
         }
         for (int k = 0; k < 2; ++k) {
             if (held[k] == need[k]) continue;
-            s.kernels->cv_horizontal(in.row(need[k]), s.x.index.data(), s.x.fixed.data(), s.x.out, s.channels,
-                                     sums[k]);
+            s.kernels->cv_horizontal(in.row(need[k]), s.x.index.data(), s.x.fixed.data(), s.x.safe, s.x.out,
+                                     s.channels, sums[k]);
             held[k] = need[k];
         }
         s.kernels->cv_vertical(sums[0], sums[1], s.y.fixed[2 * y], s.y.fixed[2 * y + 1], n, row);
@@ -291,7 +309,8 @@ void run_cv_linear(const Plan::State& s, const View& in, const Sink& sink, uint8
 
 void run_cv_cubic(const Plan::State& s, const View& in, const Sink& sink, uint8_t* row, int32_t* temp) {
     const int n = s.x.out * s.channels;
-    int32_t* sums[4] = {temp, temp + n, temp + 2 * n, temp + 3 * n};
+    const ptrdiff_t step = s.temp_stride / static_cast<ptrdiff_t>(sizeof(int32_t));
+    int32_t* sums[4] = {temp, temp + step, temp + 2 * step, temp + 3 * step};
     int held[4] = {-1, -1, -1, -1};
     for (int y = 0; y < s.y.out; ++y) {
         const int32_t* need = &s.y.index[4 * y];

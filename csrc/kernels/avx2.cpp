@@ -195,23 +195,22 @@ void pil_vertical(const uint8_t* in, ptrdiff_t stride, const Windows& y, int i, 
 // ---- TensorFlow
 // -----------------------------------------------------------------------------------------------
 
-// Channels of one pixel a 128-bit lane as float32; the fourth lane of 3 channels holds what is never stored.
-template <int kChannels>
-__m256i pixel_order(int byte_a, int byte_b) {
-    alignas(32) int8_t order[32];
-    for (int i = 0; i < 32; ++i) {
-        const int channel = i % 16 / 4, at = i < 16 ? byte_a : byte_b;
-        order[i] = static_cast<int8_t>(i % 4 == 0 ? at + (channel < kChannels ? channel : 0) : -1);
-    }
-    return load32(order);
+// Shuffle that widens bytes to 32 bits: lane j of each 128 bits takes the byte at + order[j].
+__m256i widen(int at, const int order[4]) {
+    // Only the lowest byte of a lane is taken; the others have their highest bit set, which gives 0.
+    const int32_t rest = static_cast<int32_t>(0xFFFFFF00);
+    return _mm256_broadcastsi128_si256(_mm_setr_epi32(rest | (at + order[0]), rest | (at + order[1]),
+                                                      rest | (at + order[2]), rest | (at + order[3])));
 }
 
-template <int kChannels>
 struct Lerp {
-    const __m256i left_even = pixel_order<kChannels>(0, 0),
-                  right_even = pixel_order<kChannels>(kChannels, kChannels);
-    const __m256i left_odd = pixel_order<kChannels>(8, 8),
-                  right_odd = pixel_order<kChannels>(8 + kChannels, 8 + kChannels);
+    __m256i left_even, right_even, left_odd, right_odd;
+
+    Lerp(int channels, const int order[4])
+        : left_even(widen(0, order)),
+          right_even(widen(channels, order)),
+          left_odd(widen(8, order)),
+          right_odd(widen(8 + channels, order)) {}
 
     static __m256 row(__m256i v, __m256i left_order, __m256i right_order, __m256 t) {
         const __m256 left = _mm256_cvtepi32_ps(_mm256_shuffle_epi8(v, left_order));
@@ -227,43 +226,99 @@ __m256i load_columns(const uint8_t* row, const ptrdiff_t at[4]) {
     return _mm256_inserti128_si256(_mm256_castsi128_si256(low), high, 1);
 }
 
-template <int kChannels>
-void lerp_row_of(const uint8_t* top, const uint8_t* bottom, const int32_t* index, const float* lerp,
-                 float lerp_y, int safe, float* out) {
-    const Lerp<kChannels> order;
+// Pixels 0 .. count - 1, a multiple of 4; the fourth lane of each store is overwritten by the next one, and
+// after the last pixel it falls on whatever follows. finish: what is done to 2 pixels, a 128-bit lane each.
+template <typename Finish>
+void lerp_pixels(const uint8_t* top, const uint8_t* bottom, const int32_t* index, const float* lerp,
+                 float lerp_y, int count, int channels, const int order[4], int step, float* out,
+                 Finish finish) {
+    const Lerp lerps(channels, order);
     const __m256 ty = _mm256_set1_ps(lerp_y);
-    for (int x = 0; x + 4 <= safe; x += 4, out += 4 * kChannels) {
+    for (int x = 0; x < count; x += 4, out += 4 * step) {
         ptrdiff_t at[4];
-        for (int j = 0; j < 4; ++j) at[j] = static_cast<ptrdiff_t>(index[2 * (x + j)]) * kChannels;
+        for (int j = 0; j < 4; ++j) at[j] = static_cast<ptrdiff_t>(index[2 * (x + j)]) * channels;
         const __m256i t = load_columns(top, at), b = load_columns(bottom, at);
-        const __m256 all = _mm256_castps128_ps256(_mm_loadu_ps(lerp + x));
+        const __m256 both = _mm256_broadcast_ps(reinterpret_cast<const __m128*>(lerp + x));
         // Weights of pixels 0 and 2, of 1 and 3.
-        const __m256 both = _mm256_permute2f128_ps(all, all, 0);
         const __m256 even = _mm256_permutevar_ps(both, _mm256_setr_epi32(0, 0, 0, 0, 2, 2, 2, 2));
         const __m256 odd = _mm256_permutevar_ps(both, _mm256_setr_epi32(1, 1, 1, 1, 3, 3, 3, 3));
-        const __m256 top_even = Lerp<kChannels>::row(t, order.left_even, order.right_even, even);
-        const __m256 top_odd = Lerp<kChannels>::row(t, order.left_odd, order.right_odd, odd);
-        const __m256 bottom_even = Lerp<kChannels>::row(b, order.left_even, order.right_even, even);
-        const __m256 bottom_odd = Lerp<kChannels>::row(b, order.left_odd, order.right_odd, odd);
-        const __m256 v02 = _mm256_add_ps(top_even, _mm256_mul_ps(_mm256_sub_ps(bottom_even, top_even), ty));
-        const __m256 v13 = _mm256_add_ps(top_odd, _mm256_mul_ps(_mm256_sub_ps(bottom_odd, top_odd), ty));
-        // In order: each store's unused lane is overwritten by the next; the row has room behind it.
+        const __m256 top_even = Lerp::row(t, lerps.left_even, lerps.right_even, even);
+        const __m256 top_odd = Lerp::row(t, lerps.left_odd, lerps.right_odd, odd);
+        const __m256 bottom_even = Lerp::row(b, lerps.left_even, lerps.right_even, even);
+        const __m256 bottom_odd = Lerp::row(b, lerps.left_odd, lerps.right_odd, odd);
+        const __m256 v02 =
+            finish(_mm256_add_ps(top_even, _mm256_mul_ps(_mm256_sub_ps(bottom_even, top_even), ty)));
+        const __m256 v13 =
+            finish(_mm256_add_ps(top_odd, _mm256_mul_ps(_mm256_sub_ps(bottom_odd, top_odd), ty)));
         _mm_storeu_ps(out, _mm256_castps256_ps128(v02));
-        _mm_storeu_ps(out + kChannels, _mm256_castps256_ps128(v13));
-        _mm_storeu_ps(out + 2 * kChannels, _mm256_extractf128_ps(v02, 1));
-        _mm_storeu_ps(out + 3 * kChannels, _mm256_extractf128_ps(v13, 1));
+        _mm_storeu_ps(out + step, _mm256_castps256_ps128(v13));
+        _mm_storeu_ps(out + 2 * step, _mm256_extractf128_ps(v02, 1));
+        _mm_storeu_ps(out + 3 * step, _mm256_extractf128_ps(v13, 1));
     }
 }
 
 void lerp_row(const uint8_t* top, const uint8_t* bottom, const int32_t* index, const float* lerp,
               float lerp_y, int safe, int width, int channels, float* out) {
-    int done = 0;
-    if (channels != 1) {
-        done = safe / 4 * 4;
-        (channels == 3 ? lerp_row_of<3> : lerp_row_of<4>)(top, bottom, index, lerp, lerp_y, safe, out);
-    }
+    const int done = channels == 1 ? 0 : safe / 4 * 4;
+    const int order[4] = {0, 1, 2, channels == 4 ? 3 : 0};
+    lerp_pixels(top, bottom, index, lerp, lerp_y, done, channels, order, channels, out,
+                [](__m256 v) { return v; });
     scalar->lerp_row(top, bottom, index + 2 * done, lerp + done, lerp_y, 0, width - done, channels,
                      out + static_cast<ptrdiff_t>(done) * channels);
+}
+
+// Normalisation of pixels that have a 128-bit lane each. Which operations there are is fixed for a plan.
+struct PixelNormalise {
+    bool has_scale, has_divisor, has_offset, has_mean;
+    __m256 scale, divisor, offset, mean, std;
+
+    explicit PixelNormalise(const Emit& e)
+        : has_scale(e.has_scale),
+          has_divisor(e.has_divisor),
+          has_offset(e.has_offset),
+          has_mean(e.has_mean),
+          scale(_mm256_set1_ps(e.scale)),
+          divisor(_mm256_set1_ps(e.divisor)),
+          offset(_mm256_set1_ps(e.offset)),
+          mean(_mm256_setr_ps(e.mean[0], e.mean[1], e.mean[2], 0, e.mean[0], e.mean[1], e.mean[2], 0)),
+          std(_mm256_setr_ps(e.std[0], e.std[1], e.std[2], 1, e.std[0], e.std[1], e.std[2], 1)) {}
+
+    __m256 operator()(__m256 v) const {
+        if (has_scale) v = _mm256_mul_ps(v, scale);
+        if (has_divisor) v = _mm256_div_ps(v, divisor);
+        if (has_offset) v = _mm256_add_ps(v, offset);
+        if (has_mean) v = _mm256_div_ps(_mm256_sub_ps(v, mean), std);
+        return v;
+    }
+};
+
+void lerp_emit(const uint8_t* top, const uint8_t* bottom, const int32_t* index, const float* lerp,
+               float lerp_y, int safe, int width, const Emit& e, float* out) {
+    // Not the last pixel: its fourth lane would fall past the row.
+    const int done = e.in_channels == 1 || e.channels == 1 ? 0 : least(safe, width - 1) / 4 * 4;
+    const int order[4] = {e.order[0], e.order[1], e.order[2], e.order[0]};
+    lerp_pixels(top, bottom, index, lerp, lerp_y, done, e.in_channels, order, 3, out, PixelNormalise(e));
+    scalar->lerp_emit(top, bottom, index + 2 * done, lerp + done, lerp_y, 0, width - done, e,
+                      out + done * e.pixel_step);
+}
+
+void nearest_emit(const uint8_t* in, const int32_t* index, int safe, int width, const Emit& e, float* out) {
+    const int done = e.in_channels == 1 || e.channels == 1 ? 0 : least(safe, width - 1) / 2 * 2;
+    const int order[4] = {e.order[0], e.order[1], e.order[2], e.order[0]};
+    // Pixels at bytes 0 and 4 of 8.
+    const __m256i low = widen(0, order), high = widen(4, order);
+    const __m256i both = _mm256_blend_epi32(low, high, 0xF0);
+    const PixelNormalise normalise(e);
+    for (int x = 0; x < done; x += 2) {
+        int32_t a, b;
+        __builtin_memcpy(&a, in + static_cast<ptrdiff_t>(index[x]) * e.in_channels, 4);
+        __builtin_memcpy(&b, in + static_cast<ptrdiff_t>(index[x + 1]) * e.in_channels, 4);
+        const __m256i v = _mm256_broadcastsi128_si256(_mm_insert_epi32(_mm_cvtsi32_si128(a), b, 1));
+        const __m256 pixels = normalise(_mm256_cvtepi32_ps(_mm256_shuffle_epi8(v, both)));
+        _mm_storeu_ps(out + 3 * x, _mm256_castps256_ps128(pixels));
+        _mm_storeu_ps(out + 3 * x + 3, _mm256_extractf128_ps(pixels, 1));
+    }
+    scalar->nearest_emit(in, index + done, 0, width - done, e, out + done * e.pixel_step);
 }
 
 // kBoth: two sums at once. 32 columns stay in registers over all rows.
@@ -304,26 +359,48 @@ void tf_vertical(const uint8_t* in, ptrdiff_t stride, int count, const float* we
                                                                       n, sum_a, sum_b);
 }
 
-// One pixel's channels a vector; the fourth lane of 3 channels reads into the next pixel, for which the row
-// of sums has room, and is overwritten by the next store.
+// One pixel's channels a vector, kPixels outputs side by side so that their chains of sums overlap in time.
+// The fourth lane of 3 channels reads into the next pixel, for which the row of sums has room, and is
+// overwritten by the next store.
+template <int kPixels>
+void tf_outputs(const float* in, const Windows& x, int i, int channels, float* out) {
+    __m128 sum[kPixels];
+    const float *pixel[kPixels], *weight[kPixels];
+    int common = x.count[i];
+    for (int j = 0; j < kPixels; ++j) {
+        sum[j] = _mm_setzero_ps();
+        pixel[j] = in + static_cast<ptrdiff_t>(x.first[i + j]) * channels;
+        weight[j] = x.weight + static_cast<ptrdiff_t>(i + j) * x.taps;
+        common = least(common, x.count[i + j]);
+    }
+    for (int k = 0; k < common; ++k) {
+        for (int j = 0; j < kPixels; ++j) {
+            const __m128 v = _mm_loadu_ps(pixel[j] + static_cast<ptrdiff_t>(k) * channels);
+            sum[j] = _mm_add_ps(sum[j], _mm_mul_ps(_mm_broadcast_ss(weight[j] + k), v));
+        }
+    }
+    for (int j = 0; j < kPixels; ++j) {
+        for (int k = common; k < x.count[i + j]; ++k) {
+            const __m128 v = _mm_loadu_ps(pixel[j] + static_cast<ptrdiff_t>(k) * channels);
+            sum[j] = _mm_add_ps(sum[j], _mm_mul_ps(_mm_broadcast_ss(weight[j] + k), v));
+        }
+        _mm_storeu_ps(out + static_cast<ptrdiff_t>(i + j) * channels, sum[j]);
+    }
+}
+
 void tf_horizontal(const float* in, const Windows& x, int channels, float* out) {
     if (channels == 1) return scalar->tf_horizontal(in, x, channels, out);
-    for (int i = 0; i < x.out; ++i, out += channels) {
-        const float* pixel = in + static_cast<ptrdiff_t>(x.first[i]) * channels;
-        const float* weight = x.weight + static_cast<ptrdiff_t>(i) * x.taps;
-        __m128 sum = _mm_setzero_ps();
-        for (int k = 0; k < x.count[i]; ++k, pixel += channels) {
-            sum = _mm_add_ps(sum, _mm_mul_ps(_mm_broadcast_ss(weight + k), _mm_loadu_ps(pixel)));
-        }
-        _mm_storeu_ps(out, sum);
-    }
+    int i = 0;
+    for (; i + 4 <= x.out; i += 4) tf_outputs<4>(in, x, i, channels, out);
+    for (; i < x.out; ++i) tf_outputs<1>(in, x, i, channels, out);
 }
 
 template <int kChannels>
 void area_horizontal_of(const uint8_t* in, ptrdiff_t in_stride, int rows, const Windows& x, int safe,
                         float* out, ptrdiff_t out_stride) {
     __m256i order[4];
-    for (int k = 0; k < 4; ++k) order[k] = pixel_order<kChannels>(k * kChannels, k * kChannels);
+    const int channels[4] = {0, 1, 2, kChannels == 4 ? 3 : 0};
+    for (int k = 0; k < 4; ++k) order[k] = widen(k * kChannels, channels);
     for (int y = 0; y < rows; y += 2) {
         const int other = least(y + 1, rows - 1);
         const uint8_t *row_a = in + y * in_stride, *row_b = in + other * in_stride;
@@ -390,6 +467,37 @@ void scale_row(float* row, float scale, int n) {
 // ---- OpenCV
 // ---------------------------------------------------------------------------------------------------
 
+// Bytes l, r of each channel as 16-bit pairs times the pair of weights.
+void cv_horizontal(const uint8_t* in, const int32_t* index, const int32_t* weight, int safe, int width,
+                   int channels, int32_t* out) {
+    const int done = channels == 1 ? 0 : safe / 4 * 4;
+    // Byte c of the left pixel and byte c of the right one as the two 16-bit halves of lane c.
+    const int32_t pair = static_cast<int32_t>(0xFF00FF00) | channels << 16;
+    const __m128i even = _mm_setr_epi32(pair, pair + 0x10001, pair + 0x20002, pair + 0x30003);
+    const __m256i order[2] = {_mm256_broadcastsi128_si256(even),
+                              _mm256_broadcastsi128_si256(_mm_add_epi32(even, _mm_set1_epi32(0x80008)))};
+    const __m256i spread[2] = {_mm256_setr_epi32(0, 0, 0, 0, 4, 4, 4, 4),
+                               _mm256_setr_epi32(1, 1, 1, 1, 5, 5, 5, 5)};
+    for (int x = 0; x < done; x += 4, out += 4 * channels) {
+        ptrdiff_t at[4];
+        for (int j = 0; j < 4; ++j) at[j] = static_cast<ptrdiff_t>(index[2 * (x + j)]) * channels;
+        const __m256i v = load_columns(in, at);
+        // 8 weights as 16 bits: pixels 0 and 1 in the low lane's first 8 bytes, 2 and 3 in the high one's.
+        const __m256i all = load32(weight + 2 * x);
+        const __m256i pairs = _mm256_packs_epi32(all, all);
+        const __m256i v02 = _mm256_madd_epi16(_mm256_shuffle_epi8(v, order[0]),
+                                              _mm256_permutevar8x32_epi32(pairs, spread[0]));
+        const __m256i v13 = _mm256_madd_epi16(_mm256_shuffle_epi8(v, order[1]),
+                                              _mm256_permutevar8x32_epi32(pairs, spread[1]));
+        // The fourth lane of 3 channels is overwritten by the next store; the row has room behind it.
+        _mm_storeu_si128(reinterpret_cast<__m128i*>(out), _mm256_castsi256_si128(v02));
+        _mm_storeu_si128(reinterpret_cast<__m128i*>(out + channels), _mm256_castsi256_si128(v13));
+        _mm_storeu_si128(reinterpret_cast<__m128i*>(out + 2 * channels), _mm256_extracti128_si256(v02, 1));
+        _mm_storeu_si128(reinterpret_cast<__m128i*>(out + 3 * channels), _mm256_extracti128_si256(v13, 1));
+    }
+    scalar->cv_horizontal(in, index + 2 * done, weight + 2 * done, 0, width - done, channels, out);
+}
+
 void cv_vertical(const int32_t* top, const int32_t* bottom, int32_t weight_top, int32_t weight_bottom, int n,
                  uint8_t* out) {
     const __m256i wt = _mm256_set1_epi16(static_cast<int16_t>(weight_top));
@@ -444,11 +552,20 @@ void round_row(const float* in, int n, uint8_t* out) {
 // -----------------------------------------------------------------------------------------------
 
 struct Normalise {
-    const Emit& e;
+    bool has_scale, has_divisor, has_offset, has_mean;
+    __m256 scale, divisor, offset;
     // Mean and std of 8 consecutive values that start at channel 0, 1, 2 of an interleaved row.
-    __m256 mean[3], std[3];
+    __m256 mean[3] = {}, std[3] = {};
 
-    explicit Normalise(const Emit& emit) : e(emit) {
+    explicit Normalise(const Emit& e)
+        : has_scale(e.has_scale),
+          has_divisor(e.has_divisor),
+          has_offset(e.has_offset),
+          has_mean(e.has_mean),
+          scale(_mm256_set1_ps(e.scale)),
+          divisor(_mm256_set1_ps(e.divisor)),
+          offset(_mm256_set1_ps(e.offset)) {
+        if (!has_mean) return;
         for (int start = 0; start < 3; ++start) {
             alignas(32) float m[8], s[8];
             for (int i = 0; i < 8; ++i) {
@@ -460,10 +577,10 @@ struct Normalise {
         }
     }
     __m256 operator()(__m256 v, int start) const {
-        if (e.has_scale) v = _mm256_mul_ps(v, _mm256_set1_ps(e.scale));
-        if (e.has_divisor) v = _mm256_div_ps(v, _mm256_set1_ps(e.divisor));
-        if (e.has_offset) v = _mm256_add_ps(v, _mm256_set1_ps(e.offset));
-        if (e.has_mean) v = _mm256_div_ps(_mm256_sub_ps(v, mean[start]), std[start]);
+        if (has_scale) v = _mm256_mul_ps(v, scale);
+        if (has_divisor) v = _mm256_div_ps(v, divisor);
+        if (has_offset) v = _mm256_add_ps(v, offset);
+        if (has_mean) v = _mm256_div_ps(_mm256_sub_ps(v, mean[start]), std[start]);
         return v;
     }
 };
@@ -509,23 +626,28 @@ void emit_u8_to_f32(const uint8_t* row, int width, const Emit& e, float* out) {
 }  // namespace
 
 const Kernels& avx2_kernels() {
-    static Kernels table;
-    scalar = &scalar_kernels();
-    table = *scalar;
-    table.name = "x86-64-v3";
-    table.lerp_row = lerp_row;
-    table.pil_horizontal = pil_horizontal;
-    table.pil_vertical = pil_vertical;
-    table.tf_vertical = tf_vertical;
-    table.tf_horizontal = tf_horizontal;
-    table.area_horizontal = area_horizontal;
-    table.area_add = area_add;
-    table.scale_row = scale_row;
-    table.cv_vertical = cv_vertical;
-    table.cv_cubic_vertical = cv_cubic_vertical;
-    table.round_row = round_row;
-    table.emit_f32_to_f32 = emit_f32_to_f32;
-    table.emit_u8_to_f32 = emit_u8_to_f32;
+    static const Kernels table = [] {
+        scalar = &scalar_kernels();
+        Kernels k = *scalar;
+        k.name = "x86-64-v3";
+        k.lerp_row = lerp_row;
+        k.lerp_emit = lerp_emit;
+        k.nearest_emit = nearest_emit;
+        k.cv_horizontal = cv_horizontal;
+        k.pil_horizontal = pil_horizontal;
+        k.pil_vertical = pil_vertical;
+        k.tf_vertical = tf_vertical;
+        k.tf_horizontal = tf_horizontal;
+        k.area_horizontal = area_horizontal;
+        k.area_add = area_add;
+        k.scale_row = scale_row;
+        k.cv_vertical = cv_vertical;
+        k.cv_cubic_vertical = cv_cubic_vertical;
+        k.round_row = round_row;
+        k.emit_f32_to_f32 = emit_f32_to_f32;
+        k.emit_u8_to_f32 = emit_u8_to_f32;
+        return k;
+    }();
     return table;
 }
 

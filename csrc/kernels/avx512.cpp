@@ -167,22 +167,18 @@ void pil_vertical(const uint8_t* in, ptrdiff_t stride, const Windows& y, int i, 
 // instead of converted. Differences of two such floats, and less 2^23, are exact.
 constexpr int32_t kMagic = 0x4B000000;
 
-template <int kChannels>
 struct Lerp {
     __m512i left, right;
     const __m512i magic = _mm512_set1_epi32(kMagic);
     const __m512 two23 = _mm512_castsi512_ps(magic);
 
-    Lerp() {
-        alignas(64) uint8_t l[64] = {}, r[64] = {};
-        for (int pixel = 0; pixel < 4; ++pixel) {
-            for (int c = 0; c < kChannels; ++c) {
-                l[16 * pixel + 4 * c] = static_cast<uint8_t>(8 * pixel + c);
-                r[16 * pixel + 4 * c] = static_cast<uint8_t>(8 * pixel + kChannels + c);
-            }
-        }
-        left = load64(l);
-        right = load64(r);
+    // Pixel j of 4 stands at byte 8 * j and goes to 128-bit lane j; lane c of it takes the channel order[c].
+    Lerp(int channels, const int order[4]) {
+        const __m512i pixel = _mm512_setr_epi32(0, 0, 0, 0, 8, 8, 8, 8, 16, 16, 16, 16, 24, 24, 24, 24);
+        const __m512i channel =
+            _mm512_broadcast_i32x4(_mm_setr_epi32(order[0], order[1], order[2], order[3]));
+        left = _mm512_add_epi32(pixel, channel);
+        right = _mm512_add_epi32(left, _mm512_set1_epi32(channels));
     }
 
     // 8 bytes at each of 4 columns -> 4 pixels, a 128-bit lane each, joined by t.
@@ -198,36 +194,70 @@ struct Lerp {
     }
 };
 
-template <int kChannels>
-void lerp_row_of(const uint8_t* top, const uint8_t* bottom, const int32_t* index, const float* lerp,
-                 float lerp_y, int safe, float* out) {
-    const Lerp<kChannels> lerps;
+// Normalisation of pixels that have a 128-bit lane each. Which operations there are is fixed for a plan.
+struct PixelNormalise {
+    bool has_scale, has_divisor, has_offset, has_mean;
+    __m512 scale, divisor, offset, mean, std;
+
+    explicit PixelNormalise(const Emit& e)
+        : has_scale(e.has_scale),
+          has_divisor(e.has_divisor),
+          has_offset(e.has_offset),
+          has_mean(e.has_mean),
+          scale(_mm512_set1_ps(e.scale)),
+          divisor(_mm512_set1_ps(e.divisor)),
+          offset(_mm512_set1_ps(e.offset)),
+          mean(_mm512_broadcast_f32x4(_mm_setr_ps(e.mean[0], e.mean[1], e.mean[2], 0))),
+          std(_mm512_broadcast_f32x4(_mm_setr_ps(e.std[0], e.std[1], e.std[2], 1))) {}
+
+    __m512 operator()(__m512 v) const {
+        if (has_scale) v = _mm512_mul_ps(v, scale);
+        if (has_divisor) v = _mm512_div_ps(v, divisor);
+        if (has_offset) v = _mm512_add_ps(v, offset);
+        if (has_mean) v = _mm512_div_ps(_mm512_sub_ps(v, mean), std);
+        return v;
+    }
+};
+
+// Pixels 0 .. count - 1, a multiple of 4, `step` (3 or 4) floats each.
+template <typename Finish>
+void lerp_pixels(const uint8_t* top, const uint8_t* bottom, const int32_t* index, const float* lerp,
+                 float lerp_y, int count, int channels, const int order[4], int step, float* out,
+                 Finish finish) {
+    const Lerp lerps(channels, order);
     const __m512 ty = _mm512_set1_ps(lerp_y);
     const __m512i spread = _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3);
-    const __m512i pack = kChannels == 3
-                             ? _mm512_setr_epi32(0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, 15, 15, 15, 15)
-                             : _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-    for (int x = 0; x + 4 <= safe; x += 4, out += 4 * kChannels) {
+    // Leaves the fourth lane of each pixel out.
+    const __mmask16 keep = step == 3 ? 0x7777 : 0xFFFF;
+    for (int x = 0; x < count; x += 4, out += 4 * step) {
         ptrdiff_t at[4];
-        for (int j = 0; j < 4; ++j) at[j] = static_cast<ptrdiff_t>(index[2 * (x + j)]) * kChannels;
+        for (int j = 0; j < 4; ++j) at[j] = static_cast<ptrdiff_t>(index[2 * (x + j)]) * channels;
         const __m512 t = _mm512_permutexvar_ps(spread, _mm512_castps128_ps512(_mm_loadu_ps(lerp + x)));
         const __m512 upper = lerps.row(top, at, t), lower = lerps.row(bottom, at, t);
-        const __m512 v = _mm512_add_ps(upper, _mm512_mul_ps(_mm512_sub_ps(lower, upper), ty));
-        // 12 floats of 3 channels are followed by 4 that the next store overwrites; the row has room behind
-        // it.
-        _mm512_storeu_ps(out, _mm512_permutexvar_ps(pack, v));
+        const __m512 v = finish(_mm512_add_ps(upper, _mm512_mul_ps(_mm512_sub_ps(lower, upper), ty)));
+        const __mmask16 whole = step == 3 ? 0x0FFF : 0xFFFF;
+        _mm512_mask_storeu_ps(out, whole, _mm512_maskz_compress_ps(keep, v));
     }
 }
 
 void lerp_row(const uint8_t* top, const uint8_t* bottom, const int32_t* index, const float* lerp,
               float lerp_y, int safe, int width, int channels, float* out) {
-    int done = 0;
-    if (channels != 1) {
-        done = safe / 4 * 4;
-        (channels == 3 ? lerp_row_of<3> : lerp_row_of<4>)(top, bottom, index, lerp, lerp_y, safe, out);
-    }
+    const int done = channels == 1 ? 0 : safe / 4 * 4;
+    const int order[4] = {0, 1, 2, channels == 4 ? 3 : 0};
+    lerp_pixels(top, bottom, index, lerp, lerp_y, done, channels, order, channels, out,
+                [](__m512 v) { return v; });
     narrow->lerp_row(top, bottom, index + 2 * done, lerp + done, lerp_y, 0, width - done, channels,
                      out + static_cast<ptrdiff_t>(done) * channels);
+}
+
+void lerp_emit(const uint8_t* top, const uint8_t* bottom, const int32_t* index, const float* lerp,
+               float lerp_y, int safe, int width, const Emit& e, float* out) {
+    const int done = e.in_channels == 1 || e.channels == 1 ? 0 : safe / 4 * 4;
+    const int order[4] = {e.order[0], e.order[1], e.order[2], e.order[0]};
+    lerp_pixels(top, bottom, index, lerp, lerp_y, done, e.in_channels, order, 3, out, PixelNormalise(e));
+    if (done == width) return;
+    narrow->lerp_emit(top, bottom, index + 2 * done, lerp + done, lerp_y, 0, width - done, e,
+                      out + done * e.pixel_step);
 }
 
 template <bool kBoth>
@@ -267,21 +297,19 @@ void tf_vertical(const uint8_t* in, ptrdiff_t stride, int count, const float* we
                                                                       n, sum_a, sum_b);
 }
 
-template <int kChannels>
-__m512i pixel_order(int at) {
-    alignas(64) int8_t order[64];
-    for (int i = 0; i < 64; ++i) {
-        const int channel = i % 16 / 4;
-        order[i] = static_cast<int8_t>(i % 4 == 0 ? at + (channel < kChannels ? channel : 0) : -1);
-    }
-    return load64(order);
+// Shuffle that widens bytes to 32 bits: lane j of each 128 bits takes the byte at + order[j].
+__m512i widen(int at, const int order[4]) {
+    const int32_t rest = static_cast<int32_t>(0xFFFFFF00);
+    return _mm512_broadcast_i32x4(_mm_setr_epi32(rest | (at + order[0]), rest | (at + order[1]),
+                                                 rest | (at + order[2]), rest | (at + order[3])));
 }
 
 template <int kChannels>
 void area_horizontal_of(const uint8_t* in, ptrdiff_t in_stride, int rows, const Windows& x, int safe,
                         float* out, ptrdiff_t out_stride) {
     __m512i order[4];
-    for (int k = 0; k < 4; ++k) order[k] = pixel_order<kChannels>(k * kChannels);
+    const int channels[4] = {0, 1, 2, kChannels == 4 ? 3 : 0};
+    for (int k = 0; k < 4; ++k) order[k] = widen(k * kChannels, channels);
     for (int y = 0; y < rows; y += 4) {
         const uint8_t* row[4];
         float* to[4];
@@ -337,15 +365,18 @@ void area_horizontal(const uint8_t* in, ptrdiff_t in_stride, int rows, const Win
 }  // namespace
 
 const Kernels& avx512_kernels() {
-    static Kernels table;
-    narrow = &avx2_kernels();
-    table = *narrow;
-    table.name = "x86-64-v4-vnni";
-    table.lerp_row = lerp_row;
-    table.pil_horizontal = pil_horizontal;
-    table.pil_vertical = pil_vertical;
-    table.tf_vertical = tf_vertical;
-    table.area_horizontal = area_horizontal;
+    static const Kernels table = [] {
+        narrow = &avx2_kernels();
+        Kernels k = *narrow;
+        k.name = "x86-64-v4-vnni";
+        k.lerp_row = lerp_row;
+        k.lerp_emit = lerp_emit;
+        k.pil_horizontal = pil_horizontal;
+        k.pil_vertical = pil_vertical;
+        k.tf_vertical = tf_vertical;
+        k.area_horizontal = area_horizontal;
+        return k;
+    }();
     return table;
 }
 

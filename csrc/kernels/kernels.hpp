@@ -60,6 +60,13 @@ struct Kernels {
     void (*lerp_row)(const uint8_t* top, const uint8_t* bottom, const int32_t* index, const float* lerp,
                      float lerp_y, int safe, int width, int channels, float* out);
 
+    // The same straight into an interleaved float32 tensor; emit.plane_step is 1.
+    void (*lerp_emit)(const uint8_t* top, const uint8_t* bottom, const int32_t* index, const float* lerp,
+                      float lerp_y, int safe, int width, const Emit& emit, float* out);
+    // nearest_row likewise. For the first `safe` pixels 4 bytes from the pixel on lie in the row.
+    void (*nearest_emit)(const uint8_t* in, const int32_t* index, int safe, int width, const Emit& emit,
+                         float* out);
+
     // Pillow, along x: `rows` rows, in_stride bytes apart, to rows out_stride bytes apart; up to 16 bytes
     // past the end of a row of out are overwritten.
     void (*pil_horizontal)(const uint8_t* in, ptrdiff_t in_stride, int rows, const Windows& x, int channels,
@@ -69,7 +76,7 @@ struct Kernels {
 
     // OpenCV linear, pass 1: 11-bit weights, two columns a pixel, sums of 19 bits; pass 2 joins two such
     // rows.
-    void (*cv_horizontal)(const uint8_t* in, const int32_t* index, const int32_t* weight, int width,
+    void (*cv_horizontal)(const uint8_t* in, const int32_t* index, const int32_t* weight, int safe, int width,
                           int channels, int32_t* out);
     void (*cv_vertical)(const int32_t* top, const int32_t* bottom, int32_t weight_top, int32_t weight_bottom,
                         int n, uint8_t* out);

@@ -72,8 +72,8 @@ void pil_vertical(const uint8_t* in, ptrdiff_t stride, const Windows& y, int i, 
 }
 
 // OpenCV's modules/imgproc/src/resize.cpp, HResizeLinear and VResizeLinear of uchar.
-void cv_horizontal(const uint8_t* in, const int32_t* index, const int32_t* weight, int width, int channels,
-                   int32_t* out) {
+void cv_horizontal(const uint8_t* in, const int32_t* index, const int32_t* weight, int /*safe*/, int width,
+                   int channels, int32_t* out) {
     for (int x = 0; x < width; ++x) {
         const uint8_t* left = in + static_cast<ptrdiff_t>(index[2 * x]) * channels;
         const uint8_t* right = in + static_cast<ptrdiff_t>(index[2 * x + 1]) * channels;
@@ -258,15 +258,60 @@ void emit_f32_to_u8(const float* row, int width, const Emit& e, uint8_t* out) {
     emit_row(row, width, e, out, [](float v, int) { return round_to_u8(v); });
 }
 
+// Rows in parts that fit the stack.
+constexpr int kPart = 64;
+
+void lerp_emit(const uint8_t* top, const uint8_t* bottom, const int32_t* index, const float* lerp,
+               float lerp_y, int /*safe*/, int width, const Emit& e, float* out) {
+    float row[kPart * 4];
+    for (int x = 0; x < width; x += kPart) {
+        const int n = width - x < kPart ? width - x : kPart;
+        lerp_row(top, bottom, index + 2 * x, lerp + x, lerp_y, 0, n, e.in_channels, row);
+        emit_f32_to_f32(row, n, e, out + x * e.pixel_step);
+    }
+}
+
+void nearest_emit(const uint8_t* in, const int32_t* index, int /*safe*/, int width, const Emit& e,
+                  float* out) {
+    uint8_t row[kPart * 4];
+    for (int x = 0; x < width; x += kPart) {
+        const int n = width - x < kPart ? width - x : kPart;
+        nearest_row(in, index + x, n, e.in_channels, row);
+        emit_u8_to_f32(row, n, e, out + x * e.pixel_step);
+    }
+}
+
 }  // namespace
 
 const Kernels& scalar_kernels() {
-    static const Kernels table = {
-        "scalar",       gray_row,      nearest_row,         lerp_row,          pil_horizontal, pil_vertical,
-        cv_horizontal,  cv_vertical,   cv_cubic_horizontal, cv_cubic_vertical, cv_box_row,     round_row,
-        tf_vertical,    tf_horizontal, tf_cubic_row,        area_horizontal,   area_add,       scale_row,
-        emit_u8_to_f32, emit_u8_to_u8, emit_f32_to_f32,     emit_f32_to_u8,
-    };
+    static const Kernels table = [] {
+        Kernels k{};
+        k.name = "scalar";
+        k.gray_row = gray_row;
+        k.nearest_row = nearest_row;
+        k.lerp_row = lerp_row;
+        k.lerp_emit = lerp_emit;
+        k.nearest_emit = nearest_emit;
+        k.pil_horizontal = pil_horizontal;
+        k.pil_vertical = pil_vertical;
+        k.cv_horizontal = cv_horizontal;
+        k.cv_vertical = cv_vertical;
+        k.cv_cubic_horizontal = cv_cubic_horizontal;
+        k.cv_cubic_vertical = cv_cubic_vertical;
+        k.cv_box_row = cv_box_row;
+        k.round_row = round_row;
+        k.tf_vertical = tf_vertical;
+        k.tf_horizontal = tf_horizontal;
+        k.tf_cubic_row = tf_cubic_row;
+        k.area_horizontal = area_horizontal;
+        k.area_add = area_add;
+        k.scale_row = scale_row;
+        k.emit_u8_to_f32 = emit_u8_to_f32;
+        k.emit_u8_to_u8 = emit_u8_to_u8;
+        k.emit_f32_to_f32 = emit_f32_to_f32;
+        k.emit_f32_to_u8 = emit_f32_to_u8;
+        return k;
+    }();
     return table;
 }
 
