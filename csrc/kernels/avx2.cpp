@@ -594,8 +594,18 @@ bool is_flat(const Emit& e) {
     return e.pixel_step == e.channels;
 }
 
-void emit_f32_to_f32(const float* row, int width, const Emit& e, float* out) {
-    if (!is_flat(e)) return scalar->emit_f32_to_f32(row, width, e, out);
+bool is_interleaved(const Emit& e) { return e.channels == 3 && e.plane_step == 1; }
+bool is_planar(const Emit& e) { return e.channels == 3 && e.pixel_step == 1 && e.in_channels >= 3; }
+
+// One channel of a planar tensor: the mean and std of all lanes are that channel's.
+PixelNormalise channel_normalise(const Emit& e, int c) {
+    PixelNormalise n(e);
+    n.mean = _mm256_set1_ps(e.mean[c]);
+    n.std = _mm256_set1_ps(e.std[c]);
+    return n;
+}
+
+void emit_f32_to_f32_flat(const float* row, int width, const Emit& e, float* out) {
     const Normalise normalise(e);
     const int n = width * e.channels;
     int i = 0;
@@ -609,8 +619,60 @@ void emit_f32_to_f32(const float* row, int width, const Emit& e, float* out) {
     scalar->emit_f32_to_f32(row + i, (n - i) / e.channels, e, out + i);
 }
 
-void emit_u8_to_f32(const uint8_t* row, int width, const Emit& e, float* out) {
-    if (!is_flat(e)) return scalar->emit_u8_to_f32(row, width, e, out);
+// Floats of 8 pixels, 3 channels -> 8 floats of channel c.
+template <int kChannel>
+__m256 plane_of(__m256 v0, __m256 v1, __m256 v2) {
+    // Value i stands at 3 * i + channel: 0..7 in v0, 8..15 in v1, 16..23 in v2.
+    constexpr int kFirst = (8 - kChannel + 2) / 3, kSecond = (16 - kChannel + 2) / 3;
+    alignas(32) static const int32_t at[8] = {(kChannel + 0) % 8,  (kChannel + 3) % 8,  (kChannel + 6) % 8,
+                                              (kChannel + 9) % 8,  (kChannel + 12) % 8, (kChannel + 15) % 8,
+                                              (kChannel + 18) % 8, (kChannel + 21) % 8};
+    const __m256i order = load32(at);
+    constexpr int kFromV1 = 0xFF & ~((1 << kFirst) - 1), kFromV2 = 0xFF & ~((1 << kSecond) - 1);
+    const __m256 a = _mm256_permutevar8x32_ps(v0, order), b = _mm256_permutevar8x32_ps(v1, order);
+    return _mm256_blend_ps(_mm256_blend_ps(a, b, kFromV1), _mm256_permutevar8x32_ps(v2, order), kFromV2);
+}
+
+void emit_f32_to_f32_planar(const float* row, int width, const Emit& e, float* out) {
+    int x = 0;
+    const PixelNormalise normalise[3] = {channel_normalise(e, 0), channel_normalise(e, 1),
+                                         channel_normalise(e, 2)};
+    for (; x + 8 <= width; x += 8) {
+        const __m256 v0 = _mm256_loadu_ps(row + 3 * x), v1 = _mm256_loadu_ps(row + 3 * x + 8);
+        const __m256 v2 = _mm256_loadu_ps(row + 3 * x + 16);
+        const __m256 planes[3] = {plane_of<0>(v0, v1, v2), plane_of<1>(v0, v1, v2), plane_of<2>(v0, v1, v2)};
+        for (int c = 0; c < 3; ++c) {
+            _mm256_storeu_ps(out + c * e.plane_step + x, normalise[c](planes[e.order[c]]));
+        }
+    }
+    scalar->emit_f32_to_f32(row + 3 * x, width - x, e, out + x);
+}
+
+// Rows of floats have room for a wide load behind them.
+void emit_f32_to_f32_interleaved(const float* row, int width, const Emit& e, float* out) {
+    const PixelNormalise normalise(e);
+    const __m256i order = _mm256_setr_epi32(e.order[0], e.order[1], e.order[2], e.order[0], e.order[0],
+                                            e.order[1], e.order[2], e.order[0]);
+    int x = 0;
+    for (; x + 3 <= width; x += 2) {
+        const float* pixel = row + static_cast<ptrdiff_t>(x) * e.in_channels;
+        const __m256 v = _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(pixel)),
+                                              _mm_loadu_ps(pixel + e.in_channels), 1);
+        const __m256 n = normalise(_mm256_permutevar_ps(v, order));
+        _mm_storeu_ps(out + 3 * x, _mm256_castps256_ps128(n));
+        _mm_storeu_ps(out + 3 * x + 3, _mm256_extractf128_ps(n, 1));
+    }
+    scalar->emit_f32_to_f32(row + static_cast<ptrdiff_t>(x) * e.in_channels, width - x, e, out + 3 * x);
+}
+
+void emit_f32_to_f32(const float* row, int width, const Emit& e, float* out) {
+    if (is_flat(e)) return emit_f32_to_f32_flat(row, width, e, out);
+    if (is_interleaved(e)) return emit_f32_to_f32_interleaved(row, width, e, out);
+    if (is_planar(e) && e.in_channels == 3) return emit_f32_to_f32_planar(row, width, e, out);
+    scalar->emit_f32_to_f32(row, width, e, out);
+}
+
+void emit_u8_to_f32_flat(const uint8_t* row, int width, const Emit& e, float* out) {
     const Normalise normalise(e);
     const int n = width * e.channels;
     int i = 0;
@@ -621,6 +683,98 @@ void emit_u8_to_f32(const uint8_t* row, int width, const Emit& e, float* out) {
         }
     }
     scalar->emit_u8_to_f32(row + i, (n - i) / e.channels, e, out + i);
+}
+
+// 8 pixels from 32 bytes -> 8 bytes of one channel each.
+void emit_u8_to_f32_planar(const uint8_t* row, int width, const Emit& e, float* out) {
+    const PixelNormalise normalise[3] = {channel_normalise(e, 0), channel_normalise(e, 1),
+                                         channel_normalise(e, 2)};
+    const int half = 4 * e.in_channels;
+    __m128i order[3];
+    for (int c = 0; c < 3; ++c) {
+        const int at = e.order[c], step = e.in_channels;
+        const int32_t four = at | (at + step) << 8 | (at + 2 * step) << 16 | (at + 3 * step) << 24;
+        order[c] = _mm_setr_epi32(four, -1, -1, -1);
+    }
+    int x = 0;
+    // Two loads of 16 bytes hold 4 pixels each; the second ends 4 bytes past 8 pixels of 3 channels.
+    for (; x + 10 <= width; x += 8) {
+        const uint8_t* pixel = row + static_cast<ptrdiff_t>(x) * e.in_channels;
+        const __m128i a = load16(pixel), b = load16(pixel + half);
+        for (int c = 0; c < 3; ++c) {
+            const __m128i bytes =
+                _mm_unpacklo_epi32(_mm_shuffle_epi8(a, order[c]), _mm_shuffle_epi8(b, order[c]));
+            const __m256 v = _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(bytes));
+            _mm256_storeu_ps(out + c * e.plane_step + x, normalise[c](v));
+        }
+    }
+    scalar->emit_u8_to_f32(row + static_cast<ptrdiff_t>(x) * e.in_channels, width - x, e, out + x);
+}
+
+void emit_u8_to_f32_interleaved(const uint8_t* row, int width, const Emit& e, float* out) {
+    const PixelNormalise normalise(e);
+    const int order[4] = {e.order[0], e.order[1], e.order[2], e.order[0]};
+    const __m256i both = _mm256_blend_epi32(widen(0, order), widen(e.in_channels, order), 0xF0);
+    int x = 0;
+    // 8 bytes from pixel x on lie in the row, of 1, 3 or 4 channels.
+    for (; x + 8 <= width; x += 2) {
+        int64_t bytes;
+        __builtin_memcpy(&bytes, row + static_cast<ptrdiff_t>(x) * e.in_channels, 8);
+        const __m256 v = _mm256_cvtepi32_ps(_mm256_shuffle_epi8(_mm256_set1_epi64x(bytes), both));
+        const __m256 n = normalise(v);
+        _mm_storeu_ps(out + 3 * x, _mm256_castps256_ps128(n));
+        _mm_storeu_ps(out + 3 * x + 3, _mm256_extractf128_ps(n, 1));
+    }
+    scalar->emit_u8_to_f32(row + static_cast<ptrdiff_t>(x) * e.in_channels, width - x, e, out + 3 * x);
+}
+
+void emit_u8_to_f32(const uint8_t* row, int width, const Emit& e, float* out) {
+    if (is_flat(e)) return emit_u8_to_f32_flat(row, width, e, out);
+    if (is_interleaved(e)) return emit_u8_to_f32_interleaved(row, width, e, out);
+    if (is_planar(e)) return emit_u8_to_f32_planar(row, width, e, out);
+    scalar->emit_u8_to_f32(row, width, e, out);
+}
+
+void emit_f32_to_u8(const float* row, int width, const Emit& e, uint8_t* out) {
+    if (!is_flat(e)) return scalar->emit_f32_to_u8(row, width, e, out);
+    const int n = width * e.channels;
+    int i = 0;
+    for (; i + 8 <= n; i += 8) store_ints_as_bytes(out + i, round_to_ints(_mm256_loadu_ps(row + i)));
+    scalar->round_row(row + i, n - i, out + i);
+}
+
+void emit_u8_to_u8(const uint8_t* row, int width, const Emit& e, uint8_t* out) {
+    if (!is_flat(e)) return scalar->emit_u8_to_u8(row, width, e, out);
+    __builtin_memcpy(out, row, static_cast<size_t>(width) * e.channels);
+}
+
+// The middle weight does not fit 16 signed bits, so it is halved and its byte taken twice: (0, 1) and (1, 2).
+void gray_row(const uint8_t* in, int width, int channels, const GrayRule& rule, uint8_t* out) {
+    const int32_t half = rule.weight[1] / 2;
+    const __m256i weights = _mm256_set1_epi64x(static_cast<int64_t>(
+        static_cast<uint64_t>(rule.weight[2]) << 48 | static_cast<uint64_t>(half) << 32 |
+        static_cast<uint64_t>(rule.weight[1] - half) << 16 | static_cast<uint64_t>(rule.weight[0])));
+    // Pixel at byte `at` -> bytes 0, 1, 1, 2 as 16 bits.
+    const auto pixel = [](int at) {
+        const int64_t base = static_cast<int64_t>(0xFF02FF01FF01FF00ull);
+        return base + static_cast<int64_t>(at) * 0x0001000100010001ll;
+    };
+    const __m256i first = _mm256_broadcastsi128_si256(_mm_set_epi64x(pixel(channels), pixel(0)));
+    const __m256i second =
+        _mm256_broadcastsi128_si256(_mm_set_epi64x(pixel(3 * channels), pixel(2 * channels)));
+    const __m256i round = _mm256_set1_epi32(rule.round);
+    int x = 0;
+    // 4 pixels a lane; the last load ends 4 bytes past 8 pixels of 3 channels.
+    for (; x + 10 <= width; x += 8) {
+        const uint8_t* at = in + static_cast<ptrdiff_t>(x) * channels;
+        const __m256i v = load_pair(at, at + 4 * channels);
+        const __m256i a = _mm256_madd_epi16(_mm256_shuffle_epi8(v, first), weights);
+        const __m256i b = _mm256_madd_epi16(_mm256_shuffle_epi8(v, second), weights);
+        __m256i sum = _mm256_add_epi32(_mm256_hadd_epi32(a, b), round);
+        sum = _mm256_srl_epi32(sum, _mm_cvtsi32_si128(rule.shift));
+        store_ints_as_bytes(out + x, sum);
+    }
+    scalar->gray_row(in + static_cast<ptrdiff_t>(x) * channels, width - x, channels, rule, out + x);
 }
 
 }  // namespace
@@ -646,6 +800,9 @@ const Kernels& avx2_kernels() {
         k.round_row = round_row;
         k.emit_f32_to_f32 = emit_f32_to_f32;
         k.emit_u8_to_f32 = emit_u8_to_f32;
+        k.emit_f32_to_u8 = emit_f32_to_u8;
+        k.emit_u8_to_u8 = emit_u8_to_u8;
+        k.gray_row = gray_row;
         return k;
     }();
     return table;
