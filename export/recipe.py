@@ -18,6 +18,7 @@ from edgecnn.errors import SourceError, SpecError
 from edgecnn.presets import PRESETS
 from edgecnn.spec import COLORS, DECODES, FITS, RESIZES, ModelSpec, PixelSpec
 
+from . import structure
 from .backend import versions
 from .load import Source
 from .synthetic import random_inputs
@@ -51,6 +52,10 @@ def build_spec(source: Source, options: argparse.Namespace) -> tuple[ModelSpec, 
         SourceError: the labels file can't be read.
     """
     stamp, notes = source.stamp, []
+    if stamp is None and options.preset is None and structure.is_teachable_machine(source):
+        options = argparse.Namespace(**{**vars(options), "preset": "teachable-machine"})
+        options.labels = options.labels or structure.teachable_labels(source)
+        notes.append(f"recognised as a Teachable Machine model; labels: {options.labels or 'no labels.txt beside it'}")
     pixels, stated = _pixels(source, options)
     table = stamp.table if stamp is not None and pixels is None else None
     labels = read_labels(options.labels) if options.labels else (stamp.labels if stamp else None)
@@ -61,6 +66,9 @@ def build_spec(source: Source, options: argparse.Namespace) -> tuple[ModelSpec, 
             "nobody stated how this model's training made pixels into numbers, so the file will not say it; "
             "`edgecnn predict` will ask. State it with --preset or --resize, --color, --scale ..."
         )
+        notes += structure.hints(source)
+    if pixels is not None:
+        notes += structure.scaled_twice(source, pixels)
     if labels is None and head in ("softmax", "logits"):
         notes.append("no class names: results will show indices; give them with --labels FILE")
     spec = ModelSpec(pixels=pixels, table=table, labels=labels, head=head, provenance=provenance(source, stamp))

@@ -73,6 +73,36 @@ class Report:
             print(f"{name:<10}{took:6.2f} s  {', '.join(details)}".rstrip(), file=sys.stderr)
 
 
+def write_reports(path: str | Path, reports: list[Report]) -> None:
+    """Write the JSON file: the report of one model, or a list of them.
+
+    Raises:
+        ModelError: it can't be written.
+    """
+    if len(reports) == 1:
+        reports[0].write(path)
+        return
+    data = [dataclasses.asdict(r) for r in reports]
+    write_atomically(Path(path), (json.dumps(data, indent=2, ensure_ascii=False) + "\n").encode())
+
+
+def summarize(reports: list[Report]) -> None:
+    """Print the lines at the end, on stderr: one model in words, several as a table."""
+    if len(reports) == 1:
+        report, q = reports[0], reports[0].quantization
+        print(f"exported {report.source} in {sum(report.seconds.values()):.1f} s", file=sys.stderr)
+        if q is not None and q["kind"] != "none":
+            agreement = "" if q["top1_agreement"] is None else f"; top-1 agreement {q['top1_agreement']:.2%}"
+            sizes = f"{q['quantized_bytes']:,} bytes, float32 would be {q['float32_bytes']:,}"
+            print(f"{q['kind']}: {sizes}{agreement}", file=sys.stderr)
+        return
+    width = max(len(r.source) for r in reports)
+    for r in reports:
+        found = f"{r.bytes:>12,} bytes  difference {r.parity['max_abs_diff']:.1e}" if r.parity and r.bytes else r.reason
+        seconds = f"{sum(r.seconds.values()):6.1f} s"
+        print(f"{r.source:<{width}}  {r.status}  {seconds}  {found}", file=sys.stderr)
+
+
 def describe_tensors(tensors: tuple[Tensor, ...]) -> list[dict[str, Any]]:
     """Name, type and shape of each, the free batch as 'batch'."""
     return [

@@ -27,6 +27,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from edgecnn.cli import OK, SOME_FAILED, UNUSABLE
 from edgecnn.errors import EdgeCNNError, ModelError, SourceError, VerificationError
 from edgecnn.spec import ModelSpec
 
@@ -37,7 +38,7 @@ from .load import Source
 from .optimize import count_nodes, optimize
 from .quality import DEFAULT_MAX_DROP
 from .quantize import CALIBRATION_LIMIT, KINDS, Quantized, quantize
-from .report import Report, describe_tensors
+from .report import Report, describe_tensors, summarize, write_reports
 from .samples import Samples, infer_table, read_samples
 from .stamp import stamp_onnx, write_atomically
 from .stored import sniff
@@ -46,30 +47,49 @@ from .verify import DEFAULT_ATOL, verify
 
 
 def main(argv: Sequence[str]) -> int:
-    """Export one model; the path of the written file goes to stdout.
+    """Export models; the path of each written file goes to stdout.
 
     Raises:
-        EdgeCNNError: it could not be exported; VerificationError where the outputs differ.
+        EdgeCNNError: the one model could not be exported; VerificationError where the outputs differ. Of
+            several models the others are still exported, and the exit status is the worst.
     """
     options = _parser().parse_args(argv)
-    path = Path(options.model)
-    output = Path(options.output) if options.output else path.with_suffix(".onnx")
-    report = Report(source=str(path), output=str(output))
-    try:
-        _export(path, output, options, report)
-        report.status = "passed"
-    except EdgeCNNError as e:
-        report.reason = str(e)
-        raise
-    except Exception as e:
-        report.reason = f"unexpected {type(e).__name__}: {e}"
-        raise
-    finally:
-        if options.report:
-            report.write(options.report)
-    _summarize(report)
-    print(output)
-    return 0
+    jobs = _jobs(options)
+    reports, status = [], OK
+    for path, output in jobs:
+        report = Report(source=str(path), output=str(output))
+        reports.append(report)
+        try:
+            _export(path, output, options, report)
+            report.status = "passed"
+            print(output, flush=True)
+        except Exception as e:
+            report.reason = str(e) if isinstance(e, EdgeCNNError) else f"unexpected {type(e).__name__}: {e}"
+            if len(jobs) == 1 or not isinstance(e, EdgeCNNError):
+                raise
+            print(f"edgecnn: {e}", file=sys.stderr)
+            status = max(status, SOME_FAILED if isinstance(e, VerificationError) else UNUSABLE)
+        finally:
+            if options.report:
+                write_reports(options.report, reports)
+    summarize(reports)
+    return status
+
+
+def _jobs(options: argparse.Namespace) -> list[tuple[Path, Path]]:
+    """(model, file to write) for every model of the command line."""
+    paths = [Path(m) for m in options.models]
+    if len(paths) == 1:
+        return [(paths[0], Path(options.output) if options.output else paths[0].with_suffix(".onnx"))]
+    folder = Path(options.output) if options.output else None
+    if folder is not None and not folder.is_dir():
+        raise ModelError(f"-o {folder} must be a folder that exists, since there are {len(paths)} models")
+    jobs = [(p, (folder or p.parent) / p.with_suffix(".onnx").name) for p in paths]
+    outputs = [o for _, o in jobs]
+    twice = next((o for o in outputs if outputs.count(o) > 1), None)
+    if twice is not None:
+        raise ModelError(f"two of the models would be written to {twice}; export them one by one with -o")
+    return jobs
 
 
 def _export(path: Path, output: Path, options: argparse.Namespace, report: Report) -> None:
@@ -239,26 +259,16 @@ def _read(where: str | None, spec: ModelSpec, source: Source, report: Report) ->
     return samples
 
 
-def _summarize(report: Report) -> None:
-    """The lines at the end, on stderr."""
-    lines = [f"exported {report.source} in {sum(report.seconds.values()):.1f} s"]
-    q = report.quantization
-    if q is not None and q["kind"] != "none":
-        lines.append(
-            f"{q['kind']}: {q['quantized_bytes']:,} bytes, float32 would be {q['float32_bytes']:,}"
-            + (f"; top-1 agreement {q['top1_agreement']:.2%}" if q["top1_agreement"] is not None else "")
-        )
-    print("\n".join(lines), file=sys.stderr)
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="edgecnn export",
         description="Convert a Keras model to ONNX, prove that it computes the same, and write it.",
         epilog="Exit status: 0 exported; 1 the outputs differ, nothing was written; 2 wrong usage or unusable model.",
     )
-    parser.add_argument("model", metavar="MODEL", help="a .keras, .h5 or .hdf5 file")
-    parser.add_argument("-o", "--output", metavar="OUT.onnx", help="default: MODEL with the ending .onnx")
+    parser.add_argument("models", metavar="MODEL", nargs="+", help="a .keras, .h5 or .hdf5 file, or a SavedModel")
+    parser.add_argument(
+        "-o", "--output", metavar="OUT.onnx", help="default: MODEL with the ending .onnx; of several models a folder"
+    )
     recipe.add_arguments(parser)
     proof = parser.add_argument_group("proof")
     proof.add_argument("--data", metavar="DIR|CSV", help="real inputs to compare on; subfolders are classes")

@@ -1,0 +1,77 @@
+"""What a model's layers tell about its recipe: Teachable Machine, scaling inside, a known backbone.
+
+Only Teachable Machine's structure decides anything, since its tool has one recipe; the rest are hints.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from edgecnn.spec import PixelSpec
+
+from .generations import parts
+from .load import Source
+
+_TEACHABLE = (re.compile(r"global_average_pooling2d_GlobalAveragePooling2D\d+"), re.compile(r"dense_Dense\d+"))
+"""Names that TensorFlow.js gave the layers and Teachable Machine's converter kept."""
+
+_BACKBONES = (
+    (re.compile(r"mobilenet_?v3|efficientnet|convnext|regnet", re.I), None),
+    (re.compile(r"resnet\d+v2|mobilenet|xception|inception|nasnet", re.I), "imagenet-tf"),
+    (re.compile(r"vgg\d+|resnet\d+", re.I), "imagenet-caffe"),
+    (re.compile(r"densenet", re.I), "imagenet-torch"),
+)
+"""Name of a model of keras.applications -> the preset of its preprocess_input; None where it's inside."""
+
+
+def is_teachable_machine(source: Source) -> bool:
+    """Whether Teachable Machine's image project exported the model."""
+    if len(source.inputs) != 1 or source.inputs[0].shape != (None, 224, 224, 3):
+        return False
+    names = [str(getattr(part, "name", "")) for part in parts(source.model)]
+    return all(any(pattern.fullmatch(name) for name in names) for pattern in _TEACHABLE)
+
+
+def teachable_labels(source: Source) -> str | None:
+    """The labels file that Teachable Machine puts beside its model, or one named after the model."""
+    for name in (f"{source.path.stem}.labels.txt", f"{source.path.stem}_labels.txt", "labels.txt"):
+        beside = Path(source.path).parent / name
+        if beside.is_file():
+            return str(beside)
+    return None
+
+
+def hints(source: Source) -> list[str]:
+    """What the structure suggests about an unstated recipe."""
+    found = [f"the model scales its input itself ({what}), so it wants 0..255" for what in _scalings(source)]
+    for part in parts(source.model):
+        for pattern, preset in _BACKBONES:
+            if part is not source.model and hasattr(part, "layers") and pattern.match(str(part.name)):
+                wants = f"--preset {preset}, if its training called preprocess_input" if preset else "0..255"
+                return [*found[:1], f"its backbone {part.name} wants {wants}"]
+    return found[:1]
+
+
+def scaled_twice(source: Source, pixels: PixelSpec) -> list[str]:
+    """A warning where the recipe scales and the model does too."""
+    scales = pixels.scale != 1 or pixels.divisor is not None or pixels.std is not None
+    inside = next(_scalings(source), None)
+    if not scales or inside is None:
+        return []
+    return [f"the recipe scales the pixels ({pixels.describe()}) and so does the model ({inside}): is that meant?"]
+
+
+def _scalings(source: Source) -> Iterator[str]:
+    for part in parts(source.model):
+        kind = type(part).__name__
+        if kind == "Rescaling":
+            yield f"Rescaling({_number(part.scale)}, {_number(part.offset)})"
+        elif kind == "Normalization":
+            yield "Normalization"
+
+
+def _number(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, (int, float)) else str(value)
