@@ -62,8 +62,8 @@ def open_model(
             the file's own generation said.
     """
     tensorflow()
-    given = _definitions(Path(custom)) if custom is not None else {}
-    missing = screen.custom_classes(stored, _known_layers() | set(given))
+    given = _under_stored_names(stored, _definitions(Path(custom))) if custom is not None else {}
+    missing = screen.custom_classes(stored, _known_layers(), given)
     if missing:
         raise ModelError(
             f"{stored.path} needs the class {', '.join(missing)}, whose code is not in the file; pass --custom "
@@ -214,9 +214,18 @@ def _definitions(path: Path) -> dict[str, Any]:
         spec.loader.exec_module(module)
     except Exception as e:
         raise InputError(f"--custom {path} can't be run: {type(e).__name__}: {e}") from e
-    found = {k: v for k, v in vars(module).items() if callable(v) and not k.startswith("_")}
-    # Names registered with a package come as 'package>Name' in the file.
-    return {**found, **{f"Custom>{k}": v for k, v in found.items()}}
+    return {k: v for k, v in vars(module).items() if callable(v) and not k.startswith("_")}
+
+
+def _under_stored_names(stored: Stored, found: Mapping[str, Any]) -> dict[str, Any]:
+    """The definitions, also under 'package>Name' where the file calls them so."""
+    named = dict(found)
+    for config in stored.layers():
+        for name in (config["class_name"], config.get("registered_name")):
+            plain = str(name).split(">")[-1]
+            if plain in found:
+                named[str(name)] = found[plain]
+    return named
 
 
 def _known_layers() -> set[str]:

@@ -46,7 +46,7 @@ def refuse_code(stored: Stored, *, replaced: Collection[str] = (), allow_lambda:
     Raises:
         ModelError: a Lambda layer, or a class from a module that is none of Keras's.
     """
-    for config in stored.layers():
+    for config in _outside(stored.config, replaced):
         kind = config["class_name"]
         if kind in ("TFOpLambda", "SlicingOpLambda"):
             function = str((config.get("config") or {}).get("function", ""))
@@ -54,7 +54,7 @@ def refuse_code(stored: Stored, *, replaced: Collection[str] = (), allow_lambda:
                 raise ModelError(f"{stored.path} calls tf.{function} in the layer {_name(config)!r}, which is refused")
         if allow_lambda:
             continue
-        if kind == "Lambda" and _name(config) not in replaced:
+        if kind == "Lambda":
             raise ModelError(
                 f"{stored.path} holds Python code in the Lambda layer {_name(config)!r}; say what it computes, as in "
                 f"--lambda {_name(config)}='x / 127.5 - 1', or pass --allow-lambda to run it if you trust the file"
@@ -65,13 +65,33 @@ def refuse_code(stored: Stored, *, replaced: Collection[str] = (), allow_lambda:
             )
 
 
-def custom_classes(stored: Stored, known: Collection[str]) -> list[str]:
-    """Classes of layers that are in no library: the file has their weights but not their code."""
+def _outside(config: Any, replaced: Collection[str]) -> Iterator[Mapping[str, Any]]:
+    """Every object with a class_name that is not within a replaced Lambda layer."""
+    if isinstance(config, Mapping):
+        if config.get("class_name") == "Lambda" and _name(config) in replaced:
+            return
+        if isinstance(config.get("class_name"), str):
+            yield config
+        for value in config.values():
+            yield from _outside(value, replaced)
+    elif isinstance(config, list):
+        for value in config:
+            yield from _outside(value, replaced)
+
+
+def custom_classes(stored: Stored, known: Collection[str], given: Collection[str] = ()) -> list[str]:
+    """Classes of layers that are in no library: the file has their weights but not their code.
+
+    Args:
+        known: classes of the libraries, and what the program registered.
+        given: classes that the user's own file defines.
+    """
     found = []
     for config in _layers(stored.config):
         kind = str(config["class_name"])
         module = config.get("module")
-        if config.get("registered_name") in known:
+        names = {kind, kind.split(">")[-1], config.get("registered_name")}
+        if names & set(given) or config.get("registered_name") in known:
             continue
         foreign = isinstance(module, str) and not module.startswith(_MODULES)
         if (foreign or kind not in known) and kind not in found:

@@ -1,0 +1,248 @@
+"""edgecnn.export.generations: a file is read with the semantics of the Keras that wrote it."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+import zipfile
+
+import h5py
+import keras
+import numpy as np
+import pytest
+
+from edgecnn import InputError, ModelError, ModelSpec
+from edgecnn.cli import guard
+from edgecnn.export.convert import convert
+from edgecnn.export.load import load
+from edgecnn.export.to_onnx import main
+from edgecnn.export.verify import verify
+
+tf_keras = pytest.importorskip("tf_keras")
+
+# Keras itself calls numpy in a way that numpy 2 deprecates; tf-keras finds its own HDF5 old-fashioned.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file:UserWarning"),
+]
+
+L2, L3 = tf_keras.layers, keras.layers
+STEPS = np.random.default_rng(10).normal(size=(3, 6, 2)).astype(np.float32)
+
+
+def lstm(library, **options):
+    library.utils.set_random_seed(11)
+    layers = library.layers
+    hidden = layers.LSTM(4, recurrent_activation="hard_sigmoid", **options)
+    return library.Sequential([layers.Input((6, 2)), hidden, layers.Dense(2)])
+
+
+@pytest.mark.parametrize("suffix", [".h5", ".keras"])
+def test_keras_2_files_keep_keras_2s_hard_sigmoid(tmp_path, suffix):
+    model = lstm(tf_keras)
+    model.save(tmp_path / f"m{suffix}")
+    source = load(tmp_path / f"m{suffix}")
+    assert source.loaded_by == f"tf-keras {tf_keras.__version__}"
+    np.testing.assert_allclose(source([STEPS])[0], model(STEPS), atol=1e-6)
+    other = lstm(keras)
+    other.set_weights(model.get_weights())
+    assert np.abs(other(STEPS) - source([STEPS])[0]).max() > 1e-3, "Keras 3 computes something else"
+
+
+@pytest.mark.parametrize("suffix", [".h5", ".keras"])
+def test_keras_3_files_keep_keras_3s(tmp_path, suffix):
+    model = lstm(keras)
+    model.save(tmp_path / f"m{suffix}")
+    source = load(tmp_path / f"m{suffix}")
+    assert source.loaded_by == f"Keras {keras.__version__}"
+    np.testing.assert_allclose(source([STEPS])[0], model(STEPS), atol=1e-6)
+
+
+def test_without_tf_keras_the_fallback_still_means_keras_2(tmp_path, monkeypatch):
+    model = lstm(tf_keras)
+    model.save(tmp_path / "m.h5")
+    monkeypatch.setitem(sys.modules, "tf_keras", None)
+    source = load(tmp_path / "m.h5")
+    assert source.loaded_by == f"Keras {keras.__version__}"
+    assert "opened by Keras" in source.notes[-1]
+    np.testing.assert_allclose(source([STEPS])[0], model(STEPS), atol=1e-6)
+
+
+def test_dropout_in_cells_state_and_fixed_batch_go(tmp_path):
+    tf_keras.utils.set_random_seed(12)
+    recurrent = L2.GRU(3, stateful=True, dropout=0.3, recurrent_dropout=0.2, batch_input_shape=(2, 6, 2))
+    model = tf_keras.Sequential([recurrent, L2.Dense(1)])
+    model.save(tmp_path / "m.h5")
+    source = load(tmp_path / "m.h5")
+    assert source.inputs[0].shape == (None, 6, 2)
+    assert any("batch of 2" in n for n in source.notes)
+    assert any("reset_states" in n for n in source.notes)
+    np.testing.assert_allclose(source([STEPS[:2]])[0], model(STEPS[:2], training=False), atol=1e-6)
+    verify(convert(source).SerializeToString(), source, spec=ModelSpec(head="regression"))
+
+
+def test_mixed_precision_is_computed_in_float32(tmp_path):
+    model = tf_keras.Sequential([L2.Input((4,)), L2.Dense(3, dtype="mixed_float16"), L2.Dense(1, dtype="float32")])
+    model.save(tmp_path / "m.keras")
+    source = load(tmp_path / "m.keras")
+    assert any("mixed precision" in n for n in source.notes)
+    verify(convert(source).SerializeToString(), source, spec=ModelSpec(head="regression"))
+
+
+def test_cudnn_layers_run_anywhere(tmp_path):
+    """CuDNNLSTM holds twice the biases of LSTM, half of them for the recurrent part: they add up."""
+    model = tf_keras.Sequential([L2.Input((6, 2)), L2.LSTM(4, name="lstm")])
+    model.save(tmp_path / "m.h5")
+    bias = np.random.default_rng(13).normal(size=32).astype(np.float32)
+    with h5py.File(tmp_path / "m.h5", "r+") as f:
+        text = f.attrs["model_config"].replace('"class_name": "LSTM"', '"class_name": "CuDNNLSTM"')
+        config = json.loads(text)
+        for layer in config["config"]["layers"]:
+            if layer["class_name"] == "CuDNNLSTM":
+                for key in ("activation", "recurrent_activation", "use_bias", "unroll", "implementation"):
+                    layer["config"].pop(key, None)
+        f.attrs["model_config"] = json.dumps(config)
+        group = f["model_weights/lstm"]
+        path = next(n for n in group.attrs["weight_names"] if "bias" in str(n))
+        path = path.decode() if isinstance(path, bytes) else path
+        del group[path]
+        group[path] = bias
+        # cuDNN keeps the kernels of each gate transposed.
+        kernels = [n.decode() if isinstance(n, bytes) else n for n in group.attrs["weight_names"]][:2]
+        inputs, recurrent = (group[k][()] for k in kernels)
+        group[kernels[0]][...] = np.hstack([g.T.reshape(g.shape) for g in np.hsplit(inputs, 4)])
+        group[kernels[1]][...] = np.hstack([g.T for g in np.hsplit(recurrent, 4)])
+    weights = model.get_weights()
+    model.set_weights([weights[0], weights[1], bias[:16] + bias[16:]])
+    (got,) = load(tmp_path / "m.h5")([STEPS])
+    np.testing.assert_allclose(got, model(STEPS), atol=1e-6)
+
+
+def rewrite_weights(path, rename):
+    """Give the datasets inside a .keras archive other paths."""
+    with zipfile.ZipFile(path) as old:
+        members = {n: old.read(n) for n in old.namelist()}
+    buffer = io.BytesIO()
+    with h5py.File(io.BytesIO(members["model.weights.h5"])) as source, h5py.File(buffer, "w") as target:
+
+        def copy(name, item):
+            if isinstance(item, h5py.Dataset):
+                target.create_dataset(rename(name), data=item[()])
+
+        source.visititems(copy)
+    members["model.weights.h5"] = buffer.getvalue()
+    with zipfile.ZipFile(path, "w") as new:
+        for name, content in members.items():
+            new.writestr(name, content)
+
+
+def two_convolutions():
+    tf_keras.utils.set_random_seed(14)
+    layers = [L2.Conv2D(2, 3), L2.BatchNormalization(), L2.Conv2D(3, 3), L2.Flatten(), L2.Dense(2), L2.Dense(1)]
+    return tf_keras.Sequential([L2.Input((8, 8, 1)), *layers])
+
+
+IMAGES = np.random.default_rng(15).normal(size=(2, 8, 8, 1)).astype(np.float32)
+
+
+def windows(name):
+    head, _, tail = name.partition("/vars/")
+    return head.replace("/", "\\") + "/vars/" + tail if tail else name
+
+
+def keras_2_12(name):
+    """Keras 2.12 counted layers with weights twice: conv2d, conv2d_2; dense, dense_2."""
+    name = name.replace("layers/", "_layer_checkpoint_dependencies/")
+    return name.replace("/conv2d_1/", "/conv2d_2/").replace("/dense_1/", "/dense_2/")
+
+
+@pytest.mark.parametrize("rename", [windows, keras_2_12])
+def test_archives_of_other_writers(tmp_path, rename):
+    model = two_convolutions()
+    model.save(tmp_path / "m.keras")
+    rewrite_weights(tmp_path / "m.keras", rename)
+    source = load(tmp_path / "m.keras")
+    assert source.loaded_by.startswith("tf-keras")
+    np.testing.assert_allclose(source([IMAGES])[0], model(IMAGES), atol=1e-6)
+
+
+def test_an_archive_without_a_weight_is_refused(tmp_path):
+    two_convolutions().save(tmp_path / "m.keras")
+    rewrite_weights(tmp_path / "m.keras", lambda name: name.replace("dense_1", "elsewhere"))
+    with pytest.raises(ModelError, match=r"no values for|can't open"):
+        load(tmp_path / "m.keras")
+
+
+@keras.saving.register_keras_serializable("edgecnn_generations")
+class Doubling(L3.Layer):
+    def call(self, x):
+        return x * 2
+
+
+def test_a_custom_class_is_named_and_taken_from_a_file(tmp_path):
+    path = tmp_path / "m.keras"
+    model = keras.Sequential([L3.Input((2,)), Doubling(name="twice")])
+    model.save(path)
+    registered = keras.saving.get_custom_objects()
+    kept = registered.pop("edgecnn_generations>Doubling")
+    try:
+        with pytest.raises(ModelError, match="needs the class Doubling, whose code is not in the file"):
+            load(path)
+        code = "import keras\nclass Doubling(keras.layers.Layer):\n    def call(self, x):\n        return x * 2\n"
+        (tmp_path / "mine.py").write_text(code)
+        (y,) = load(path, custom=tmp_path / "mine.py")([np.ones((1, 2), np.float32)])
+    finally:
+        registered["edgecnn_generations>Doubling"] = kept
+    np.testing.assert_array_equal(y, [[2, 2]])
+
+
+@pytest.mark.parametrize("library", [tf_keras, keras])
+@pytest.mark.parametrize("suffix", [".h5", ".keras"])
+def test_lambda_as_an_expression(tmp_path, library, suffix):
+    layers = library.layers
+    scale = layers.Lambda(lambda x: x / 127.5 - 1, name="scale", output_shape=(3,))
+    model = library.Sequential([layers.Input((3,)), scale, layers.Dense(2)])
+    path = tmp_path / f"m{suffix}"
+    model.save(path)
+    with pytest.raises(ModelError, match="Lambda layer 'scale'"):
+        load(path)
+    with pytest.raises(InputError, match="no Lambda layer 'other'"):
+        load(path, lambdas={"other": "x"})
+    x = np.array([[0, 100, 255]], np.float32)
+    (y,) = load(path, lambdas={"scale": "x / 127.5 - 1"})([x])
+    np.testing.assert_allclose(y, model(x), atol=1e-6)
+
+
+def test_lambda_on_the_command_line(tmp_path):
+    model = keras.Sequential([L3.Input((3,)), L3.Lambda(lambda x: x * 2, name="two"), L3.Dense(2)])
+    model.save(tmp_path / "m.keras")
+    assert guard(main, [str(tmp_path / "m.keras")]) == 2
+    assert guard(main, [str(tmp_path / "m.keras"), "--lambda", "two=x * 2"]) == 0
+
+
+def test_weights_with_an_architecture(tmp_path):
+    model = two_convolutions()
+    model.save_weights(tmp_path / "w.h5")
+    with pytest.raises(ModelError, match="--architecture"):
+        load(tmp_path / "w.h5")
+    (tmp_path / "model.json").write_text(model.to_json())
+    source = load(tmp_path / "w.h5", architecture=str(tmp_path / "model.json"))
+    np.testing.assert_allclose(source([IMAGES])[0], model(IMAGES), atol=1e-6)
+    code = (
+        "from tf_keras import Sequential, layers as L\n"
+        "def make():\n"
+        "    return Sequential([L.Input((8, 8, 1)), L.Conv2D(2, 3), L.BatchNormalization(), L.Conv2D(3, 3),\n"
+        "                       L.Flatten(), L.Dense(2), L.Dense(1)])\n"
+    )
+    (tmp_path / "net.py").write_text(code)
+    source = load(tmp_path / "w.h5", architecture=f"{tmp_path / 'net.py'}:make")
+    np.testing.assert_allclose(source([IMAGES])[0], model(IMAGES), atol=1e-6)
+
+
+def test_a_free_time_dimension_survives_time_distributed(tmp_path):
+    model = keras.Sequential([L3.Input((None, 2)), L3.LSTM(3, return_sequences=True), L3.TimeDistributed(L3.Dense(2))])
+    model.save(tmp_path / "m.keras")
+    source = load(tmp_path / "m.keras")
+    assert source([STEPS])[0].shape == (3, 6, 2)
+    verify(convert(source).SerializeToString(), source, spec=ModelSpec(head="regression"))
