@@ -21,6 +21,7 @@ def read_info(path: str) -> dict[str, Any]:
     return {
         "model": str(session.path),
         "bytes": session.path.stat().st_size,
+        "sealed": session.sealed,
         "input": {
             "name": session.input_name, "shape": list(session.input_shape), "dtype": session.input_dtype,
         },
@@ -40,7 +41,8 @@ def main(argv: Sequence[str]) -> int:
     if args.json:
         print(json.dumps(info, ensure_ascii=False, indent=2))
         return 0
-    print(f"{info['model']}: {info['bytes'] / 1000:.0f} kB")
+    seal = "as exported" if info["sealed"] else "no digest: written or changed by another program"
+    print(f"{info['model']}: {info['bytes'] / 1000:.0f} kB, {seal}")
     print(f"  input   {info['input']['name']} {_shape(info['input']['shape'])} {info['input']['dtype']}")
     print(f"  output  {info['output']['name']} {_shape(info['output']['shape'])}")
     spec = info["spec"]

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .errors import DeviceError, InputError, MissingDependencyError, ModelError, SpecError
+from .seal import check_external_data, check_seal
 from .spec import METADATA_KEY, ModelSpec
 
 DEVICES = ("auto", "cpu", "cuda")
@@ -63,8 +64,11 @@ class Session:
             raise InputError(f"threads must be at least 1, got {threads}")
         self.path = Path(path)
         content = _read(self.path)
+        self.sealed = check_seal(content, self.path)
+        """Whether the file carries the digest that edgecnn's export appends; if so, it fits."""
+        check_external_data(content, self.path)
         self._ort = import_onnxruntime()
-        self._session = self._open(content, device, threads)
+        self._session = self._open(device, threads)
         self.provider: str = self._session.get_providers()[0]
         """onnxruntime's name of the provider in use, such as CPUExecutionProvider."""
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
@@ -81,7 +85,7 @@ class Session:
         self.output_name: str = outputs[0].name
         self.output_shape: tuple[int | str | None, ...] = tuple(outputs[0].shape)
 
-    def _open(self, content: bytes, device: str, threads: int | None) -> Any:
+    def _open(self, device: str, threads: int | None) -> Any:
         available = self._ort.get_available_providers()
         if device == "cuda" and _CUDA not in available:
             raise DeviceError(
@@ -89,8 +93,8 @@ class Session:
                 f"{', '.join(available)}); pip uninstall onnxruntime && pip install onnxruntime-gpu, or use cpu"
             )
         if device == "cpu" or _CUDA not in available:
-            return self._create(content, [_CPU], threads)
-        session = self._create(content, [_CUDA, _CPU], threads)
+            return self._create([_CPU], threads)
+        session = self._create([_CUDA, _CPU], threads)
         if _on_cuda(session):
             return session
         if device == "cuda":
@@ -98,9 +102,9 @@ class Session:
                 "device cuda was asked for, but onnxruntime fell back to the CPU; check nvidia-smi and that the "
                 "CUDA and cuDNN versions fit this onnxruntime-gpu, or use --device cpu"
             )
-        return self._create(content, [_CPU], threads)
+        return self._create([_CPU], threads)
 
-    def _create(self, content: bytes, providers: list[str], threads: int | None) -> Any:
+    def _create(self, providers: list[str], threads: int | None) -> Any:
         options = self._ort.SessionOptions()
         options.log_severity_level = 4
         if threads is not None:
@@ -110,7 +114,8 @@ class Session:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                return self._ort.InferenceSession(content, options, providers=providers)
+                # By its path: weights beside the file are then looked for in its folder, not in the current one.
+                return self._ort.InferenceSession(os.fspath(self.path), options, providers=providers)
         except Exception as e:
             raise ModelError(f"{self.path}: not a usable ONNX model: {_first_line(e)}") from None
 
