@@ -123,7 +123,7 @@ def test_an_output_that_can_not_be_is_refused_before_training(tmp_path, name, me
         saving.check_output(tmp_path / name)
 
 
-@pytest.mark.parametrize(("optimizer", "schedule"), zip(OPTIMIZERS, SCHEDULES, strict=True))
+@pytest.mark.parametrize(("optimizer", "schedule"), list(zip(OPTIMIZERS, SCHEDULES, strict=True)))
 def test_every_optimizer_and_every_schedule_learns(data, tmp_path, optimizer, schedule):
     model, training, validation = data
     chosen = {"optimizer": optimizer, "schedule": schedule, "plateau_patience": 1}
@@ -131,3 +131,23 @@ def test_every_optimizer_and_every_schedule_learns(data, tmp_path, optimizer, sc
     assert result.metrics["accuracy"] >= 0.75
     if schedule == "plateau":
         assert "learning_rate" in result.history
+
+
+def test_the_average_of_the_weights_is_what_is_validated_and_saved(data, tmp_path):
+    import keras
+
+    model, training, validation = data
+    # A rate so high that single steps jump about while their average is steady.
+    jumping = {"optimizer": "sgd", "learning_rate": 1.0, "schedule": "constant"}
+    result = fit(model, training, validation, SPEC, options(tmp_path, ema_momentum=0.95, optimizing=jumping))
+    loaded = keras.models.load_model(tmp_path / "m.keras")
+    loaded.compile(loss="binary_crossentropy")
+    assert loaded.evaluate(validation, verbose=0) == pytest.approx(min(result.history["val_loss"]), rel=1e-5)
+    alone = fit(*_fresh(data), SPEC, options(tmp_path, ema_momentum=0.0, optimizing=jumping))
+    assert min(result.history["val_loss"]) != pytest.approx(min(alone.history["val_loss"]), rel=1e-3)
+
+
+def _fresh(data):
+    _, training, validation = data
+    rows = np.concatenate([x for x, _ in training.take(15)])
+    return architectures.default_mlp(rows, 1, "sigmoid", hidden=(8,), seed=1), training, validation

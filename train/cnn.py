@@ -34,7 +34,7 @@ from edgecnn.errors import InputError, SourceError
 from edgecnn.presets import PRESETS, from_preset
 from edgecnn.spec import COLORS, DECODES, FITS, RESIZES, ModelSpec, PixelSpec
 
-from . import architectures, backend, digits
+from . import architectures, backend, config, digits
 from .augment import FILL_MODES, Augmentation
 from .feed import Feed, describe_failures, ordered_batches, training_batches
 from .fit import FitOptions, fit
@@ -49,7 +49,7 @@ from .split import split
 FIT_DEFAULTS: dict[str, Any] = {
     "epochs": 40, "batch_size": 32, "validation_split": 0.2, "optimizer": "adamw", "learning_rate": 2e-3,
     "schedule": "cosine", "warmup": 0.1, "weight_decay": 0.05, "label_smoothing": 0.1,
-    "patience": 0,
+    "patience": 0, "ema_momentum": 0.98,
 }  # fmt: skip
 
 PHOTOGRAPHS: dict[str, Any] = {
@@ -79,7 +79,7 @@ def main(argv: Sequence[str]) -> int:
     Raises:
         EdgeCNNError: wrong input, or a file that can't be written.
     """
-    options = _parse(argv)
+    command, options = _parse(argv)
     if options.write_dataset:
         return _write_dataset(options.write_dataset)
     output = check_output(options.output)
@@ -118,6 +118,7 @@ def main(argv: Sequence[str]) -> int:
             class_weight=class_weights(options.class_weight, training.indices[chosen], training.classes),
         ),
     )  # fmt: skip
+    config.write_config(output, command, options)
     _report_failures(training, feed)
     note(
         f"val accuracy {result.metrics['accuracy']:.4f} (epoch {result.best_epoch} of {result.epochs}), "
@@ -127,7 +128,7 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def _parse(argv: Sequence[str]) -> argparse.Namespace:
+def _parse(argv: Sequence[str]) -> tuple[argparse.ArgumentParser, argparse.Namespace]:
     p = parser(
         "edgecnn train cnn",
         "Train an image classifier on a folder of class folders; export reads the saved file without a flag.",
@@ -153,16 +154,15 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     )  # fmt: skip
     _add_augmentation_options(p)
     p.set_defaults(**PHOTOGRAPHS)
-    first = p.parse_args(argv)
-    if first.dataset == "digits":
+    if config.parse(p, argv).dataset == "digits":
         p.set_defaults(**DIGITS)
-    options = p.parse_args(argv)
+    options = config.parse(p, argv)
     if bool(options.folder) == bool(options.dataset) and not options.write_dataset:
         p.error("give a folder of class folders, or --dataset digits")
     zoom = options.zoom_range
     if len(zoom) > 2 or (len(zoom) == 1 and zoom[0] >= 1) or (len(zoom) == 2 and not 0 < zoom[0] <= zoom[1]):
         p.error(f"--zoom-range {' '.join(map(str, zoom))}: give Z below 1, or LOW HIGH, both above 0")
-    return options
+    return p, options
 
 
 def _add_pixel_options(p: argparse.ArgumentParser) -> None:

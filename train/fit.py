@@ -7,13 +7,11 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgecnn.errors import ModelError
 from edgecnn.spec import ModelSpec
 
 from .losses import build_loss, metrics
 from .optimizers import OptimizerOptions, build_optimizer, plateau_callback
 from .progress import display, note
-from .saving import save
 
 if TYPE_CHECKING:
     import keras
@@ -33,6 +31,8 @@ class FitOptions:
     gamma: float = 2.0
     label_smoothing: float = 0.0
     class_weight: dict[int, float] | None = None
+    ema_momentum: float = 0.0
+    """Of the average of the weights that is validated and saved, a step; 0 is none."""
     patience: int = 0
     """Epochs without a better val_loss after which training stops; 0 is never."""
     quiet: bool = False
@@ -78,6 +78,8 @@ def fit(
     """
     import keras
 
+    from .keep import KeepBest
+
     start = time.perf_counter()
     model.compile(
         optimizer=build_optimizer(options.optimizing, epochs=options.epochs, steps_per_epoch=options.steps_per_epoch),
@@ -85,7 +87,7 @@ def fit(
         metrics=metrics(spec.head),
     )
     monitor = "loss" if validation is None else "val_loss"
-    best = _keep_best(monitor, options.output, spec)
+    best = KeepBest(monitor, options.output, spec, options.ema_momentum)
     callbacks = [best]
     if options.patience:
         callbacks.append(keras.callbacks.EarlyStopping(monitor, patience=options.patience))
@@ -114,39 +116,3 @@ def fit(
     epochs = len(history.history["loss"])
     seconds = time.perf_counter() - start
     return Result(measured, best.epoch, epochs, seconds, history.history)
-
-
-def _keep_best(monitor: str, path: Path, spec: ModelSpec):
-    """A callback that holds the best weights, in memory and on the disk."""
-    import math
-
-    import numpy as np
-    from keras.callbacks import Callback
-
-    class KeepBest(Callback):
-        epoch = 0
-        saved = False
-        _weights = None
-        _value = math.inf
-
-        def on_epoch_end(self, epoch, logs=None):
-            value = float((logs or {})[monitor])
-            if not math.isfinite(value) and self._weights is not None:
-                return
-            if value >= self._value and self._weights is not None:
-                return
-            self._value, self.epoch = value, epoch + 1
-            self._weights = [np.array(w) for w in self.model.get_weights()]
-            try:
-                save(self.model, path, spec)
-                self.saved = True
-            except ModelError as e:
-                self.saved = False
-                note(f"edgecnn: {e}; training goes on")
-
-        def restore(self):
-            self.model.set_weights(self._weights)
-            if not self.saved:
-                save(self.model, path, spec)
-
-    return KeepBest()

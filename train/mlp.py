@@ -32,7 +32,7 @@ import numpy as np
 from edgecnn.errors import InputError
 from edgecnn.spec import ModelSpec
 
-from . import architectures, backend
+from . import architectures, backend, config
 from .fit import FitOptions, Result, fit
 from .losses import class_weights
 from .optimizers import OptimizerOptions
@@ -45,7 +45,7 @@ from .tables import TASKS, Table, read_table
 FIT_DEFAULTS: dict[str, Any] = {
     "epochs": 150, "batch_size": 10, "validation_split": 0.33, "optimizer": "adamw", "learning_rate": 1e-3,
     "schedule": "cosine", "warmup": 0.1, "weight_decay": 0.05, "label_smoothing": 0.0,
-    "patience": 30,
+    "patience": 30, "ema_momentum": 0.0,
 }  # fmt: skip
 
 
@@ -55,7 +55,7 @@ def main(argv: Sequence[str]) -> int:
     Raises:
         EdgeCNNError: wrong input, or a file that can't be written.
     """
-    options = _parse(argv)
+    command, options = _parse(argv)
     output = check_output(options.output)
     table = read_table(
         options.file, target=options.target, task=options.task, delimiter=options.delimiter, header=options.header
@@ -82,12 +82,13 @@ def main(argv: Sequence[str]) -> int:
             class_weight=weights,
         ),
     )  # fmt: skip
+    config.write_config(output, command, options)
     note(f"{_describe(result)} (epoch {result.best_epoch} of {result.epochs}), {result.seconds:.0f} s, saved {output}")
     print(output)
     return 0
 
 
-def _parse(argv: Sequence[str]) -> argparse.Namespace:
+def _parse(argv: Sequence[str]) -> tuple[argparse.ArgumentParser, argparse.Namespace]:
     p = parser(
         "edgecnn train mlp",
         "Train a network on the rows of a CSV; export reads the saved file without a flag.",
@@ -116,7 +117,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         "--dropout", type=fraction, default=0.2, help="after each hidden layer of default (Dropout: rate)"
     )
     add_fit_options(p, FIT_DEFAULTS)
-    return p.parse_args(argv)
+    return p, config.parse(p, argv)
 
 
 def _character(text: str) -> str:

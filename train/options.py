@@ -34,6 +34,7 @@ def pick(kind: type[_T], options: argparse.Namespace, **others: Any) -> _T:
 def add_fit_options(target: argparse.ArgumentParser, defaults: Mapping[str, Any]) -> None:
     """Length, loss, stopping, seed and output."""
     target.add_argument("-o", "--output", default="model.keras", metavar="FILE", help=".keras or .h5")
+    target.add_argument("--config", metavar="FILE", help="TOML or YAML of options; the command line wins")
     group = target.add_argument_group("training")
     group.add_argument("--epochs", type=positive, help="most epochs (fit: epochs)")
     group.add_argument("--batch-size", type=positive, help="samples a step (fit: batch_size)")
@@ -49,6 +50,11 @@ def add_fit_options(target: argparse.ArgumentParser, defaults: Mapping[str, Any]
         type=whole,
         help="stop after this many epochs without a better val_loss, 0 is never (EarlyStopping: patience); "
         "the best epoch's weights are kept in any case",
+    )
+    group.add_argument(
+        "--ema-momentum",
+        type=fraction,
+        help="of the average of the weights that is validated and saved, a step; 0 is none (Optimizer: ema_momentum)",
     )
     group.add_argument("--seed", type=whole, default=0, help="of split, weights, order and augmentation")
     group.add_argument("--quiet", action="store_true", help="no progress")
