@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import ast
 import operator
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from edgecnn.errors import InputError
@@ -53,6 +54,9 @@ FUNCTIONS = frozenset(_TF_NAMES)
 """What may be called; a prefix such as K., tf., tf.math. or np. is read over."""
 
 _PREFIXES = frozenset({"K", "tf", "math", "nn", "np", "image", "keras", "backend", "ops", "linalg"})
+_NUMBERED = re.compile(r"x\d")
+"""x0 is x[0]: the first of several tensors."""
+
 _CONSTANTS = (int, float, str, type(None), type(...))
 _TYPES = frozenset({"float32", "float16", "float64", "int32", "int64", "uint8", "bool"})
 
@@ -60,17 +64,25 @@ _TYPES = frozenset({"float32", "float16", "float64", "int32", "int64", "uint8", 
 class Expression:
     """A parsed expression in x (and x[0], x[1] ... where the layer takes several tensors)."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, arguments: Mapping[str, Any] | None = None) -> None:
         """Parse.
+
+        Args:
+            text: an expression in x, or a whole 'lambda x: ...'.
+            arguments: further names and their values, as a Lambda layer stores them.
 
         Raises:
             InputError: it isn't an expression, or uses something outside arithmetic, indexing and FUNCTIONS.
         """
         self.text = text
+        self.arguments = dict(arguments or {})
         try:
             self._root = ast.parse(text.strip(), mode="eval").body
         except (SyntaxError, ValueError, RecursionError, MemoryError) as e:
             raise InputError(f"{text!r} is no expression such as 'x / 127.5 - 1': {e}") from None
+        self._input = "x"
+        if isinstance(self._root, ast.Lambda) and self._root.args.args:
+            self._input, self._root = self._root.args.args[0].arg, self._root.body
         self._check(self._root)
 
     def __call__(self, x: Any) -> Any:
@@ -89,12 +101,16 @@ class Expression:
                 self._function(part.func)
             elif isinstance(part, ast.Attribute):
                 self._attribute(part)
-            elif isinstance(part, ast.Name) and part.id not in {"x", *_PREFIXES, *FUNCTIONS, *_TYPES}:
-                raise InputError(f"{self.text!r}: {part.id!r} is unknown; the input is called x")
+            elif isinstance(part, ast.Name) and not self._knows(part.id):
+                raise InputError(f"{self.text!r}: {part.id!r} is unknown; the input is called x (or x0, x1 ...)")
             elif isinstance(part, ast.Constant) and not isinstance(
                 part.value, (int, float, str, type(None), type(...))
             ):
                 raise InputError(f"{self.text!r}: {part.value!r} is not allowed in an expression")
+
+    def _knows(self, name: str) -> bool:
+        fixed = name == self._input or name in _PREFIXES | FUNCTIONS | _TYPES or name in self.arguments
+        return fixed or bool(_NUMBERED.fullmatch(name))
 
     def _function(self, node: ast.AST) -> str:
         name = node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", "?")
@@ -117,7 +133,11 @@ class Expression:
         if isinstance(node, ast.Constant):
             return node.value
         if isinstance(node, ast.Name):
-            return x if node.id == "x" else node.id
+            if node.id == self._input:
+                return x
+            if _NUMBERED.fullmatch(node.id):
+                return x[int(node.id[1:])]
+            return self.arguments.get(node.id, node.id)
         if isinstance(node, ast.Attribute):
             return node.attr
         if isinstance(node, (ast.Tuple, ast.List)):

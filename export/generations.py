@@ -179,7 +179,8 @@ def _stand_in(config: Any, expressions: Mapping[str, Expression]) -> Any:
             continue
         kept = {k: v for k, v in inner.items() if k in ("name", "batch_input_shape", "dtype", "trainable")}
         layer["class_name"] = _STAND_IN
-        layer["config"] = {**kept, "expression": expressions[inner["name"]].text}
+        expression = expressions[inner["name"]]
+        layer["config"] = {**kept, "expression": expression.text, "arguments": expression.arguments}
         if "module" in layer:
             layer["module"], layer["registered_name"] = None, _STAND_IN
     return config
@@ -189,15 +190,16 @@ def _expression_layer(keras: Any) -> type:
     """A layer class of this Keras that computes an Expression."""
 
     class EdgeExpression(keras.layers.Layer):  # type: ignore[misc, name-defined]
-        def __init__(self, expression: str, **options: Any) -> None:
+        def __init__(self, expression: str, arguments: dict[str, Any], **options: Any) -> None:
             super().__init__(**options)
-            self.expression = Expression(expression)
+            self.expression = Expression(expression, arguments)
 
         def call(self, x: Any) -> Any:
             return self.expression(x)
 
         def get_config(self) -> dict[str, Any]:
-            return {**super().get_config(), "expression": self.expression.text}
+            own = {"expression": self.expression.text, "arguments": self.expression.arguments}
+            return {**super().get_config(), **own}
 
     return EdgeExpression
 

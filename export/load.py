@@ -6,6 +6,7 @@ No code from the file runs: pickles are never opened and Lambda layers are refus
 from __future__ import annotations
 
 import dataclasses
+import fnmatch
 import functools
 import os
 from collections.abc import Mapping, Sequence
@@ -162,14 +163,23 @@ def load(
         return _source(stored, weights.build(stored, architecture), stamp)
     if stored.config is None and architecture is not None:
         stored = weights.with_architecture(stored, Path(architecture))
-    expressions = {name: Expression(text) for name, text in (lambdas or {}).items()}
-    unknown = sorted(set(expressions) - set(screen.lambda_names(stored)))
-    if unknown:
-        there = ", ".join(screen.lambda_names(stored)) or "none"
-        raise InputError(f"{path} has no Lambda layer {unknown[0]!r}; its Lambda layers: {there}")
+    expressions = _expressions(stored, lambdas or {})
     screen.refuse_code(stored, replaced=expressions, allow_lambda=allow_lambda)
     opened = open_model(stored, expressions, allow_lambda=allow_lambda, custom=custom)
     return _source(stored, opened, stamp)
+
+
+def _expressions(stored: Stored, lambdas: Mapping[str, str]) -> dict[str, Expression]:
+    """Name of a Lambda layer -> its expression; a name may be a pattern, as in block_*."""
+    found: dict[str, Expression] = {}
+    arguments = screen.lambda_arguments(stored)
+    for pattern, text in lambdas.items():
+        names = [n for n in arguments if fnmatch.fnmatchcase(n, pattern)]
+        if not names:
+            there = ", ".join(arguments) or "none"
+            raise InputError(f"{stored.path} has no Lambda layer {pattern!r}; its Lambda layers: {there}")
+        found |= {name: Expression(text, arguments[name]) for name in names}
+    return found
 
 
 def _source(stored: Stored, opened: Opened, stamp: ModelSpec | None, signature: _Signature | None = None) -> Source:

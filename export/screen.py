@@ -31,9 +31,16 @@ BUILT_IN = frozenset(
 """Layers of Keras and tf-keras that their `layers` module doesn't list."""
 
 
-def lambda_names(stored: Stored) -> list[str]:
-    """Names of the Lambda layers, in the order of the architecture."""
-    return [_name(c) for c in stored.layers() if c["class_name"] == "Lambda"]
+def lambda_arguments(stored: Stored) -> dict[str, dict[str, Any]]:
+    """Name of each Lambda layer -> the plain arguments that it stores for its function."""
+    found = {}
+    for config in stored.layers():
+        if config["class_name"] == "Lambda":
+            inner = config.get("config") or {}
+            given = inner.get("arguments") or {}
+            plain = {k: v for k, v in given.items() if isinstance(v, (int, float, list, str))}
+            found[_name(config)] = plain
+    return found
 
 
 def refuse_code(stored: Stored, *, replaced: Collection[str] = (), allow_lambda: bool = False) -> None:

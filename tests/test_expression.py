@@ -37,6 +37,15 @@ def test_several_tensors():
     np.testing.assert_allclose(got.numpy(), X, rtol=1e-6)
 
 
+def test_numbered_tensors_arguments_and_whole_lambdas():
+    pair = [tf.constant(X), tf.constant(2 * X)]
+    np.testing.assert_allclose(Expression("x1 - x0")(pair).numpy(), X, rtol=1e-6)
+    scaled = Expression("lambda inputs, scale: inputs[0] + inputs[1] * scale", {"scale": 0.5})
+    np.testing.assert_allclose(scaled(pair).numpy(), 2 * X, rtol=1e-6)
+    with pytest.raises(InputError, match="'scale' is unknown"):
+        Expression("x * scale")
+
+
 @pytest.mark.parametrize(
     "text",
     [
