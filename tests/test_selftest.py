@@ -8,6 +8,7 @@ from PIL import Image
 
 from edgecnn import selftest
 from edgecnn.cli import main
+from edgecnn.golden import digest
 from edgecnn.spec import RESIZES
 
 TF = {"nearest": {}, "bilinear": {}, "bilinear_antialias": {"antialias": True}, "area": {}, "bicubic": {}}
@@ -34,15 +35,15 @@ def library_resize(image, resize, height, width):
 @pytest.mark.parametrize("resize", RESIZES)
 def test_kernel_digests_are_those_of_the_library(resize):
     results = [library_resize(selftest.synthetic_image(*source), resize, *target) for source, target in selftest.SHAPES]
-    assert selftest.digest(results) == selftest.KERNEL_DIGESTS[resize]
+    assert digest(results) == selftest.KERNEL_DIGESTS[resize]
 
 
 def test_decode_digests_are_those_of_the_library():
     import tensorflow as tf
 
     path = selftest.Path(selftest.__file__).with_name("selftest.jpg")
-    assert selftest.digest([np.asarray(Image.open(path).convert("RGB"))]) == selftest.DECODE_DIGESTS["pil"]
-    assert selftest.digest([tf.io.decode_image(path.read_bytes()).numpy()]) == selftest.DECODE_DIGESTS["tf"]
+    assert digest([np.asarray(Image.open(path).convert("RGB"))]) == selftest.DECODE_DIGESTS["pil"]
+    assert digest([tf.io.decode_image(path.read_bytes()).numpy()]) == selftest.DECODE_DIGESTS["tf"]
     assert selftest.DECODE_DIGESTS["pil"] != selftest.DECODE_DIGESTS["tf"]
 
 

@@ -7,7 +7,6 @@ here as digests, so that one differing bit shows.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -16,12 +15,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from . import _core
+from . import _core, golden
 from .decode import decode
 from .errors import EdgeCNNError, VerificationError
 from .predictor import Predictor, embedded_model
 from .preprocess import preprocess
-from .session import DEVICES
+from .session import DEVICES, Session
 from .spec import DECODES, PixelSpec
 
 SHAPES = (((37, 53), (24, 31)), ((5, 7), (16, 16)), ((300, 401), (20, 24)))
@@ -65,21 +64,13 @@ def synthetic_image(height: int, width: int) -> npt.NDArray[np.uint8]:
     return np.stack([(p + noise).astype(np.uint8) for p in planes], axis=-1)
 
 
-def digest(arrays: Sequence[npt.NDArray[np.generic]]) -> str:
-    """The first 16 hex digits of the SHA-256 over arrays, little-endian."""
-    h = hashlib.sha256()
-    for a in arrays:
-        h.update(np.ascontiguousarray(a.astype(a.dtype.newbyteorder("<"), copy=False)).tobytes())
-    return h.hexdigest()[:16]
-
-
 def check_kernel(resize: str) -> str:
     """Compare one resize method with its library, bit for bit.
 
     Raises:
         VerificationError: a bit differs.
     """
-    found = digest(
+    found = golden.digest(
         [
             preprocess(synthetic_image(*source), PixelSpec(height=target[0], width=target[1], resize=resize))
             for source, target in SHAPES
@@ -94,7 +85,7 @@ def check_decoder(decoder: str) -> str:
     Raises:
         VerificationError: a bit differs.
     """
-    found = digest([decode(Path(__file__).with_name("selftest.jpg"), decoder)])
+    found = golden.digest([decode(Path(__file__).with_name("selftest.jpg"), decoder)])
     return _compare(found, DECODE_DIGESTS[decoder], f"decoder {decoder}")
 
 
@@ -146,13 +137,14 @@ def check_digits(predictor: Predictor) -> str:
     return f"reads {read}"
 
 
-def checks(predictor: Predictor) -> Iterator[tuple[str, Callable[[], str]]]:
+def checks(predictor: Predictor, device: str = "auto") -> Iterator[tuple[str, Callable[[], str]]]:
     """Name and function of every check, in the order from pixels to answer."""
     for decoder in DECODES:
         yield f"decode {decoder}", lambda d=decoder: check_decoder(d)  # type: ignore[misc]
     for resize in KERNEL_DIGESTS:
         yield f"kernel {resize}", lambda r=resize: check_kernel(r)  # type: ignore[misc]
     yield f"model {predictor.path.name}", lambda: check_model(predictor)
+    yield from golden.checks(Session(predictor.path, device=device), predictor.spec)
     if predictor.path == embedded_model():
         yield "handwritten digits", lambda: check_digits(predictor)
 
@@ -165,7 +157,7 @@ def main(argv: Sequence[str]) -> int:
     args = parser.parse_args(argv)
     predictor = Predictor(args.model or embedded_model(), device=args.device)
     started, failed = time.monotonic(), 0
-    for name, check in checks(predictor):
+    for name, check in checks(predictor, args.device):
         try:
             print(f"ok      {name}: {check()}")
         except EdgeCNNError as e:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -119,13 +120,19 @@ class Session:
         except Exception as e:
             raise ModelError(f"{self.path}: not a usable ONNX model: {_first_line(e)}") from None
 
+    @property
+    def metadata(self) -> Mapping[str, str]:
+        """The file's metadata_props."""
+        found: dict[str, str] = self._session.get_modelmeta().custom_metadata_map
+        return found
+
     def read_spec(self) -> ModelSpec | None:
         """The recipe stamped into the file, or None for a model that carries none.
 
         Raises:
             ModelError: there is a stamp that can't be read.
         """
-        text = self._session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
+        text = self.metadata.get(METADATA_KEY)
         if text is None:
             return None
         try:

@@ -1,0 +1,171 @@
+"""Golden samples: a few inputs inside the model file, with what the training side made of them.
+
+They let a device prove itself stage by stage (decoder, kernel, graph) with neither Keras nor TensorFlow: the
+pixels and the tensor must have the same digest, the outputs must be Keras's within the tolerance of the export.
+"""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .decode import decode
+from .errors import ModelError, VerificationError
+from .preprocess import preprocess
+from .session import Session
+from .spec import ModelSpec
+
+KEY = "edgecnn_golden"
+"""Key in metadata_props."""
+
+MAX_SAMPLES = 64
+MAX_JSON_BYTES = 4 * 2**20
+"""Limits on what is read from a model file."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Sample:
+    """One input and what became of it on the training side."""
+
+    image: bytes | None
+    """An encoded image, for a model with a pixel recipe."""
+    row: tuple[float, ...] | None
+    """Or a table row, in the model's column order."""
+    pixels: str | None
+    """digest() of the decoded image."""
+    tensor: str
+    """digest() of the input tensor."""
+    outputs: tuple[float, ...]
+    """Keras's outputs, as they are, before any softmax of the runtime."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Golden:
+    """The samples of one model."""
+
+    samples: tuple[Sample, ...]
+    tolerance: float
+    """Largest difference of an output that still counts as the same, above 1 in proportion to the output."""
+
+    def to_json(self) -> str:
+        """The JSON stored under KEY."""
+        return json.dumps(
+            {
+                "tolerance": self.tolerance,
+                "samples": [
+                    {
+                        "image": None if s.image is None else base64.b64encode(s.image).decode(),
+                        "row": s.row,
+                        "pixels": s.pixels,
+                        "tensor": s.tensor,
+                        "outputs": s.outputs,
+                    }
+                    for s in self.samples
+                ],
+            }
+        )
+
+    @classmethod
+    def from_json(cls, text: str) -> Golden:
+        """Read what to_json wrote.
+
+        Raises:
+            ModelError: the text is no such JSON, or beyond the limits.
+        """
+        try:
+            if len(text) > MAX_JSON_BYTES:
+                raise ValueError(f"{len(text)} characters, more than {MAX_JSON_BYTES}")
+            data = json.loads(text)
+            samples = tuple(_to_sample(s) for s in data["samples"])
+            if len(samples) > MAX_SAMPLES:
+                raise ValueError(f"{len(samples)} samples, more than {MAX_SAMPLES}")
+            return cls(samples, float(data["tolerance"]))
+        except (ValueError, TypeError, KeyError, RecursionError) as e:
+            raise ModelError(f"the model's golden samples can't be read: {e}; export it again") from None
+
+
+def _to_sample(data: Any) -> Sample:
+    image, row = data["image"], data["row"]
+    return Sample(
+        image=None if image is None else base64.b64decode(image, validate=True),
+        row=None if row is None else tuple(float(v) for v in row),
+        pixels=None if data["pixels"] is None else str(data["pixels"]),
+        tensor=str(data["tensor"]),
+        outputs=tuple(float(v) for v in data["outputs"]),
+    )
+
+
+def digest(arrays: Sequence[npt.NDArray[np.generic]]) -> str:
+    """The first 16 hex digits of the SHA-256 over arrays, little-endian."""
+    h = hashlib.sha256()
+    for a in arrays:
+        h.update(np.ascontiguousarray(a.astype(a.dtype.newbyteorder("<"), copy=False)).tobytes())
+    return h.hexdigest()[:16]
+
+
+def to_pixels(image: bytes, spec: ModelSpec) -> npt.NDArray[np.uint8]:
+    """Decode a sample's image as the recipe says: (H, W, 3) uint8 RGB, or (H, W, 1) gray."""
+    assert spec.pixels is not None
+    color = "gray" if spec.pixels.color == "gray" else "rgb"
+    return decode(image, spec.pixels.decode, color=color, exif=spec.pixels.exif)
+
+
+def to_tensor(sample: Sample, spec: ModelSpec) -> npt.NDArray[Any]:
+    """A sample as the model's input, with the batch axis."""
+    if sample.row is not None or sample.image is None or spec.pixels is None:
+        return np.array([sample.row], np.float32)
+    color = "gray" if spec.pixels.color == "gray" else "rgb"
+    return preprocess(to_pixels(sample.image, spec), spec.pixels, color=color)[np.newaxis]
+
+
+def largest_difference(outputs: npt.ArrayLike, expected: npt.ArrayLike) -> float:
+    """Largest absolute difference, for expected values above 1 in proportion to them; NaN where one is not finite."""
+    a, b = np.asarray(outputs, np.float64).ravel(), np.asarray(expected, np.float64).ravel()
+    if a.shape != b.shape or not (np.isfinite(a).all() and np.isfinite(b).all()):
+        return float("nan")
+    return float((np.abs(a - b) / np.maximum(1, np.abs(b))).max(initial=0.0))
+
+
+def checks(session: Session, spec: ModelSpec) -> Iterator[tuple[str, Callable[[], str]]]:
+    """Name and function of the check of every stage of every golden sample in a model file.
+
+    The functions return a word for the report, or raise VerificationError.
+    """
+    text = session.metadata.get(KEY)
+    if text is None:
+        return
+    golden = Golden.from_json(text)
+    for i, sample in enumerate(golden.samples):
+        if sample.image is not None and sample.pixels is not None and spec.pixels is not None:
+            yield f"golden {i} decode", lambda s=sample: _check_pixels(s, spec)  # type: ignore[misc]
+        yield f"golden {i} tensor", lambda s=sample: _check_tensor(s, spec)  # type: ignore[misc]
+        yield f"golden {i} output", lambda s=sample: _check_outputs(s, spec, session, golden.tolerance)  # type: ignore[misc]
+
+
+def _check_pixels(sample: Sample, spec: ModelSpec) -> str:
+    assert sample.image is not None
+    return _same(digest([to_pixels(sample.image, spec)]), sample.pixels, "decoded pixels")
+
+
+def _check_tensor(sample: Sample, spec: ModelSpec) -> str:
+    return _same(digest([to_tensor(sample, spec)]), sample.tensor, "input tensor")
+
+
+def _same(found: str, expected: str | None, what: str) -> str:
+    if found != expected:
+        raise VerificationError(f"the {what} has digest {found} here, {expected} where the model was exported")
+    return "exact"
+
+
+def _check_outputs(sample: Sample, spec: ModelSpec, session: Session, tolerance: float) -> str:
+    difference = largest_difference(session.run(to_tensor(sample, spec))[0], sample.outputs)
+    if not difference <= tolerance:
+        raise VerificationError(f"the outputs differ from Keras's by {difference:.2g}, more than {tolerance:.2g}")
+    return f"within {difference:.1g} of Keras"

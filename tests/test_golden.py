@@ -1,0 +1,105 @@
+import dataclasses
+import io
+import json
+
+import numpy as np
+import onnx
+import pytest
+from PIL import Image
+
+from edgecnn import ModelError, Predictor
+from edgecnn.cli import main
+from edgecnn.golden import KEY, Golden, Sample, digest, largest_difference
+from edgecnn.selftest import synthetic_image
+
+
+@pytest.fixture
+def sample(image_model):
+    """A JPEG with what Pillow makes of it, and the model's outputs by NumPy."""
+    file = io.BytesIO()
+    Image.fromarray(synthetic_image(20, 30)).save(file, "JPEG")
+    image = Image.open(io.BytesIO(file.getvalue())).convert("RGB")
+    small = image.resize((8, 8), Image.Resampling.BILINEAR)
+    tensor = np.asarray(small, np.float32)[np.newaxis] * np.float32(1 / 255)
+    e = np.exp(10 * tensor.mean(axis=(0, 1, 2)))
+    return Sample(
+        image=file.getvalue(),
+        row=None,
+        pixels=digest([np.asarray(image)]),
+        tensor=digest([tensor]),
+        outputs=tuple((e / e.sum()).tolist()),
+    )
+
+
+def put(path, text):
+    model = onnx.load(path)
+    entry = model.metadata_props.add()
+    entry.key, entry.value = KEY, text
+    onnx.save(model, path)
+
+
+def lines(path, capsys):
+    status = main(["selftest", str(path)])
+    return status, [line for line in capsys.readouterr().out.splitlines() if "golden" in line]
+
+
+def test_a_device_proves_every_stage(image_model, sample, capsys):
+    put(image_model, Golden((sample, sample), 1e-5).to_json())
+    assert Golden.from_json(Golden((sample,), 1e-5).to_json()) == Golden((sample,), 1e-5)
+    _, found = lines(image_model, capsys)
+    assert [line.split(":")[0] for line in found] == [
+        f"ok      golden {i} {stage}" for i in (0, 1) for stage in ("decode", "tensor", "output")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("change", "stage", "message"),
+    [
+        ({"pixels": "0" * 16}, "decode", "the decoded pixels has digest"),
+        ({"tensor": "0" * 16}, "tensor", "the input tensor has digest"),
+        ({"outputs": (0.5, 0.25, 0.25)}, "output", "differ from Keras's by"),
+        ({"outputs": (1.0, 0.0)}, "output", "differ from Keras's by nan"),
+    ],
+)
+def test_the_stage_that_differs_is_named(image_model, sample, change, stage, message, capsys):
+    put(image_model, Golden((dataclasses.replace(sample, **change),), 1e-5).to_json())
+    status, found = lines(image_model, capsys)
+    assert status == 1
+    (failed,) = [line for line in found if line.startswith("FAILED")]
+    assert failed.startswith(f"FAILED  golden 0 {stage}: the ")
+    assert message in failed
+
+
+def test_rows(rows_model, capsys):
+    row = (3.0, 1.0, 0.0)
+    golden = Golden((Sample(None, row, None, digest([np.float32([row])]), (1 / (1 + np.exp(-5)),)),), 1e-5)
+    put(rows_model, golden.to_json())
+    _, found = lines(rows_model, capsys)
+    assert [line.split(":")[0] for line in found] == ["ok      golden 0 tensor", "ok      golden 0 output"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "[]", "{}", "[" * 100_000, '{"tolerance": 1, "samples": [{}]}', '{"tolerance": "x", "samples": []}',
+        '{"tolerance": 1, "samples": [{"image": "?", "row": null, "pixels": null, "tensor": "", "outputs": []}]}',
+        json.dumps({"tolerance": 1, "samples": [0] * 65}),
+    ],
+)  # fmt: skip
+def test_golden_samples_that_can_not_be_read(image_model, text):
+    with pytest.raises(ModelError, match="golden samples can't be read"):
+        Golden.from_json(text)
+
+
+def test_a_model_with_broken_golden_samples_still_predicts_but_fails_its_selftest(image_model, capsys):
+    put(image_model, "{}")
+    assert Predictor(image_model).predict(synthetic_image(9, 9)).label in ("red", "green", "blue")
+    assert main(["selftest", str(image_model)]) == 2
+    assert "golden samples can't be read" in capsys.readouterr().err
+
+
+def test_differences_are_relative_above_one_and_never_forgive_nan():
+    assert largest_difference([1e6 + 1], [1e6]) == pytest.approx(1e-6)
+    assert largest_difference([0.1], [0.2]) == pytest.approx(0.1)
+    assert np.isnan(largest_difference([np.nan], [np.nan]))
+    assert np.isnan(largest_difference([1, 2], [1]))
