@@ -38,7 +38,8 @@ struct Axis {
     std::vector<int32_t> wide_first;
     std::vector<int8_t> digits;
     int blocks = 0, block_taps = 0, digit_count = 0;
-    int safe = 0;  // leading outputs whose wide loads stay in the row; see kernels.hpp
+    int safe_from = 0;  // four-tap kinds: outputs safe_from .. safe - 1 instead
+    int safe = 0;       // leading outputs whose wide loads stay in the row; see kernels.hpp
 
     Windows windows() const;
 };

@@ -106,6 +106,15 @@ void add_wide_forms(Plan::State& s) {
         const int bytes = s.channels == 1 ? 2 : 8;
         while (s.x.safe < s.x.out && s.x.index[2 * s.x.safe] * s.channels + bytes <= s.x.in * s.channels)
             ++s.x.safe;
+    } else if (s.kind == Kind::tf_cubic || s.kind == Kind::cv_cubic) {
+        const auto fits = [&s](int i) {
+            const int32_t* at = &s.x.index[4 * static_cast<size_t>(i)];
+            return at[1] == at[0] + 1 && at[2] == at[0] + 2 && at[3] == at[0] + 3 &&
+                   at[0] * s.channels + 16 <= s.x.in * s.channels;
+        };
+        while (s.x.safe_from < s.x.out && !fits(s.x.safe_from)) ++s.x.safe_from;
+        s.x.safe = s.x.safe_from;
+        while (s.x.safe < s.x.out && fits(s.x.safe)) ++s.x.safe;
     } else if (s.kind == Kind::tf_area || s.kind == Kind::cv_area) {
         const auto fits = [&s](int i) {
             const int steps = (s.x.count[i] + 3) / 4;
@@ -322,8 +331,8 @@ void run_cv_cubic(const Plan::State& s, const View& in, const Sink& sink, uint8_
                 break;
             }
             if (held[k] == need[k]) continue;
-            s.kernels->cv_cubic_horizontal(in.row(need[k]), s.x.index.data(), s.x.fixed.data(), s.x.out,
-                                           s.channels, sums[k]);
+            s.kernels->cv_cubic_horizontal(in.row(need[k]), s.x.index.data(), s.x.fixed.data(), s.x.safe_from,
+                                           s.x.safe, s.x.out, s.channels, sums[k]);
             held[k] = need[k];
         }
         s.kernels->cv_cubic_vertical(sums, &s.y.fixed[4 * y], n, row);
@@ -382,8 +391,8 @@ void run_tf_cubic(const Plan::State& s, const View& in, const Sink& sink, float*
     for (int y = 0; y < s.y.out; ++y) {
         const uint8_t* rows[4];
         for (int k = 0; k < 4; ++k) rows[k] = in.row(s.y.index[4 * y + k]);
-        s.kernels->tf_cubic_row(rows, &s.y.weight[4 * y], s.x.index.data(), s.x.weight.data(), s.x.out,
-                                s.channels, row);
+        s.kernels->tf_cubic_row(rows, &s.y.weight[4 * y], s.x.index.data(), s.x.weight.data(), s.x.safe_from,
+                                s.x.safe, s.x.out, s.channels, row);
         sink.row(y, row);
     }
 }

@@ -395,6 +395,45 @@ void tf_horizontal(const float* in, const Windows& x, int channels, float* out) 
     for (; i < x.out; ++i) tf_outputs<1>(in, x, i, channels, out);
 }
 
+// Pixel k of 4 consecutive ones at 16 bytes, a 128-bit lane each: 0 and 1, or 2 and 3.
+__m256i widen_two(int channels, int first) {
+    const int order[4] = {0, 1, 2, channels == 4 ? 3 : 0};
+    return _mm256_blend_epi32(widen(first * channels, order), widen((first + 1) * channels, order), 0xF0);
+}
+
+void tf_cubic_row(const uint8_t* const rows[4], const float weight_y[4], const int32_t* index,
+                  const float* weight, int from, int to, int width, int channels, float* out) {
+    if (channels == 1) from = to = 0;
+    scalar->tf_cubic_row(rows, weight_y, index, weight, 0, 0, from, channels, out);
+    const __m256i order[2] = {widen_two(channels, 0), widen_two(channels, 2)};
+    __m256 wy[4];
+    for (int k = 0; k < 4; ++k) wy[k] = _mm256_set1_ps(weight_y[k]);
+    for (int x = from; x < to; ++x) {
+        const ptrdiff_t at = static_cast<ptrdiff_t>(index[4 * x]) * channels;
+        __m256 column[2];
+        for (int k = 0; k < 4; ++k) {
+            const __m256i v = _mm256_broadcastsi128_si256(load16(rows[k] + at));
+            for (int pair = 0; pair < 2; ++pair) {
+                const __m256 value = _mm256_cvtepi32_ps(_mm256_shuffle_epi8(v, order[pair]));
+                const __m256 product = _mm256_mul_ps(value, wy[k]);
+                column[pair] = k == 0 ? product : _mm256_add_ps(column[pair], product);
+            }
+        }
+        const __m256 wx = _mm256_broadcast_ps(reinterpret_cast<const __m128*>(weight + 4 * x));
+        const __m256 p01 =
+            _mm256_mul_ps(column[0], _mm256_permutevar_ps(wx, _mm256_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1)));
+        const __m256 p23 =
+            _mm256_mul_ps(column[1], _mm256_permutevar_ps(wx, _mm256_setr_epi32(2, 2, 2, 2, 3, 3, 3, 3)));
+        __m128 sum = _mm_add_ps(_mm256_castps256_ps128(p01), _mm256_extractf128_ps(p01, 1));
+        sum = _mm_add_ps(sum, _mm256_castps256_ps128(p23));
+        sum = _mm_add_ps(sum, _mm256_extractf128_ps(p23, 1));
+        // The fourth lane of 3 channels is overwritten by the next store; the row has room behind it.
+        _mm_storeu_ps(out + static_cast<ptrdiff_t>(x) * channels, sum);
+    }
+    scalar->tf_cubic_row(rows, weight_y, index + 4 * to, weight + 4 * to, 0, 0, width - to, channels,
+                         out + static_cast<ptrdiff_t>(to) * channels);
+}
+
 template <int kChannels>
 void area_horizontal_of(const uint8_t* in, ptrdiff_t in_stride, int rows, const Windows& x, int safe,
                         float* out, ptrdiff_t out_stride) {
@@ -524,6 +563,29 @@ __m256i round_to_ints(__m256 v) { return _mm256_cvtps_epi32(v); }
 void store_ints_as_bytes(uint8_t* out, __m256i v) {
     const __m128i shorts = _mm_packs_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
     _mm_storel_epi64(reinterpret_cast<__m128i*>(out), _mm_packus_epi16(shorts, shorts));
+}
+
+// Taps 0 and 1, then 2 and 3, of each channel as 16-bit pairs times the pair of weights.
+void cv_cubic_horizontal(const uint8_t* in, const int32_t* index, const int32_t* weight, int from, int to,
+                         int width, int channels, int32_t* out) {
+    if (channels == 1) from = to = 0;
+    scalar->cv_cubic_horizontal(in, index, weight, 0, 0, from, channels, out);
+    const int32_t pair = static_cast<int32_t>(0xFF00FF00) | channels << 16;
+    const __m128i first =
+        _mm_setr_epi32(pair, pair + 0x10001, pair + 0x20002, pair + (channels == 4 ? 0x30003 : 0));
+    const __m128i second = _mm_add_epi32(first, _mm_set1_epi32(2 * channels * 0x10001));
+    for (int x = from; x < to; ++x) {
+        const __m128i v = load16(in + static_cast<ptrdiff_t>(index[4 * x]) * channels);
+        const __m128i all = load16(weight + 4 * x);
+        const __m128i pairs = _mm_packs_epi32(all, all);
+        const __m128i a = _mm_madd_epi16(_mm_shuffle_epi8(v, first), _mm_shuffle_epi32(pairs, 0x00));
+        const __m128i b = _mm_madd_epi16(_mm_shuffle_epi8(v, second), _mm_shuffle_epi32(pairs, 0x55));
+        // The fourth lane of 3 channels is overwritten by the next store; the row has room behind it.
+        _mm_storeu_si128(reinterpret_cast<__m128i*>(out + static_cast<ptrdiff_t>(x) * channels),
+                         _mm_add_epi32(a, b));
+    }
+    scalar->cv_cubic_horizontal(in, index + 4 * to, weight + 4 * to, 0, 0, width - to, channels,
+                                out + static_cast<ptrdiff_t>(to) * channels);
 }
 
 void cv_cubic_vertical(const int32_t* const rows[4], const int32_t weight[4], int n, uint8_t* out) {
@@ -796,7 +858,9 @@ const Kernels& avx2_kernels() {
         k.area_add = area_add;
         k.scale_row = scale_row;
         k.cv_vertical = cv_vertical;
+        k.cv_cubic_horizontal = cv_cubic_horizontal;
         k.cv_cubic_vertical = cv_cubic_vertical;
+        k.tf_cubic_row = tf_cubic_row;
         k.round_row = round_row;
         k.emit_f32_to_f32 = emit_f32_to_f32;
         k.emit_u8_to_f32 = emit_u8_to_f32;

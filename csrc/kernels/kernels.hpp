@@ -81,9 +81,10 @@ struct Kernels {
     void (*cv_vertical)(const int32_t* top, const int32_t* bottom, int32_t weight_top, int32_t weight_bottom,
                         int n, uint8_t* out);
 
-    // OpenCV cubic: four columns a pixel; then four such rows.
-    void (*cv_cubic_horizontal)(const uint8_t* in, const int32_t* index, const int32_t* weight, int width,
-                                int channels, int32_t* out);
+    // OpenCV cubic: four columns a pixel; then four such rows. For pixels from .. to - 1 the four are
+    // neighbours and 16 bytes from the first lie in the row.
+    void (*cv_cubic_horizontal)(const uint8_t* in, const int32_t* index, const int32_t* weight, int from,
+                                int to, int width, int channels, int32_t* out);
     void (*cv_cubic_vertical)(const int32_t* const rows[4], const int32_t weight[4], int n, uint8_t* out);
     // OpenCV area by whole numbers: means of boxes of step_x x step_y pixels.
     void (*cv_box_row)(const uint8_t* in, ptrdiff_t stride, int step_x, int step_y, int width, int channels,
@@ -101,7 +102,7 @@ struct Kernels {
 
     // tf.image bicubic: four rows, then four columns a pixel.
     void (*tf_cubic_row)(const uint8_t* const rows[4], const float weight_y[4], const int32_t* index,
-                         const float* weight, int width, int channels, float* out);
+                         const float* weight, int from, int to, int width, int channels, float* out);
 
     // Area: weighted float32 sums of each row's windows in source order; columns past the last repeat it.
     // The first `safe` windows can be read in steps of 4 pixels, 16 bytes each, without leaving the row.

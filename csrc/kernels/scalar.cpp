@@ -91,8 +91,8 @@ void cv_vertical(const int32_t* top, const int32_t* bottom, int32_t weight_top, 
 }
 
 // HResizeCubic.
-void cv_cubic_horizontal(const uint8_t* in, const int32_t* index, const int32_t* weight, int width,
-                         int channels, int32_t* out) {
+void cv_cubic_horizontal(const uint8_t* in, const int32_t* index, const int32_t* weight, int /*from*/,
+                         int /*to*/, int width, int channels, int32_t* out) {
     for (int x = 0; x < width; ++x, index += 4, weight += 4) {
         for (int c = 0; c < channels; ++c) {
             int32_t sum = 0;
@@ -182,7 +182,7 @@ float interpolate(const float weight[4], float a, float b, float c, float d) {
 }
 
 void tf_cubic_row(const uint8_t* const rows[4], const float weight_y[4], const int32_t* index,
-                  const float* weight, int width, int channels, float* out) {
+                  const float* weight, int /*from*/, int /*to*/, int width, int channels, float* out) {
     for (int x = 0; x < width; ++x, index += 4, weight += 4) {
         for (int c = 0; c < channels; ++c) {
             float column[4];
