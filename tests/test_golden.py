@@ -55,8 +55,8 @@ def test_a_device_proves_every_stage(image_model, sample, capsys):
 @pytest.mark.parametrize(
     ("change", "stage", "message"),
     [
-        ({"pixels": "0" * 16}, "decode", "the decoded pixels has digest"),
-        ({"tensor": "0" * 16}, "tensor", "the input tensor has digest"),
+        ({"pixels": "0" * 16}, "decode", "digest of the decoded pixels is"),
+        ({"tensor": "0" * 16}, "tensor", "digest of the input tensor is"),
         ({"outputs": (0.5, 0.25, 0.25)}, "output", "differ from Keras's by"),
         ({"outputs": (1.0, 0.0)}, "output", "differ from Keras's by nan"),
     ],
@@ -66,7 +66,7 @@ def test_the_stage_that_differs_is_named(image_model, sample, change, stage, mes
     status, found = lines(image_model, capsys)
     assert status == 1
     (failed,) = [line for line in found if line.startswith("FAILED")]
-    assert failed.startswith(f"FAILED  golden 0 {stage}: the ")
+    assert failed.startswith(f"FAILED  golden 0 {stage}: ")
     assert message in failed
 
 

@@ -33,6 +33,7 @@ def test_keeps_every_bit_of_a_scale():
     [
         ({"height": 0}, "height must be a whole number from 1"),
         ({"height": MAX_SIDE + 1}, "height must be a whole number"),
+        ({"height": 8000, "width": 8000}, "has more than 16777216 pixels"),
         ({"width": 64.0}, "width must be a whole number"),
         ({"width": True}, "width must be a whole number"),
         ({"resize": "bilinear"}, "resize must be one of tf_nearest"),

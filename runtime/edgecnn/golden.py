@@ -160,7 +160,7 @@ def _check_tensor(sample: Sample, spec: ModelSpec) -> str:
 
 def _same(found: str, expected: str | None, what: str) -> str:
     if found != expected:
-        raise VerificationError(f"the {what} has digest {found} here, {expected} where the model was exported")
+        raise VerificationError(f"digest of the {what} is {found} here, {expected} where the model was exported")
     return "exact"
 
 

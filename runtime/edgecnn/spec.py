@@ -23,6 +23,9 @@ METADATA_KEY = "edgecnn"
 MAX_SIDE = 16384
 """Largest height or width of a model input, pixels: far above any classifier, far below exhausting memory."""
 
+MAX_PIXELS = 2**24
+"""Most pixels of a model input: 4096 x 4096, 201 MB as float32."""
+
 MAX_JSON_BYTES = 16 * 2**20
 """Largest ModelSpec accepted, bytes: ImageNet-21k with long labels needs 2 MB."""
 
@@ -131,6 +134,8 @@ class PixelSpec(_Spec):
     def __post_init__(self) -> None:
         for name in ("height", "width"):
             _check_int(self, name, 1, MAX_SIDE)
+        if self.height * self.width > MAX_PIXELS:
+            raise SpecError(f"an input of {self.height}x{self.width} has more than {MAX_PIXELS} pixels")
         _check_int(self, "pad_value", 0, 255)
         for name, allowed in (
             ("resize", RESIZES), ("fit", FITS), ("color", COLORS), ("decode", DECODES),
