@@ -10,6 +10,7 @@ import contextlib
 import importlib
 import logging
 import os
+import re
 import sys
 import tempfile
 import warnings
@@ -78,6 +79,19 @@ def versions(*names: str) -> dict[str, str]:
         with contextlib.suppress(metadata.PackageNotFoundError):
             found[name] = metadata.version(name)
     return found
+
+
+def reason(error: BaseException) -> str:
+    """What an error of TensorFlow, Keras or onnxruntime says, on one line: their texts hold whole tracebacks."""
+    text = str(error).strip()
+    inner = re.search(r"Exception encountered: *(.+)", text)
+    if inner:
+        text = inner[1]
+    elif text.startswith("in user code:"):
+        said = [line.strip() for line in text.splitlines() if re.match(r"\s*\w*(Error|Exception): ", line)]
+        text = said[-1] if said else text
+    line = " ".join(re.split(r"\n\s*\n|\n\s*\[\[", text)[0].split())
+    return f"{type(error).__name__}: {line[:300]}" if line else type(error).__name__
 
 
 @contextlib.contextmanager

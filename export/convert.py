@@ -9,7 +9,7 @@ from typing import Any
 
 from edgecnn.errors import ModelError
 
-from .backend import quiet_logs, require
+from .backend import quiet_logs, reason, require
 from .load import Source, Tensor
 from .operators import handlers
 
@@ -47,8 +47,7 @@ def convert(source: Source, *, opset: int = DEFAULT_OPSET) -> Any:
                 opset=opset,
             )
     except Exception as e:
-        first = str(e).strip().splitlines()[0] if str(e).strip() else ""
-        raise ModelError(f"{source.path} can't be converted: {type(e).__name__}: {first[:300]}") from e
+        raise ModelError(f"{source.path} can't be converted: {reason(e)}") from e
     _check_operators(model, source)
     _restore_names(model, source)
     _name_dimensions(model, source)

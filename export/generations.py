@@ -17,7 +17,7 @@ from typing import Any
 from edgecnn.errors import InputError, MissingDependencyError, ModelError
 
 from . import archive, keras1, repair, screen
-from .backend import quiet_logs, require, tensorflow
+from .backend import quiet_logs, reason, require, tensorflow
 from .expression import Expression
 from .stored import Stored, class_configs
 
@@ -81,7 +81,7 @@ def open_model(
             continue
         own = "tf_keras" if stored.generation < 3 else "keras"
         if attempt.library != own:
-            why = next(_line(e) for name, e in errors if name == _title(own))
+            why = next(reason(e) for name, e in errors if name == _title(own))
             notes.append(
                 f"written by Keras {stored.keras_version or '1'} but opened by {_title(attempt.library)}, since "
                 f"{_title(own)} said: {why}"
@@ -89,12 +89,12 @@ def open_model(
         return Opened(model, f"{_title(attempt.library)} {keras.__version__}", tuple(notes))
     name, error = errors[0]
     if isinstance(error, MissingDependencyError):
-        others = "; ".join(f"{n}: {_line(e)}" for n, e in errors[1:2])
+        others = "; ".join(f"{n}: {reason(e)}" for n, e in errors[1:2])
         raise ModelError(
             f"{stored.path} was written by Keras {stored.keras_version or '1'}, which needs tf-keras: "
             f"{INSTALL_LEGACY} ({others})"
         ) from error
-    raise ModelError(f"{name} can't open {stored.path}: {_line(error)}{_hint(error)}") from error
+    raise ModelError(f"{name} can't open {stored.path}: {reason(error)}{_hint(error)}") from error
 
 
 def _attempts(generation: int) -> Iterator[_Attempt]:
@@ -252,14 +252,6 @@ def _operations(keras: Any) -> set[str]:
 
 def _title(library: str) -> str:
     return {"keras": "Keras", "tf_keras": "tf-keras"}[library]
-
-
-def _line(error: Exception) -> str:
-    """The part of an error that says something, on one line."""
-    text = " ".join(str(error).split())
-    inner = re.search(r"Exception encountered: (.+)", text)
-    text = inner[1] if inner else text
-    return f"{type(error).__name__}: {text[:300]}"
 
 
 def _hint(error: Exception) -> str:

@@ -20,7 +20,7 @@ from edgecnn.errors import InputError, ModelError
 from edgecnn.spec import ModelSpec
 
 from . import screen, weights
-from .backend import tensorflow
+from .backend import reason, tensorflow
 from .expression import Expression
 from .generations import Opened, open_model
 from .savedmodel import open_savedmodel
@@ -76,14 +76,21 @@ class Source:
 
     def __call__(self, arrays: Sequence[npt.NDArray[Any]]) -> list[npt.NDArray[Any]]:
         """The model's outputs in inference mode, one array an output, for one array an input."""
-        result = self.function(*(tensorflow().convert_to_tensor(a) for a in arrays))
+        tensors = [tensorflow().convert_to_tensor(a) for a in arrays]
+        try:
+            result = self.function(*tensors)
+        except Exception as e:
+            raise ModelError(f"{self.path} can't be run in Keras on {_sizes(arrays)}: {reason(e)}") from e
         return [result[t.name].numpy() for t in self.outputs]
 
     def eager(self, arrays: Sequence[npt.NDArray[Any]]) -> list[npt.NDArray[Any]]:
         """As __call__, but operation by operation as Keras does it, without a traced graph; slow for sequences."""
         tf = tensorflow()
         tensors = [tf.convert_to_tensor(a) for a in arrays]
-        result = self.model(tensors[0] if len(tensors) == 1 else tensors, training=False)
+        try:
+            result = self.model(tensors[0] if len(tensors) == 1 else tensors, training=False)
+        except Exception as e:
+            raise ModelError(f"{self.path} can't be run in Keras on {_sizes(arrays)}: {reason(e)}") from e
         return [np.asarray(y.numpy()) for y in tf.nest.flatten(result)]
 
     @functools.cached_property
@@ -125,6 +132,10 @@ class Source:
             for variable, value in zip(variables, kept, strict=True):
                 variable.assign(value)
         return worst
+
+
+def _sizes(arrays: Sequence[npt.NDArray[Any]]) -> str:
+    return ", ".join(f"{a.dtype} {list(a.shape)}" for a in arrays)
 
 
 def load(

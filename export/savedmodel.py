@@ -11,7 +11,7 @@ from typing import Any
 
 from edgecnn.errors import ModelError
 
-from .backend import quiet_logs, require, tensorflow
+from .backend import quiet_logs, reason, require, tensorflow
 from .generations import Opened
 
 _REFUSED = frozenset(
@@ -53,7 +53,7 @@ def open_savedmodel(path: Path) -> tuple[Opened, list[tuple[str, Any]], list[tup
         with quiet_logs("absl", "tensorflow"):
             loaded = tf.saved_model.load(str(path))
     except Exception as e:
-        raise ModelError(f"TensorFlow can't load {path}: {type(e).__name__}: {' '.join(str(e).split())[:300]}") from e
+        raise ModelError(f"TensorFlow can't load {path}: {reason(e)}") from e
     signature = next((loaded.signatures[n] for n in _SIGNATURES if n in loaded.signatures), None)
     if signature is None:
         raise ModelError(f"{path} has no serving signature, only {sorted(loaded.signatures)}")

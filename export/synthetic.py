@@ -43,7 +43,7 @@ def random_inputs(source: Source, spec: ModelSpec) -> list[Arrays]:
     """
     low, high = value_range(spec)
     limits = [_vocabulary(source, i) for i in range(len(source.inputs))]
-    error: Exception | None = None
+    error: ModelError | None = None
     for length in _LENGTHS if _is_free(source) else _LENGTHS[:1]:
         rng = np.random.default_rng(_SEED)
 
@@ -54,15 +54,14 @@ def random_inputs(source: Source, spec: ModelSpec) -> list[Arrays]:
         first = draw(1, low, high)
         try:
             source(first)
-        except Exception as e:
+        except ModelError as e:
             error = error or e
             continue
         batches = [first, draw(1, -1.0, 1.0), draw(3, low, high), draw(3, -1.0, 1.0)]
         if sum(a[0].size for a in first) <= _LARGE_BATCH_ELEMENTS:
             batches.append(draw(LARGE_BATCH, low, high))
         return [*batches, draw(1, low, low), draw(1, high, high)]
-    reason = " ".join(str(error).split())[:300]
-    raise ModelError(f"{source.path} can't be run in Keras on made-up inputs, so nothing can be proved: {reason}")
+    raise ModelError(f"{source.path} can't be run in Keras on made-up inputs, so nothing can be proved: {error}")
 
 
 def value_range(spec: ModelSpec) -> tuple[float, float]:

@@ -20,7 +20,7 @@ from edgecnn.errors import EdgeCNNError, VerificationError
 from edgecnn.spec import ModelSpec
 
 from . import loading
-from .backend import require
+from .backend import reason, require
 from .load import Source, Tensor
 from .optimize import count_nodes
 from .quality import DEFAULT_MAX_DROP, measure, top_class
@@ -109,8 +109,7 @@ def open_session(model: bytes) -> Any:
     try:
         return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except Exception as e:
-        first = str(e).strip().splitlines()[0] if str(e).strip() else ""
-        raise VerificationError(f"onnxruntime refuses the model: {first[:300]}") from e
+        raise VerificationError(f"onnxruntime refuses the model: {reason(e)}") from e
 
 
 def run(session: Any, source: Source, arrays: Sequence[npt.NDArray[Any]]) -> Arrays:
@@ -120,9 +119,8 @@ def run(session: Any, source: Source, arrays: Sequence[npt.NDArray[Any]]) -> Arr
     try:
         return [np.asarray(y) for y in session.run(names, feed)]
     except Exception as e:
-        first = str(e).strip().splitlines()[0] if str(e).strip() else ""
         sizes = ", ".join(f"{k} {list(v.shape)}" for k, v in feed.items())
-        raise VerificationError(f"onnxruntime can't run the model on {sizes}: {first[:300]}") from e
+        raise VerificationError(f"onnxruntime can't run the model on {sizes}: {reason(e)}") from e
 
 
 def run_samples(session: Any, source: Source, samples: Samples) -> Arrays:

@@ -10,7 +10,7 @@ from typing import Any
 
 from edgecnn.errors import InputError, ModelError
 
-from .backend import quiet_logs, require, tensorflow
+from .backend import quiet_logs, reason, require, tensorflow
 from .generations import Opened
 from .stored import Stored
 
@@ -52,13 +52,12 @@ def build(stored: Stored, architecture: str) -> Opened:
         spec.loader.exec_module(module)
         model: Any = getattr(module, function)()
     except Exception as e:
-        raise InputError(f"--architecture {architecture} can't be run: {type(e).__name__}: {e}") from e
+        raise InputError(f"--architecture {architecture} can't be run: {reason(e)}") from e
     try:
         with quiet_logs("absl", "tensorflow"):
             model.load_weights(stored.path)
     except Exception as e:
-        line = " ".join(str(e).split())[:300]
-        raise ModelError(f"the weights of {stored.path} don't fit the model of {architecture}: {line}") from e
+        raise ModelError(f"the weights of {stored.path} don't fit the model of {architecture}: {reason(e)}") from e
     name = "tf-keras" if type(model).__module__.startswith("tf_keras") else "Keras"
     version = require("tf_keras" if name == "tf-keras" else "keras").__version__
     return Opened(model, f"{name} {version}", ())

@@ -1,0 +1,106 @@
+"""Makes the golden samples that let a device prove itself: small inputs with what Keras's side made of them.
+
+A real image is shrunk to a JPEG of a few kB first, so that it fits into the model file; from there on decoder,
+kernel and Keras see exactly what the device will see.
+"""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+
+from edgecnn.errors import EdgeCNNError
+from edgecnn.golden import MAX_SAMPLES, Golden, Sample, digest, largest_difference, to_pixels, to_tensor
+from edgecnn.selftest import synthetic_image
+from edgecnn.sources import IMAGE_SUFFIXES
+from edgecnn.spec import ModelSpec
+
+from .load import Source
+from .samples import Samples, spread
+from .verify import open_session, run
+
+DEFAULT_COUNT = 3
+
+_SIDE = 96
+"""Longest side of a stored image, pixels."""
+
+_QUALITY = 85
+
+_MARGIN = 4.0
+"""The tolerance is this many times the difference on the exporting machine: another processor rounds otherwise."""
+
+
+def make_golden(
+    source: Source, spec: ModelSpec, model: bytes, samples: Samples | None, *, count: int, atol: float
+) -> Golden | None:
+    """Up to count samples for a model, or None where it has no recipe to make inputs by.
+
+    Args:
+        source: the Keras model.
+        spec: its recipe.
+        model: the ONNX model as it will be written, quantised or not.
+        samples: real inputs; without them synthetic ones are used.
+        count: how many, at most MAX_SAMPLES.
+        atol: least tolerance of an output.
+    """
+    if count < 1 or len(source.inputs) != 1 or len(source.outputs) != 1:
+        return None
+    if spec.pixels is not None:
+        inputs = [_image_sample(image, spec) for image in _images(samples, min(count, MAX_SAMPLES))]
+    elif spec.table is not None:
+        inputs = [_row_sample(row) for row in _rows(spec, samples, min(count, MAX_SAMPLES))]
+    else:
+        return None
+    session = open_session(model)
+    finished, worst = [], 0.0
+    for sample in inputs:
+        tensor = to_tensor(sample, spec)
+        expected = source([tensor])[0][0].ravel().astype(np.float32)
+        worst = max(worst, largest_difference(run(session, source, [tensor])[0][0], expected))
+        finished.append(
+            Sample(sample.image, sample.row, sample.pixels, digest([tensor]), tuple(float(v) for v in expected))
+        )
+    return Golden(tuple(finished), max(atol, _MARGIN * worst))
+
+
+def _image_sample(image: bytes, spec: ModelSpec) -> Sample:
+    return Sample(image=image, row=None, pixels=digest([to_pixels(image, spec)]), tensor="", outputs=())
+
+
+def _row_sample(row: np.ndarray) -> Sample:
+    return Sample(image=None, row=tuple(float(v) for v in row), pixels=None, tensor="", outputs=())
+
+
+def _images(samples: Samples | None, count: int) -> list[bytes]:
+    """Encoded JPEGs, real where a folder was given."""
+    from PIL import Image
+
+    from edgecnn.decode import decode
+
+    found = []
+    if samples is not None and Path(samples.source).is_dir():
+        files = sorted(p for p in Path(samples.source).rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
+        for file in spread(files, 2 * count):
+            try:
+                found.append(decode(file, "pil"))
+            except EdgeCNNError:
+                continue
+    arrays = found[:count] or [synthetic_image(48 + 8 * i, 64 + 5 * i) for i in range(count)]
+    encoded = []
+    for array in arrays:
+        image = Image.fromarray(array)
+        image.thumbnail((_SIDE, _SIDE))
+        file = io.BytesIO()
+        image.save(file, "JPEG", quality=_QUALITY)
+        encoded.append(file.getvalue())
+    return encoded
+
+
+def _rows(spec: ModelSpec, samples: Samples | None, count: int) -> list[np.ndarray]:
+    if samples is not None:
+        return [np.asarray(row) for row in samples.thin(count)]
+    assert spec.table is not None
+    columns = len(spec.table.columns)
+    return list(np.arange(count * columns, dtype=np.float32).reshape(count, columns))
