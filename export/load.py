@@ -218,8 +218,8 @@ def _of_specs(inputs: list[tuple[str, Any]], outputs: list[tuple[str, Any]], pat
             raise ModelError(f"{path} has a fixed batch of {spec.shape[0]}; export it from Keras with a free one")
     used: set[str] = set()
     return (
-        tuple(_tensor(spec, name, used) for name, spec in inputs),
-        tuple(_tensor(spec, name, used) for name, spec in outputs),
+        tuple(tensor_of(spec, name, used) for name, spec in inputs),
+        tuple(tensor_of(spec, name, used) for name, spec in outputs),
     )
 
 
@@ -231,9 +231,9 @@ def _signature(model: Any, path: Path) -> _Signature:
             "it an Input, and save it again"
         )
     used: set[str] = set()
-    inputs = [_tensor(t, t.name, used) for t in model.inputs]
+    inputs = [tensor_of(t, t.name, used) for t in model.inputs]
     names = _output_names(model)
-    outputs = [_tensor(t, n, used) for t, n in zip(model.outputs, names, strict=True)]
+    outputs = [tensor_of(t, n, used) for t, n in zip(model.outputs, names, strict=True)]
     return tuple(inputs), tuple(outputs)
 
 
@@ -245,7 +245,7 @@ def _output_names(model: Any) -> list[str]:
     return [f"output_{i}" if i else "output" for i in range(len(model.outputs))]
 
 
-def _tensor(tensor: Any, name: str, used: set[str]) -> Tensor:
+def tensor_of(tensor: Any, name: str, used: set[str]) -> Tensor:
     """A Keras tensor as a Tensor with a name that is plain ('Identity:0' becomes 'Identity') and unused."""
     name = name.split(":")[0].split("/")[-1] or "tensor"
     unique, n = name, 1

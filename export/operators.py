@@ -16,7 +16,7 @@ Handler = Callable[..., Any]
 
 def handlers() -> dict[str, tuple[Handler, list[Any]]]:
     """TensorFlow operator -> (handler, extra arguments), as tf2onnx wants them."""
-    return {"Erfc": (_erfc, []), "Expm1": (_expm1, []), "Bucketize": (_bucketize, [])}
+    return {name: (handler, []) for name, handler in HANDLERS.items()}
 
 
 def _erfc(ctx: Any, node: Any, name: str, args: Any) -> None:
@@ -59,3 +59,7 @@ def _bucketize(ctx: Any, node: Any, name: str, args: Any) -> None:
         shapes=[shape],
         dtypes=[dtype],
     )
+
+
+HANDLERS: dict[str, Handler] = {"Erfc": _erfc, "Expm1": _expm1, "Bucketize": _bucketize}
+"""TensorFlow operator -> what replaces it."""

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -16,12 +15,11 @@ import numpy as np
 import numpy.typing as npt
 
 from edgecnn.errors import EdgeCNNError, SourceError, SpecError, TableError
+from edgecnn.sources import IMAGE_SUFFIXES
 from edgecnn.spec import ModelSpec, PixelSpec, TableSpec
+from edgecnn.table import read_records
 
 _T = TypeVar("_T")
-
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff"})
-"""Names that count as images in a folder, lower case."""
 
 DEFAULT_LIMIT = 512
 """Samples read at most: one answer is 0.2 % of the accuracy, and 64x64 photographs take a second or two."""
@@ -49,7 +47,7 @@ class Samples:
 
     def thin(self, limit: int) -> npt.NDArray[np.generic]:
         """At most limit of the inputs at even distances, so that sorted classes all take part."""
-        return self.inputs[_spread(range(len(self)), limit)]
+        return self.inputs[spread(range(len(self)), limit)]
 
     def chunks(self) -> Iterator[npt.NDArray[np.generic]]:
         """The inputs in slices of at most CHUNK samples."""
@@ -93,13 +91,13 @@ def _read_images(folder: Path, spec: ModelSpec, pixels: PixelSpec, limit: int) -
     from edgecnn.decode import decode
     from edgecnn.preprocess import preprocess
 
-    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
     if not files:
-        raise SourceError(f"{folder} holds no images ({', '.join(sorted(SUFFIXES))})", code="empty_folder")
+        raise SourceError(f"{folder} holds no images ({', '.join(sorted(IMAGE_SUFFIXES))})", code="empty_folder")
     indices = _class_indices(folder, spec.labels)
     color = "gray" if pixels.color == "gray" else "rgb"
     arrays, classes, skipped = [], [], []
-    for file in _spread(files, limit):
+    for file in spread(files, limit):
         try:
             image = decode(file, pixels.decode, color=color, exif=pixels.exif)
             arrays.append(preprocess(image, pixels, color=color))
@@ -132,39 +130,40 @@ def infer_table(path: str | Path, columns: int) -> TableSpec:
     Raises:
         TableError: the file has another number of columns.
     """
-    rows = _read_cells(Path(path), ",")
-    width = len(rows[0])
+    first = _first_line(Path(path))
+    width = len(first)
     if width not in (columns, columns + 1):
         raise TableError(f"{path} has {width} columns, the model takes {columns} (and may have one target more)")
-    header = not any(_is_number(cell) for cell in rows[0])
-    fields = tuple(c.strip() for c in rows[0]) if header else tuple(f"column {i + 1}" for i in range(width))
+    header = not any(_is_number(cell) for cell in first)
+    fields = tuple(c.strip() for c in first) if header else tuple(f"column {i + 1}" for i in range(width))
     return TableSpec(fields=fields, target=fields[-1] if width > columns else None, header=header)
 
 
+def _first_line(path: Path) -> list[str]:
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as f:
+            return next((row for row in csv.reader(f) if any(c.strip() for c in row)), [])
+    except (OSError, UnicodeDecodeError, csv.Error) as e:
+        raise SourceError(f"{path} can't be read as CSV: {e}") from None
+
+
 def _read_table(path: Path, spec: ModelSpec, table: TableSpec, limit: int) -> Samples:
-    rows = _read_cells(path, table.delimiter)
-    if table.header or not any(_is_number(cell) for cell in rows[0]):
-        rows = rows[1:]
-    positions = [table.fields.index(c) for c in table.columns]
+    records, skipped = [], []
+    for record in read_records(path, table):
+        if isinstance(record, TableError):
+            skipped.append(str(record))
+        else:
+            records.append(record)
+    if not records:
+        raise SourceError(f"no row of {path} can be used; {skipped[0]}")
+    chosen = spread(records, limit)
     to_class = _class_of(spec)
-    arrays, classes, skipped = [], [], []
-    for number, row in _spread(list(enumerate(rows, 1)), limit):
-        if len(row) not in (len(table.fields), len(table.columns)):
-            skipped.append(f"row {number}: {len(row)} cells, expected {len(table.fields)}")
-            continue
-        whole = len(row) == len(table.fields)
-        cells = [row[i] for i in positions] if whole else row
-        if not all(_is_number(c) and math.isfinite(float(c)) for c in cells):
-            skipped.append(f"row {number}: a cell is no number")
-            continue
-        arrays.append([float(c) for c in cells])
-        if whole and table.target is not None:
-            classes.append(to_class(row[table.fields.index(table.target)].strip()))
-    if not arrays:
-        raise SourceError(f"no row of {path} can be used" + (f"; {skipped[0]}" if skipped else ""))
-    known = len(classes) == len(arrays) and min(classes) >= 0
+    classes = [to_class(r.target) if r.target is not None else -1 for r in chosen]
     return Samples(
-        np.array(arrays, np.float32), np.array(classes, np.int64) if known else None, str(path), tuple(skipped)
+        np.stack([r.values for r in chosen]),
+        np.array(classes, np.int64) if min(classes) >= 0 else None,
+        str(path),
+        tuple(skipped),
     )
 
 
@@ -185,17 +184,6 @@ def _class_of(spec: ModelSpec) -> Callable[[str], int]:
     return to_class
 
 
-def _read_cells(path: Path, delimiter: str) -> list[list[str]]:
-    try:
-        with open(path, newline="", encoding="utf-8-sig") as f:
-            rows = [row for row in csv.reader(f, delimiter=delimiter) if any(c.strip() for c in row)]
-    except (OSError, UnicodeDecodeError, csv.Error) as e:
-        raise SourceError(f"{path} can't be read as CSV: {e}") from None
-    if not rows:
-        raise SourceError(f"{path} is empty")
-    return rows
-
-
 def _is_number(cell: str) -> bool:
     try:
         float(cell)
@@ -204,7 +192,7 @@ def _is_number(cell: str) -> bool:
     return True
 
 
-def _spread(items: Sequence[_T], limit: int) -> list[_T]:
+def spread(items: Sequence[_T], limit: int) -> list[_T]:
     """At most limit items at even distances, the first among them."""
     if len(items) <= limit:
         return list(items)

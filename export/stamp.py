@@ -16,6 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from edgecnn.errors import EdgeCNNError, ModelError, SpecError
+from edgecnn.golden import KEY as GOLDEN_KEY
+from edgecnn.golden import Golden
+from edgecnn.seal import KEY as SEAL_KEY
+from edgecnn.seal import seal
 from edgecnn.spec import MAX_JSON_BYTES, METADATA_KEY, ModelSpec
 
 from .backend import require
@@ -49,7 +53,7 @@ def write_stamp(path: str | os.PathLike[str], spec: ModelSpec) -> None:
         onnx = require("onnx")
         model = _load_onnx(onnx, path)
         stamp_onnx(model, spec)
-        write_atomically(path, model.SerializeToString())
+        write_atomically(path, seal(model.SerializeToString()))
 
 
 def read_stamp(path: str | os.PathLike[str]) -> ModelSpec | None:
@@ -71,11 +75,17 @@ def read_stamp(path: str | os.PathLike[str]) -> ModelSpec | None:
     return None if text is None else ModelSpec.from_json(text)
 
 
-def stamp_onnx(model: Any, spec: ModelSpec) -> None:
-    """Put spec into the metadata_props of an onnx.ModelProto, in place."""
-    kept = [(p.key, p.value) for p in model.metadata_props if p.key != METADATA_KEY]
+def stamp_onnx(model: Any, spec: ModelSpec, golden: Golden | None = None) -> None:
+    """Put spec, and golden samples where there are some, into the metadata_props of an onnx.ModelProto, in place.
+
+    A seal that is there is dropped: it would no longer fit.
+    """
+    stamps = {METADATA_KEY: spec.to_json()}
+    if golden is not None:
+        stamps[GOLDEN_KEY] = golden.to_json()
+    kept = {p.key: p.value for p in model.metadata_props if p.key != SEAL_KEY}
     del model.metadata_props[:]
-    for key, value in [*kept, (METADATA_KEY, spec.to_json())]:
+    for key, value in {**kept, **stamps}.items():
         entry = model.metadata_props.add()
         entry.key, entry.value = key, value
 

@@ -29,12 +29,15 @@ from typing import Any
 
 from edgecnn.cli import OK, SOME_FAILED, UNUSABLE
 from edgecnn.errors import EdgeCNNError, ModelError, SourceError, VerificationError
+from edgecnn.seal import seal
 from edgecnn.spec import ModelSpec
 
 from . import loading, recipe
 from .backend import tensorflow
 from .convert import DEFAULT_OPSET, convert
+from .golden import DEFAULT_COUNT, make_golden
 from .load import Source
+from .locate import first_difference
 from .optimize import count_nodes, optimize
 from .quality import DEFAULT_MAX_DROP
 from .quantize import CALIBRATION_LIMIT, KINDS, Quantized, quantize
@@ -43,7 +46,7 @@ from .samples import Samples, infer_table, read_samples
 from .stamp import stamp_onnx, write_atomically
 from .stored import sniff
 from .synthetic import random_samples
-from .verify import DEFAULT_ATOL, verify
+from .verify import DEFAULT_ATOL, Parity, verify
 
 
 def main(argv: Sequence[str]) -> int:
@@ -129,7 +132,7 @@ def _export(path: Path, output: Path, options: argparse.Namespace, report: Repor
 
     # 4. Prove that the graph computes what Keras computes.
     with report.stage("verify") as line:
-        parity = verify(model.SerializeToString(), source, spec=spec, samples=judge, atol=options.atol)
+        parity = _verify(model, source, spec, judge, options)
         report.parity = parity.to_dict()
         line.append(f"{parity.samples} inputs, largest difference {parity.max_abs_diff:.2g}")
 
@@ -142,13 +145,25 @@ def _export(path: Path, output: Path, options: argparse.Namespace, report: Repor
                 report.nodes = count_nodes(model)
                 line.append(_describe(small))
 
-    # 6. Stamp the recipe into it and put it in place.
+    # 6. Stamp the recipe and a few golden samples into it, seal it and put it in place.
     with report.stage("write") as line:
-        stamp_onnx(model, spec)
-        content = model.SerializeToString()
+        golden = make_golden(source, spec, model.SerializeToString(), judge, count=options.golden, atol=options.atol)
+        stamp_onnx(model, spec, golden)
+        content = seal(model.SerializeToString())
         write_atomically(output, content)
         report.bytes = len(content)
         line.append(f"{len(content):,} bytes")
+
+
+def _verify(model: Any, source: Source, spec: ModelSpec, judge: Samples | None, options: argparse.Namespace) -> Parity:
+    """The comparison; a failure names the first layer that differs."""
+    try:
+        return verify(model.SerializeToString(), source, spec=spec, samples=judge, atol=options.atol)
+    except VerificationError as e:
+        layer = first_difference(source, spec=spec, opset=options.opset, samples=judge, atol=options.atol)
+        if layer is None:
+            raise
+        raise VerificationError(f"{e}; the first layer whose output differs is {layer}") from e
 
 
 def _quantize(
@@ -277,6 +292,14 @@ def _parser() -> argparse.ArgumentParser:
         type=float,
         default=DEFAULT_ATOL,
         help="largest difference allowed, for outputs above 1 in proportion (default: %(default)g)",
+    )
+    proof.add_argument(
+        "--golden",
+        type=int,
+        default=DEFAULT_COUNT,
+        metavar="N",
+        help="samples that travel inside the model, so that `edgecnn selftest` proves it on the device; real ones "
+        "where data is given; 0 for none (default: %(default)s)",
     )
     proof.add_argument("--report", metavar="FILE.json", help="write what was found, also when it fails")
     small = parser.add_argument_group("size and speed")
