@@ -103,3 +103,32 @@ def test_differences_are_relative_above_one_and_never_forgive_nan():
     assert largest_difference([0.1], [0.2]) == pytest.approx(0.1)
     assert np.isnan(largest_difference([np.nan], [np.nan]))
     assert np.isnan(largest_difference([1, 2], [1]))
+
+
+@pytest.mark.parametrize("data", [True, False])
+def test_export_puts_real_or_synthetic_samples_into_the_model(tmp_path, photos, data, capsys):
+    import keras
+
+    keras.utils.set_random_seed(1)
+    layers = keras.layers
+    model = keras.Sequential(
+        [keras.Input((16, 16, 3)), layers.Conv2D(4, 3, activation="relu"), layers.Flatten(), layers.Dense(3)]
+    )
+    model.save(tmp_path / "m.keras")
+    argv = ["export", str(tmp_path / "m.keras"), "--preset", "keras-dataset", "--golden", "2"]
+    assert main([*argv, *(["--data", str(photos)] if data else [])]) == 0, capsys.readouterr().err
+    status, found = lines(tmp_path / "m.onnx", capsys)
+    assert status == 0
+    assert len(found) == 6
+    assert all(line.startswith("ok      golden ") for line in found)
+
+    # The outputs inside are Keras's own for the pixels of Keras's own loader (here: of TensorFlow).
+    import tensorflow as tf
+
+    text = next(p.value for p in onnx.load(tmp_path / "m.onnx").metadata_props if p.key == KEY)
+    assert len(text) < 40_000
+    for sample in Golden.from_json(text).samples:
+        image = tf.io.decode_image(sample.image, channels=3, expand_animations=False)
+        tensor = tf.image.resize(image, (16, 16))
+        assert digest([tensor.numpy()[np.newaxis]]) == sample.tensor
+        np.testing.assert_allclose(model(tensor[tf.newaxis]).numpy()[0], sample.outputs, rtol=1e-5, atol=1e-3)

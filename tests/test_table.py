@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from edgecnn import SourceError, TableError, TableSpec
-from edgecnn.table import read_rows, to_rows
+from edgecnn.table import read_records, to_rows
 
 NAMED = TableSpec(fields=("a", "b", "y"), target="y", header=True)
 BARE = TableSpec(fields=("column 1", "column 2", "column 3"), target="column 3")
@@ -11,7 +11,7 @@ BARE = TableSpec(fields=("column 1", "column 2", "column 3"), target="column 3")
 def read(tmp_path, text, spec=BARE):
     path = tmp_path / "rows.csv"
     path.write_bytes(text.encode() if isinstance(text, str) else text)
-    return [r if isinstance(r, TableError) else r.tolist() for r in read_rows(path, spec)]
+    return [r if isinstance(r, TableError) else r.values.tolist() for r in read_records(path, spec)]
 
 
 @pytest.mark.parametrize("spec", [NAMED, BARE])
@@ -22,6 +22,14 @@ def test_takes_rows_with_and_without_the_target(tmp_path, spec, text):
 
 def test_takes_columns_by_name_in_any_order(tmp_path):
     assert read(tmp_path, "id,b,a\nx,2,1\n", NAMED) == [[1, 2]]
+
+
+def test_gives_the_target_where_the_file_has_it(tmp_path):
+    path = tmp_path / "rows.csv"
+    path.write_text("y,b,a\n yes ,2,1\n")
+    assert [r.target for r in read_records(path, NAMED)] == ["yes"]
+    path.write_text("1,2\n3,4,no\n")
+    assert [r.target for r in read_records(path, BARE)] == [None, "no"]
 
 
 def test_skips_a_header_where_training_had_none(tmp_path):
@@ -64,7 +72,7 @@ def test_a_header_without_the_columns_names_the_missing_one(tmp_path):
 
 def test_a_missing_file(tmp_path):
     with pytest.raises(SourceError, match="no such file") as caught:
-        list(read_rows(tmp_path / "none.csv", BARE))
+        list(read_records(tmp_path / "none.csv", BARE))
     assert caught.value.code == "missing_file"
 
 

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from .capture import Frame, read_video
 from .errors import EdgeCNNError, SourceError, TableError
 from .spec import TableSpec
-from .table import read_rows
+from .table import read_records
 
 IMAGE_SUFFIXES = frozenset(".jpg .jpeg .jpe .jfif .png .bmp .dib .gif .webp .tif .tiff .ppm .pgm .pbm .pnm".split())
 """Suffixes that a folder is searched for; a file that is named outright may have any."""
@@ -124,11 +124,11 @@ def _file(name: str, table: TableSpec | None, max_frames: int | None) -> Iterato
     if suffix == ".csv":
         if table is None:
             raise SourceError(f"{name}: a table, but the model takes images", code="wrong_kind")
-        for number, row in enumerate(read_rows(name, table)):
-            if isinstance(row, TableError):
-                yield Failure(name, row, row=number)
+        for number, record in enumerate(read_records(name, table)):
+            if isinstance(record, TableError):
+                yield Failure(name, record, row=number)
             else:
-                yield Row(name, number, row)
+                yield Row(name, number, record.values)
     elif table is not None:
         raise SourceError(f"{name}: not a .csv, but the model takes table rows; {_WHERE_ROWS}", code="wrong_kind")
     elif suffix in VIDEO_SUFFIXES:

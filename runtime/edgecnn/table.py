@@ -7,6 +7,7 @@ guessed: a text cell or a missing one is an error of that row, named by line and
 from __future__ import annotations
 
 import csv
+import dataclasses
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -23,11 +24,21 @@ Row = npt.NDArray[np.float32]
 _LARGEST = float(np.finfo(np.float32).max)
 
 
-def read_rows(path: str | Path, spec: TableSpec) -> Iterator[Row | TableError]:
+@dataclasses.dataclass(frozen=True, slots=True)
+class Record:
+    """One line of a CSV file."""
+
+    values: Row
+    """(columns,) float32, in the order of TableSpec.columns."""
+    target: str | None
+    """The cell of the target, where the file has it."""
+
+
+def read_records(path: str | Path, spec: TableSpec) -> Iterator[Record | TableError]:
     """Read a CSV file row by row.
 
     Yields:
-        A (columns,) float32 row, or the TableError of a row that can't be used; reading goes on after it.
+        A Record, or the TableError of a row that can't be used; reading goes on after it.
 
     Raises:
         SourceError: the file is missing or unreadable, or has no rows.
@@ -42,18 +53,21 @@ def read_rows(path: str | Path, spec: TableSpec) -> Iterator[Row | TableError]:
         raise TableError(f"{path}: can't be read as CSV: {e}") from None
 
 
-def _parse(lines: Any, path: str, spec: TableSpec) -> Iterator[Row | TableError]:
-    order: Sequence[int] | None = None
+def _parse(lines: Any, path: str, spec: TableSpec) -> Iterator[Record | TableError]:
+    header: Mapping[str, int] | None = None
+    first = True
     rows = 0
     for cells in lines:
         if not any(cell.strip() for cell in cells):
             continue
-        if rows == 0 and order is None and _is_header(cells, spec):
-            order = _order(cells, path, spec)
+        if first and _is_header(cells, spec):
+            header = _read_header(cells, path, spec)
+            first = False
             continue
+        first = False
         rows += 1
         try:
-            yield _to_row(cells, spec, order)
+            yield _to_record(cells, spec, header)
         except TableError as e:
             yield TableError(f"{path}, line {lines.line_num}: {e}")
     if rows == 0:
@@ -73,30 +87,29 @@ def _is_number(cell: str) -> bool:
     return True
 
 
-def _order(header: Sequence[str], path: str, spec: TableSpec) -> Sequence[int] | None:
-    """Position of each model column in this file; None where the file's header names other things."""
-    positions = {name.strip(): i for i, name in enumerate(header)}
+def _read_header(cells: Sequence[str], path: str, spec: TableSpec) -> Mapping[str, int] | None:
+    """Position of each name; None where the training file had no names to compare with."""
+    positions = {name.strip(): i for i, name in enumerate(cells)}
     missing = [c for c in spec.columns if c not in positions]
-    if not missing:
-        return [positions[c] for c in spec.columns]
-    if not spec.header:
-        # The model was trained without names, so the file's own names say nothing: go by position.
-        return None
-    raise TableError(f"{path}: the header has no column {missing[0]!r}; the model needs {', '.join(spec.columns)}")
+    if missing and spec.header:
+        raise TableError(f"{path}: the header has no column {missing[0]!r}; the model needs {', '.join(spec.columns)}")
+    return None if missing else positions
 
 
-def _to_row(cells: Sequence[str], spec: TableSpec, order: Sequence[int] | None) -> Row:
-    if order is not None:
-        if len(cells) <= max(order):
-            raise TableError(f"{len(cells)} cells, fewer than the header has")
-        picked = [cells[i] for i in order]
+def _to_record(cells: Sequence[str], spec: TableSpec, header: Mapping[str, int] | None) -> Record:
+    if header is not None:
+        if len(cells) != len(header):
+            raise TableError(f"{len(cells)} cells, but the header has {len(header)}")
+        named = {name: cells[i] for name, i in header.items()}
     elif len(cells) == len(spec.columns):
-        picked = list(cells)
+        named = dict(zip(spec.columns, cells, strict=True))
     elif len(cells) == len(spec.fields):
-        picked = [c for c, name in zip(cells, spec.fields, strict=True) if name != spec.target]
+        named = dict(zip(spec.fields, cells, strict=True))
     else:
         raise TableError(_width_message(len(cells), spec))
-    return np.array([_number(c, n) for c, n in zip(picked, spec.columns, strict=True)], np.float32)
+    values = np.array([_number(named[c], c) for c in spec.columns], np.float32)
+    target = named.get(spec.target) if spec.target is not None else None
+    return Record(values, None if target is None else target.strip())
 
 
 def _width_message(got: int, spec: TableSpec) -> str:
