@@ -1,5 +1,6 @@
 """`edgecnn train cnn` from a folder to a stamped file that the runtime's own pixels suit."""
 
+import json
 import os
 import signal
 import subprocess
@@ -64,6 +65,15 @@ def test_a_folder_becomes_a_stamped_model_that_learned(folder, tmp_path, capsys)
     assert spec.pixels == edgecnn.PixelSpec(
         height=16, width=16, color="rgb", decode="pil", resize="pil_bilinear", scale=1 / 255
     )
+    report = json.loads((tmp_path / "m.report.json").read_text())
+    assert sum(map(sum, report["validation"]["confusion"])) == 7
+    assert len(report["history"]["val_loss"]) == 4
+    page = (tmp_path / "m.report.html").read_text()
+    assert "Learning curves" in page
+    assert page.count("<img") > 8
+    assert 'src="data:image/png;base64,' in page
+    assert "http" not in page
+
     model = keras.models.load_model(output)
     assert not [layer.name for layer in model.layers if "random" in layer.name.lower()]
     unseen = stripes(tmp_path / "unseen", count=5)
@@ -77,7 +87,23 @@ def test_the_same_seed_gives_the_same_weights(folder, tmp_path):
     made = []
     for seed in (3, 3, 4):
         output = tmp_path / "m.h5"
-        assert train(folder, "-o", output, *FAST, "--epochs", 1, "--steps-per-epoch", 4, "--seed", seed, "--quiet") == 0
+        assert (
+            train(
+                folder,
+                "-o",
+                output,
+                *FAST,
+                "--epochs",
+                1,
+                "--steps-per-epoch",
+                4,
+                "--seed",
+                seed,
+                "--quiet",
+                "--no-report",
+            )
+            == 0
+        )
         made.append(weights(output))
     assert np.array_equal(made[0], made[1])
     assert not np.array_equal(made[0], made[2])
@@ -157,7 +183,7 @@ def test_the_script_works_and_ctrl_c_keeps_what_was_saved(folder, tmp_path):
     assert out == ""
     assert "m.keras holds epoch" in err
     assert "Traceback" not in err
-    assert [line for line in seen if not line.startswith(("epoch ", "25 images", "edge: "))] == []
+    assert [line for line in seen if not line.startswith(("epoch ", "25 images", "edge: ", "100000 epochs"))] == []
     assert read_stamp(output).labels == ("lying", "standing")
 
 
@@ -184,7 +210,7 @@ def test_digits_are_scikit_learns_written_as_class_folders(tmp_path, capsys):
 
 def test_digits_train_without_a_folder(tmp_path, capsys):
     args = ("--dataset", "digits", "-o", tmp_path / "m.keras", "--image-size", 16, "--width", 0.5, "--epochs", 3)
-    assert train(*args, "--steps-per-epoch", 40) == 0
+    assert train(*args, "--steps-per-epoch", 60, "--invert", 0, "--no-report") == 0
     spec = read_stamp(tmp_path / "m.keras")
     assert spec.labels == tuple("0123456789")
     assert (spec.pixels.color, spec.pixels.shape) == ("gray", (16, 16, 1))

@@ -3,11 +3,12 @@
 import pytest
 
 from edgecnn.errors import InputError
-from edgecnn.train import cnn, config, mlp
+from edgecnn.train import cnn_options as cnn
+from edgecnn.train import config, mlp
 
 
 def parsed(module, *argv):
-    return module._parse([str(a) for a in argv])
+    return module.parse([str(a) for a in argv])
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """`edgecnn train mlp` from a CSV to a stamped file."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +49,9 @@ def test_a_csv_becomes_a_stamped_model_that_learned(tmp_path, capsys, kind, head
     assert (spec.head, spec.labels) == (head, labels)
     assert (spec.table.fields, spec.table.target, spec.table.header) == (("a", "b", "c", "y"), "y", True)
     model = keras.models.load_model(tmp_path / "m.keras")
+    report = json.loads((tmp_path / "m.report.json").read_text())
+    assert report["validation"]["samples"] == 80
+    assert "<img" in (tmp_path / "m.report.html").read_text()
     got = model.predict(np.array([[-2, 500, 0.5], [2, 1500, 0.5]], np.float32), verbose=0)
     if kind == "regression":
         assert got[0, 0] < -3 < 5 < got[1, 0]

@@ -104,6 +104,25 @@ class Feed:
         return out
 
 
+@dataclasses.dataclass(frozen=True)
+class ImageData:
+    """What is trained on and what is held out; one set where it was split."""
+
+    images: ImageSet
+    feed: Feed
+    chosen: np.ndarray
+    """(n,) positions in images that are trained on."""
+    held_images: ImageSet
+    held_feed: Feed
+    held: np.ndarray
+    """(m,) positions in held_images that are validated on."""
+
+    def describe(self) -> str:
+        """One line: how many, of which classes."""
+        counts = ", ".join(f"{name} {count}" for name, count in self.images.counts.items())
+        return f"{len(self.chosen)} images for training, {len(self.held)} for validation; {counts}"
+
+
 def _name(source: Path | bytes) -> str:
     return str(source) if isinstance(source, Path) else "an encoded image"
 

@@ -40,6 +40,7 @@ from .options import add_fit_options, fraction, parser, pick, positive
 from .progress import note
 from .saving import check_output
 from .split import split
+from .table_report import write_report
 from .tables import TASKS, Table, read_table
 
 FIT_DEFAULTS: dict[str, Any] = {
@@ -55,7 +56,7 @@ def main(argv: Sequence[str]) -> int:
     Raises:
         EdgeCNNError: wrong input, or a file that can't be written.
     """
-    command, options = _parse(argv)
+    command, options = parse(argv)
     output = check_output(options.output)
     table = read_table(
         options.file, target=options.target, task=options.task, delimiter=options.delimiter, header=options.header
@@ -72,23 +73,27 @@ def main(argv: Sequence[str]) -> int:
     if options.class_weight != "none" and table.labels is None:
         raise InputError("--class-weight is for classes, the target is a regression")
     weights = class_weights(options.class_weight, table.targets[chosen], table.labels or ())
+    spec = _spec(table, options)
     result = fit(
         model,
         _batches(table.rows[chosen], targets[chosen], options.batch_size, options.seed),
         _ordered(table.rows[held], targets[held], options.batch_size),
-        _spec(table, options),
+        spec,
         pick(
             FitOptions, options, steps_per_epoch=steps, output=output, optimizing=pick(OptimizerOptions, options),
             class_weight=weights,
         ),
     )  # fmt: skip
     config.write_config(output, command, options)
+    if options.report:
+        write_report(output, model, spec, result, table.rows[held], table.targets[held])
     note(f"{_describe(result)} (epoch {result.best_epoch} of {result.epochs}), {result.seconds:.0f} s, saved {output}")
     print(output)
     return 0
 
 
-def _parse(argv: Sequence[str]) -> tuple[argparse.ArgumentParser, argparse.Namespace]:
+def parse(argv: Sequence[str]) -> tuple[argparse.ArgumentParser, argparse.Namespace]:
+    """The parser, and the options of a command line and its --config."""
     p = parser(
         "edgecnn train mlp",
         "Train a network on the rows of a CSV; export reads the saved file without a flag.",
@@ -103,6 +108,9 @@ def _parse(argv: Sequence[str]) -> tuple[argparse.ArgumentParser, argparse.Names
         "--header", action=argparse.BooleanOptionalAction,
         help="whether line 1 holds names; default: it does when none of its cells is a number",
     )  # fmt: skip
+    p.add_argument(
+        "--report", action=argparse.BooleanOptionalAction, default=True, help="NAME.report.html and .json by the model"
+    )
     group = p.add_argument_group("network")
     group.add_argument("--architecture", choices=architectures.MLPS, default="default", help="the network")
     group.add_argument(

@@ -1,0 +1,135 @@
+"""The command line of `edgecnn train cnn`, and the defaults of photographs and of digits."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+from edgecnn.presets import PRESETS
+from edgecnn.spec import COLORS, DECODES, FITS, RESIZES
+
+from . import architectures, config
+from .augment import FILL_MODES, Augmentation
+from .options import above_zero, add_fit_options, fraction, parser, positive, zero_or_more
+
+FIT_DEFAULTS: dict[str, Any] = {
+    "epochs": 40, "batch_size": 32, "validation_split": 0.2, "optimizer": "adamw", "learning_rate": 2e-3,
+    "schedule": "cosine", "warmup": 0.1, "weight_decay": 0.05, "label_smoothing": 0.1,
+    "patience": 0, "ema_momentum": 0.98,
+}  # fmt: skip
+
+PHOTOGRAPHS: dict[str, Any] = {
+    "image_size": (64, 64), "color": "rgb", "width": 1.0,
+    "horizontal_flip": True, "vertical_flip": False, "rotation_range": 25.0, "width_shift_range": 0.15,
+    "height_shift_range": 0.15, "shear_range": 0.0, "zoom_range": [0.35], "stretch_range": 0.2,
+    "fill_mode": "reflect", "brightness_range": 0.1, "contrast_range": 0.2, "saturation_range": 0.3,
+    "invert": 0.0, "noise": 0.0, "cutout": 0.0, "mixup": 0.0,
+}  # fmt: skip
+"""Defaults for folders of photographs; measured on ants and bees, 64x64."""
+
+DIGITS: dict[str, Any] = PHOTOGRAPHS | {
+    "image_size": (32, 32), "color": "gray", "width": 0.5, "dropout": 0.1, "epochs": 30, "label_smoothing": 0.05,
+    "horizontal_flip": False, "rotation_range": 10.0, "width_shift_range": 0.12, "height_shift_range": 0.12,
+    "shear_range": 5.0, "zoom_range": [0.9, 1.5], "fill_mode": "constant", "brightness_range": 0.15,
+    "contrast_range": 0.4, "saturation_range": 0.0, "invert": 0.5, "noise": 0.05,
+}  # fmt: skip
+"""Defaults for --dataset digits: a mirrored digit is no digit, and a camera sees dark ink on light paper."""
+
+LEAST_STEPS = 100
+"""Steps an epoch has at least: a few hundred photographs are gone through several times, each time changed."""
+
+
+def parse(argv: Sequence[str]) -> tuple[argparse.ArgumentParser, argparse.Namespace]:
+    """The parser, and the options of a command line and its --config."""
+    p = parser(
+        "edgecnn train cnn",
+        "Train an image classifier on a folder of class folders; export reads the saved file without a flag.",
+        "Architectures: edge, a small residual network with batch normalisation; notebook, the tutorial's three 5x5 "
+        "convolutions and six dense layers, which stays near chance and is here to compare with.",
+    )
+    p.add_argument("folder", nargs="?", help="DIR/CLASS/*.jpg, or DIR/train/CLASS and DIR/val/CLASS")
+    p.add_argument("--dataset", choices=("digits",), help="instead of a folder: scikit-learn's digits, no download")
+    p.add_argument("--write-dataset", metavar="DIR", help="write the digits as DIR/CLASS/*.png and stop")
+    p.add_argument(
+        "--validation-data", metavar="DIR", help="folder of class folders to validate on, instead of a split"
+    )
+    p.add_argument(
+        "--report", action=argparse.BooleanOptionalAction, default=True, help="NAME.report.html and .json by the model"
+    )
+    p.add_argument("--strict", action="store_true", help="stop at an image that can't be read instead of skipping it")
+    _add_pixel_options(p)
+    group = p.add_argument_group("network")
+    group.add_argument("--architecture", choices=architectures.CNNS, default="edge", help="the network")
+    group.add_argument("--width", type=above_zero, help="factor on the channels of edge; digits 0.5")
+    group.add_argument("--dropout", type=fraction, default=0.2, help="before edge's last layer (Dropout: rate)")
+    add_fit_options(p, FIT_DEFAULTS)
+    p.add_argument(
+        "--steps-per-epoch", type=positive,
+        help=f"batches an epoch (fit: steps_per_epoch); default one pass over the images, but at least {LEAST_STEPS}",
+    )  # fmt: skip
+    _add_augmentation_options(p)
+    p.set_defaults(**PHOTOGRAPHS)
+    if config.parse(p, argv).dataset == "digits":
+        p.set_defaults(**DIGITS)
+    options = config.parse(p, argv)
+    if bool(options.folder) == bool(options.dataset) and not options.write_dataset:
+        p.error("give a folder of class folders, or --dataset digits")
+    zoom = options.zoom_range
+    if len(zoom) > 2 or (len(zoom) == 1 and zoom[0] >= 1) or (len(zoom) == 2 and not 0 < zoom[0] <= zoom[1]):
+        p.error(f"--zoom-range {' '.join(map(str, zoom))}: give Z below 1, or LOW HIGH, both above 0")
+    return p, options
+
+
+def _add_pixel_options(p: argparse.ArgumentParser) -> None:
+    group = p.add_argument_group("pixels (stored in the model)")
+    group.add_argument("--image-size", type=_size, metavar="N|HxW", help="model input, pixels (default 64, digits 32)")
+    group.add_argument("--color", choices=COLORS, help="channels of the model input; digits gray")
+    group.add_argument("--preset", choices=sorted(PRESETS), default="edgecnn", help="pixel recipe")
+    group.add_argument(
+        "--resize", choices=RESIZES, metavar="METHOD", help="instead of the preset's: " + ", ".join(RESIZES)
+    )
+    group.add_argument("--fit", choices=FITS, help="instead of the preset's: how another aspect ratio is fitted")
+    group.add_argument("--decode", choices=DECODES, help="instead of the preset's decoder")
+
+
+def _add_augmentation_options(p: argparse.ArgumentParser) -> None:
+    group = p.add_argument_group("augmentation (training only, never in the model; 0 is off)")
+    on_off = argparse.BooleanOptionalAction
+    group.add_argument("--horizontal-flip", action=on_off, help="mirror half of the images; digits: off")
+    group.add_argument("--vertical-flip", action=on_off, help="turn half of the images upside down")
+    for name, kind, text in (
+        ("rotation-range", zero_or_more, "degrees to either side"),
+        ("width-shift-range", fraction, "share of the width"),
+        ("height-shift-range", fraction, "share of the height"),
+        ("shear-range", zero_or_more, "degrees to either side"),
+        ("stretch-range", zero_or_more, "change of the aspect ratio"),
+        ("brightness-range", zero_or_more, "share of the full range"),
+        ("contrast-range", fraction, "contrast from 1-c to 1+c"),
+        ("saturation-range", zero_or_more, "saturation from 1-s to 1+s"),
+        ("invert", zero_or_more, "probability of a negative"),
+        ("noise", zero_or_more, "largest standard deviation of Gaussian noise, share of the full range"),
+        ("cutout", zero_or_more, "largest side of a gray square, share of the image"),
+        ("mixup", zero_or_more, "alpha of mixup"),
+    ):
+        group.add_argument(f"--{name}", type=kind, help=text)
+    group.add_argument(
+        "--zoom-range", type=zero_or_more, nargs="+", metavar="Z", help="from 1-Z to 1+Z, or LOW HIGH; above 1 shrinks"
+    )
+    group.add_argument("--fill-mode", choices=FILL_MODES, help="what is seen beyond the border; constant: black")
+
+
+def _size(text: str) -> tuple[int, int]:
+    """N or HxW as (height, width)."""
+    parts = text.lower().split("x")
+    if len(parts) > 2 or not all(part.isdigit() and int(part) >= 8 for part in parts):
+        raise argparse.ArgumentTypeError(f"{text!r} is not N or HxW with sides of at least 8 pixels")
+    return int(parts[0]), int(parts[-1])
+
+
+def augmentation(options: argparse.Namespace) -> Augmentation:
+    """What the options say about augmentation."""
+    given = {f.name: getattr(options, f.name) for f in dataclasses.fields(Augmentation)}
+    zoom = given["zoom_range"]
+    return Augmentation(**given | {"zoom_range": (1 - zoom[0], 1 + zoom[0]) if len(zoom) == 1 else tuple(zoom)})
