@@ -6,6 +6,7 @@ What nobody stated stays unknown: a guessed recipe would give other pixels witho
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import datetime
 import re
 from pathlib import Path
@@ -15,33 +16,19 @@ import numpy as np
 
 from edgecnn import __version__
 from edgecnn.errors import SourceError, SpecError
-from edgecnn.presets import PRESETS
-from edgecnn.spec import COLORS, DECODES, FITS, RESIZES, ModelSpec, PixelSpec
+from edgecnn.presets import add_recipe_options, recipe_from_options, states_recipe
+from edgecnn.spec import ModelSpec, PixelSpec
 
 from . import structure
 from .backend import versions
 from .load import Source
 from .synthetic import random_inputs
 
-_OPTIONS = ("resize", "fit", "color", "decode", "exif", "scale", "divisor", "offset", "mean", "std")
-"""Single options that override fields of the pixel recipe, by their names in PixelSpec."""
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the recipe's options, the same for every command that takes them."""
-    group = parser.add_argument_group("recipe", "how the training turned image files into numbers")
-    group.add_argument("--preset", choices=sorted(PRESETS), help="a loader that people train with")
-    group.add_argument("--resize", choices=RESIZES, metavar="METHOD", help=f"one of {', '.join(RESIZES)}")
-    group.add_argument("--fit", choices=FITS, help="another aspect ratio: stretch, centre crop, letterbox")
-    group.add_argument("--color", choices=COLORS, help="channel order of the model's input")
-    group.add_argument("--decode", choices=DECODES, help="JPEG decoder: Pillow/OpenCV, or tf.io")
-    group.add_argument("--exif", action="store_true", default=None, help="apply the EXIF rotation")
-    group.add_argument("--scale", type=_number, metavar="S", help="multiply by S; 1/255 may be written so")
-    group.add_argument("--divisor", type=_number, metavar="D", help="divide by D instead of multiplying")
-    group.add_argument("--offset", type=_number, metavar="O", help="then add O")
-    group.add_argument("--mean", type=_numbers, metavar="R,G,B", help="then subtract, a value a channel")
-    group.add_argument("--std", type=_numbers, metavar="R,G,B", help="and divide, a value a channel")
-    group.add_argument("--labels", metavar="FILE", help="class names, one a line ('0 name' lines too)")
+    """Add the options of the recipe and the labels."""
+    add_recipe_options(parser)
+    parser.add_argument("--labels", metavar="FILE", help="class names, one a line ('0 name' lines too)")
 
 
 def build_spec(source: Source, options: argparse.Namespace) -> tuple[ModelSpec, list[str]]:
@@ -152,10 +139,8 @@ def _takes_images(source: Source) -> bool:
 
 def _pixels(source: Source, options: argparse.Namespace) -> tuple[PixelSpec | None, bool]:
     """(recipe, whether somebody stated one)."""
-    given = {name: getattr(options, name, None) for name in _OPTIONS}
-    given = {name: value for name, value in given.items() if value is not None}
     stamped = source.stamp.pixels if source.stamp is not None else None
-    if stamped is None and options.preset is None and not given:
+    if stamped is None and not states_recipe(options):
         return None, False
     if not _takes_images(source):
         raise SpecError(
@@ -165,20 +150,13 @@ def _pixels(source: Source, options: argparse.Namespace) -> tuple[PixelSpec | No
     _, height, width, channels = source.inputs[0].shape
     if height is None or width is None:
         raise SpecError(f"the input {source.inputs[0].describe()} has no fixed size, which a pixel recipe needs")
-    base: dict[str, Any] = {"dtype": "uint8"} if source.inputs[0].dtype == "uint8" else {}
-    if options.preset is not None:
-        base |= PRESETS[options.preset]
-    elif stamped is not None:
-        base |= stamped.to_dict()
-    if "divisor" in given:
-        base.pop("scale", None)
-    if "scale" in given:
-        base.pop("divisor", None)
-    if channels == 1 and base.get("color") != "gray":
-        base |= {"color": "gray"}
-    base |= given
-    base |= {"height": height, "width": width}
-    pixels = PixelSpec.from_dict(base)
+    graph: dict[str, Any] = {"height": height, "width": width}
+    if stamped is None:
+        color = "gray" if channels == 1 else "rgb"
+        dtype = "uint8" if source.inputs[0].dtype == "uint8" else "float32"
+        pixels = recipe_from_options(options, PixelSpec(**graph, color=color, dtype=dtype))
+    else:
+        pixels = dataclasses.replace(recipe_from_options(options, stamped), **graph)
     if pixels.channels != channels:
         raise SpecError(f"color={pixels.color!r} has {pixels.channels} channels, the model takes {channels}")
     return pixels, True
@@ -191,16 +169,3 @@ def _check_labels(source: Source, labels: tuple[str, ...] | None, head: str) -> 
     expected = 2 if head == "sigmoid" and shape[1] == 1 else shape[1]
     if len(labels) != expected:
         raise SpecError(f"{len(labels)} labels for a model with {expected} classes: {', '.join(labels[:5])} ...")
-
-
-def _number(text: str) -> float:
-    """A number, or a fraction such as 1/255."""
-    numerator, slash, denominator = text.partition("/")
-    try:
-        return float(numerator) / float(denominator) if slash else float(text)
-    except (ValueError, ZeroDivisionError):
-        raise argparse.ArgumentTypeError(f"{text!r} is neither a number nor a fraction such as 1/255") from None
-
-
-def _numbers(text: str) -> tuple[float, ...]:
-    return tuple(_number(part) for part in text.split(","))
