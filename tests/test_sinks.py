@@ -11,7 +11,7 @@ from edgecnn.sources import Failure
 
 RESULT = Prediction(
     scores=np.array([0.07, 0.93], np.float32), labels=("ant", "bee"), provider="CPUExecutionProvider",
-    ms={"decode": 0.31234, "preprocess": 0.02, "inference": 0.19}, source="a/b.jpg", frame=0,
+    ms={"decode": 0.31234, "preprocess": 0.02, "inference": 0.19}, source="a/b.jpg",
 )  # fmt: skip
 VALUE = Prediction(scores=np.array([21.5], np.float32), value=21.5, provider="CPU", source="x.csv", row=3)
 FAILED = Failure("a/x.jpg", ImageError("the image is truncated"))

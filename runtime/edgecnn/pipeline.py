@@ -101,7 +101,7 @@ def _label(result: Prediction, item: ImageFile | Frame | Row, keep_image: bool) 
     if isinstance(item, Row):
         return dataclasses.replace(result, source=item.source, row=item.number)
     if isinstance(item, ImageFile):
-        return dataclasses.replace(result, source=item.source, frame=0)
+        return dataclasses.replace(result, source=item.source)
     return dataclasses.replace(result, source=item.source, frame=item.number, image=item.image if keep_image else None)
 
 

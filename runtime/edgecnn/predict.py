@@ -30,6 +30,8 @@ def main(argv: Sequence[str]) -> int:
     args = _parser().parse_args(argv)
     if not args.sources and args.camera is None:
         raise InputError("nothing to predict; name images, folders, videos or .csv files, or --camera 0")
+    if args.max_frames is not None and args.max_frames < 1:
+        raise InputError(f"--max-frames must be at least 1, got {args.max_frames}")
     predictor = _load(args)
     if args.camera is not None:
         predictor.pixels  # noqa: B018 - a table model has none and says so before a camera is opened

@@ -47,7 +47,7 @@ class Prediction:
     source: str | None = None
     """Path or name of the input, where it has one."""
     frame: int | None = None
-    """Number of the frame in its video or camera, from 0; None for tables."""
+    """Number of the frame in its video or camera, from 0; None for single images and tables."""
     row: int | None = None
     """Number of the row in its table, from 0, header not counted; None for images."""
     captured_at: str | None = None

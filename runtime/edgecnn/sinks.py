@@ -62,8 +62,8 @@ def to_record(result: Result, top_k: int = 3, threshold: float = 0.0) -> dict[st
     record: dict[str, Any] = {"source": result.source}
     if result.row is not None:
         record["row"] = result.row
-    elif result.frame is not None:
-        record["frame"] = result.frame
+    elif result.frame is not None or isinstance(result, Prediction):
+        record["frame"] = result.frame or 0
     if isinstance(result, Failure):
         return {**record, "error": {"code": result.error.code, "message": str(result.error)}}
     if result.value is not None:
@@ -95,7 +95,7 @@ def to_text(result: Result, top_k: int = 3, threshold: float = 0.0) -> str | Non
     where = str(result.source)
     if result.row is not None:
         where += f" row {result.row}"
-    elif result.captured_at is not None or result.frame:
+    elif result.frame is not None:
         where += f" frame {result.frame}"
     if result.value is not None:
         return f"{where}: {result.value:.6g}"
