@@ -28,11 +28,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from edgecnn.cli import OK, SOME_FAILED
 from edgecnn.errors import InputError, SourceError
 from edgecnn.presets import from_preset
 from edgecnn.spec import ModelSpec, PixelSpec
 
 from . import architectures, backend, config, digits
+from .check import check_images
 from .cnn_options import LEAST_STEPS, augmentation, parse
 from .feed import Feed, ImageData, describe_failures, ordered_batches, training_batches
 from .fit import FitOptions, fit
@@ -60,6 +62,12 @@ def main(argv: Sequence[str]) -> int:
     pixels = _recipe(options)
     backend.start(options.seed)
     data = _prepare(*found, pixels, options)
+    findings = check_images(data)
+    for line in findings:
+        note(f"check: {line}")
+    if options.check_only:
+        print(f"{data.describe()}; {len(findings)} findings")
+        return SOME_FAILED if findings or len(data.images) < len(found[0]) else OK
     steps = options.steps_per_epoch or max(LEAST_STEPS, math.ceil(len(data.chosen) / options.batch_size))
     note(data.describe())
     note(
@@ -87,7 +95,7 @@ def main(argv: Sequence[str]) -> int:
         f"{result.seconds:.0f} s, saved {output}"
     )
     print(output)
-    return 0
+    return OK
 
 
 def _find(options: argparse.Namespace) -> tuple[ImageSet, ImageSet | None]:
@@ -161,4 +169,4 @@ def _write_dataset(folder: str) -> int:
     count = digits.write_digits(folder)
     note(f"{count} images")
     print(folder)
-    return 0
+    return OK

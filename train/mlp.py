@@ -29,10 +29,12 @@ from typing import Any
 
 import numpy as np
 
+from edgecnn.cli import OK, SOME_FAILED
 from edgecnn.errors import InputError
 from edgecnn.spec import ModelSpec
 
 from . import architectures, backend, config
+from .check import check_table
 from .fit import FitOptions, Result, fit
 from .losses import class_weights
 from .optimizers import OptimizerOptions
@@ -68,6 +70,12 @@ def main(argv: Sequence[str]) -> int:
         f"{len(chosen)} rows for training, {len(held)} for validation; {len(table.spec.columns)} columns, "
         f"target {table.spec.target!r}: {table.task}" + (f" of {', '.join(table.labels)}" if table.labels else "")
     )
+    findings = check_table(table, chosen, held)
+    for line in findings:
+        note(f"check: {line}")
+    if options.check_only:
+        print(f"{len(table.rows)} rows, {len(table.spec.columns)} columns; {len(findings)} findings")
+        return SOME_FAILED if findings else OK
     model = _build(options, table.rows[chosen], outputs, activation)
     steps = math.ceil(len(chosen) / options.batch_size)
     if options.class_weight != "none" and table.labels is None:
@@ -89,7 +97,7 @@ def main(argv: Sequence[str]) -> int:
         write_report(output, model, spec, result, table.rows[held], table.targets[held])
     note(f"{_describe(result)} (epoch {result.best_epoch} of {result.epochs}), {result.seconds:.0f} s, saved {output}")
     print(output)
-    return 0
+    return OK
 
 
 def parse(argv: Sequence[str]) -> tuple[argparse.ArgumentParser, argparse.Namespace]:

@@ -34,6 +34,11 @@ def pick(kind: type[_T], options: argparse.Namespace, **others: Any) -> _T:
 def add_fit_options(target: argparse.ArgumentParser, defaults: Mapping[str, Any]) -> None:
     """Length, loss, stopping, seed and output."""
     target.add_argument("-o", "--output", default="model.keras", metavar="FILE", help=".keras or .h5")
+    target.add_argument(
+        "--check-only",
+        action="store_true",
+        help="look at the data, say what is wrong with it and stop; status 1 where something is",
+    )
     target.add_argument("--config", metavar="FILE", help="TOML or YAML of options; the command line wins")
     group = target.add_argument_group("training")
     group.add_argument("--epochs", type=positive, help="most epochs (fit: epochs)")

@@ -1,0 +1,86 @@
+"""The check before training finds copies, leaks, rare classes and columns that tell nothing or everything."""
+
+import numpy as np
+import pytest
+
+from edgecnn.cli import guard
+from edgecnn.train import cnn, mlp
+from edgecnn.train.check import check_images, check_table
+from edgecnn.train.feed import Feed, ImageData
+from edgecnn.train.images import find_images
+from edgecnn.train.tables import read_table
+
+pytest.importorskip("tensorflow")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """25 different images in each of two classes."""
+    from PIL import Image
+
+    rng = np.random.default_rng(2)
+    for name in ("a", "b"):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for i in range(25):
+            pixels = rng.integers(0, 256, (9, 9, 3), np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "photos" / name / f"{i:02}.png")
+    return tmp_path / "photos"
+
+
+def findings(folder, held=None):
+    from edgecnn.presets import from_preset
+
+    images = find_images(folder)
+    feed = Feed(images.sources, from_preset("edgecnn", height=8, width=8))
+    order = np.arange(len(images))
+    held = order[::5] if held is None else held
+    return check_images(ImageData(images, feed, np.setdiff1d(order, held), images, feed, held))
+
+
+def test_clean_data_has_no_findings(folder):
+    assert findings(folder) == []
+
+
+def test_a_copy_on_both_sides_of_the_split_is_a_leak(folder):
+    (folder / "a/24.png").write_bytes((folder / "a/00.png").read_bytes())
+    (line,) = findings(folder, held=np.array([0, 30]))
+    assert "in training and validation, 1 times" in line
+    assert "00.png" in line
+    assert findings(folder, held=np.array([1, 30])) == []
+
+
+def test_the_same_image_in_two_classes_is_a_conflict(folder):
+    (folder / "b/00.png").write_bytes((folder / "a/01.png").read_bytes())
+    assert any("several classes, 1 times" in line for line in findings(folder))
+
+
+def test_rare_and_unequal_classes_are_named(folder):
+    for path in sorted((folder / "b").iterdir())[4:]:
+        path.unlink()
+    lines = findings(folder)
+    assert any("class 'b' has only 4 samples" in line for line in lines)
+    assert any("consider --class-weight balanced" in line for line in lines)
+
+
+def test_check_only_trains_nothing(folder, tmp_path, capsys):
+    assert guard(cnn.main, [str(folder), "-o", str(tmp_path / "m.keras"), "--check-only"]) == 0
+    assert "40 images for training, 10 for validation; a 25, b 25; 0 findings" in capsys.readouterr().out
+    (folder / "a/00.png").write_bytes(b"broken")
+    assert guard(cnn.main, [str(folder), "-o", str(tmp_path / "m.keras"), "--check-only"]) == 1
+    assert "00.png" in capsys.readouterr().err
+    assert not (tmp_path / "m.keras").exists()
+
+
+def test_columns_that_tell_nothing_or_everything(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    rows = [f"{x:.3f},7,{10 * y + rng.random():.3f},{y}" for x, y in zip(rng.random(60), [0, 1] * 30, strict=True)]
+    path = tmp_path / "t.csv"
+    path.write_text("\n".join(["noise,constant,leak,y", *rows, rows[0]]) + "\n")
+    table = read_table(path)
+    lines = check_table(table, np.arange(60), np.array([60]))
+    assert any("'constant' has the one value 7" in line for line in lines)
+    assert any("'leak' alone decides the target" in line for line in lines)
+    assert any("same row in training and validation, 1 times" in line for line in lines)
+    assert len(lines) == 3
+    assert guard(mlp.main, [str(path), "-o", str(tmp_path / "m.keras"), "--check-only"]) == 1
+    assert "61 rows, 3 columns" in capsys.readouterr().out
