@@ -85,9 +85,21 @@ Geometry plan_geometry(const Source& source, const Recipe& recipe);
 // move a window left where its last block would reach past the row (along x; rows are addressed one by one).
 void add_digits(Axis& a, int channels, bool shift);
 
-// One function a library: sizes -> taps and weights. They set kind, x and y of the state.
+int clamp_index(int64_t i, int size);
+
+// Sizes an axis's arrays for `taps` taps an output.
+void start_axis(Axis& a, int taps);
+
+// A crop in whole pixels: output i is source pixel i + offset.
+void copy_axis(Axis& a, int offset);
+
+// Here exactness is decided: one function and one file a library, sizes -> taps and weights. They set kind, x
+// and y of the state.
 void plan_tf(Plan::State& s);
 void plan_pil(Plan::State& s);
 void plan_cv2(Plan::State& s);
+
+// Plan::run; see preprocess.hpp.
+void run_rows(const Plan::State& s, const uint8_t* pixels, ptrdiff_t row_stride, void* out, void* scratch);
 
 }  // namespace edgecnn

@@ -1,0 +1,318 @@
+// One image through its plan: source rows, a resize a row at a time, the tensor's rows.
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "plan.hpp"
+
+namespace edgecnn {
+namespace {
+
+// What the resize reads: rows of canvas_width * channels bytes.
+struct View {
+    const uint8_t* data;
+    ptrdiff_t stride;
+
+    const uint8_t* row(int y) const { return data + y * stride; }
+};
+
+// Writes the resized rows of one image into its tensor.
+struct Sink {
+    const Plan::State& s;
+    uint8_t* out;
+
+    size_t item() const { return s.recipe.dtype == DType::uint8 ? 1 : sizeof(float); }
+
+    uint8_t* at(int y) const {
+        const ptrdiff_t pixel =
+            static_cast<ptrdiff_t>(s.geometry.out_y + y) * s.recipe.width + s.geometry.out_x;
+        return out + pixel * s.emit.pixel_step * static_cast<ptrdiff_t>(item());
+    }
+    void row(int y, const uint8_t* values) const {
+        if (s.recipe.dtype == DType::uint8) {
+            s.kernels->emit_u8_to_u8(values, s.x.out, s.emit, at(y));
+        } else {
+            s.kernels->emit_u8_to_f32(values, s.x.out, s.emit, reinterpret_cast<float*>(at(y)));
+        }
+    }
+    void row(int y, const float* values) const {
+        if (s.recipe.dtype == DType::uint8) {
+            s.kernels->emit_f32_to_u8(values, s.x.out, s.emit, at(y));
+        } else {
+            s.kernels->emit_f32_to_f32(values, s.x.out, s.emit, reinterpret_cast<float*>(at(y)));
+        }
+    }
+    // The tensor's row itself, where rows are interleaved float32: a kernel may write it in one go.
+    float* direct(int y) const {
+        const bool interleaved = s.recipe.dtype == DType::float32 && s.emit.plane_step == 1;
+        return interleaved ? reinterpret_cast<float*>(at(y)) : nullptr;
+    }
+    // Pillow's padding: the whole tensor in the border's colour.
+    void fill() const {
+        const size_t pixels = static_cast<size_t>(s.recipe.height) * s.recipe.width;
+        for (int c = 0; c < s.emit.channels; ++c) {
+            uint8_t* plane = out + c * s.emit.plane_step * static_cast<ptrdiff_t>(item());
+            for (size_t i = 0; i < pixels; ++i) {
+                if (s.recipe.dtype == DType::uint8) {
+                    plane[i * s.emit.pixel_step] = s.recipe.pad_value;
+                } else {
+                    reinterpret_cast<float*>(plane)[i * s.emit.pixel_step] =
+                        s.table[256 * c + s.recipe.pad_value];
+                }
+            }
+        }
+    }
+};
+
+// The used rows of the canvas: source pixels as they are or as gray, inside the border.
+void materialise(const Plan::State& s, const View& part, uint8_t* canvas) {
+    const Geometry& g = s.geometry;
+    const size_t row_bytes = static_cast<size_t>(s.canvas_width) * s.channels;
+    const int source_channels = channels_of(s.source.format);
+    for (int y = 0; y < s.canvas_height; ++y, canvas += row_bytes) {
+        if (!s.row_used[y]) continue;
+        const int from = y - g.border_y;
+        if (from < 0 || from >= g.height) {
+            std::memset(canvas, s.recipe.pad_value, row_bytes);
+            continue;
+        }
+        const size_t border = static_cast<size_t>(g.border_x) * s.channels;
+        const size_t inside = static_cast<size_t>(g.width) * s.channels;
+        std::memset(canvas, s.recipe.pad_value, border);
+        std::memset(canvas + border + inside, s.recipe.pad_value, border);
+        if (source_channels == s.channels) {
+            std::memcpy(canvas + border, part.row(from), inside);
+        } else {
+            s.kernels->gray_row(part.row(from), g.width, source_channels, s.gray, canvas + border);
+        }
+    }
+}
+
+void run_nearest(const Plan::State& s, const View& in, const Sink& sink, uint8_t* row) {
+    for (int y = 0; y < s.y.out; ++y) {
+        if (float* const out = sink.direct(y)) {
+            s.kernels->nearest_emit(in.row(s.y.index[y]), s.x.index.data(), s.x.safe, s.x.out, s.emit, out);
+            continue;
+        }
+        s.kernels->nearest_row(in.row(s.y.index[y]), s.x.index.data(), s.x.out, s.channels, row);
+        sink.row(y, row);
+    }
+}
+
+void run_tf_lerp(const Plan::State& s, const View& in, const Sink& sink, float* row) {
+    for (int y = 0; y < s.y.out; ++y) {
+        if (float* const out = sink.direct(y)) {
+            s.kernels->lerp_emit(in.row(s.y.index[2 * y]), in.row(s.y.index[2 * y + 1]), s.x.index.data(),
+                                 s.x.weight.data(), s.y.weight[y], s.x.safe, s.x.out, s.emit, out);
+            continue;
+        }
+        s.kernels->lerp_row(in.row(s.y.index[2 * y]), in.row(s.y.index[2 * y + 1]), s.x.index.data(),
+                            s.x.weight.data(), s.y.weight[y], s.x.safe, s.x.out, s.channels, row);
+        sink.row(y, row);
+    }
+}
+
+void run_pil_window(const Plan::State& s, const View& in, const Sink& sink, uint8_t* row, uint8_t* temp) {
+    const int n = s.x.out * s.channels;
+    const Windows x = s.x.windows(), y = s.y.windows();
+    if (s.y_first) {
+        for (int i = 0; i < s.y.out; ++i) {
+            s.kernels->pil_vertical(in.row(s.y.first[i]), in.stride, y, i, s.x.in * s.channels, temp);
+            s.kernels->pil_horizontal(temp, 0, 1, x, s.channels, row, 0);
+            sink.row(i, row);
+        }
+        return;
+    }
+    View between = in;
+    if (!s.x.identity) {
+        s.kernels->pil_horizontal(in.row(s.temp_first), in.stride, s.temp_rows, x, s.channels, temp,
+                                  s.temp_stride);
+        between = View{temp - s.temp_first * s.temp_stride, s.temp_stride};
+    }
+    for (int i = 0; i < s.y.out; ++i) {
+        if (s.y.identity) {
+            sink.row(i, between.row(i));
+            continue;
+        }
+        s.kernels->pil_vertical(between.row(s.y.first[i]), between.stride, y, i, n, row);
+        sink.row(i, row);
+    }
+}
+
+void run_cv_linear(const Plan::State& s, const View& in, const Sink& sink, uint8_t* row, int32_t* temp) {
+    const int n = s.x.out * s.channels;
+    const ptrdiff_t step = s.temp_stride / static_cast<ptrdiff_t>(sizeof(int32_t));
+    int32_t* sums[2] = {temp, temp + step};
+    int held[2] = {-1, -1};
+    for (int y = 0; y < s.y.out; ++y) {
+        const int32_t* need = &s.y.index[2 * y];
+        if (held[1] == need[0]) {
+            std::swap(sums[0], sums[1]);
+            std::swap(held[0], held[1]);
+        }
+        for (int k = 0; k < 2; ++k) {
+            if (held[k] == need[k]) continue;
+            s.kernels->cv_horizontal(in.row(need[k]), s.x.index.data(), s.x.fixed.data(), s.x.safe, s.x.out,
+                                     s.channels, sums[k]);
+            held[k] = need[k];
+        }
+        s.kernels->cv_vertical(sums[0], sums[1], s.y.fixed[2 * y], s.y.fixed[2 * y + 1], n, row);
+        sink.row(y, row);
+    }
+}
+
+void run_cv_cubic(const Plan::State& s, const View& in, const Sink& sink, uint8_t* row, int32_t* temp) {
+    const int n = s.x.out * s.channels;
+    const ptrdiff_t step = s.temp_stride / static_cast<ptrdiff_t>(sizeof(int32_t));
+    int32_t* sums[4] = {temp, temp + step, temp + 2 * step, temp + 3 * step};
+    int held[4] = {-1, -1, -1, -1};
+    for (int y = 0; y < s.y.out; ++y) {
+        const int32_t* need = &s.y.index[4 * y];
+        for (int k = 0; k < 4; ++k) {
+            for (int j = k; j < 4; ++j) {
+                if (held[j] != need[k]) continue;
+                std::swap(held[j], held[k]);
+                std::swap(sums[j], sums[k]);
+                break;
+            }
+            if (held[k] == need[k]) continue;
+            s.kernels->cv_cubic_horizontal(in.row(need[k]), s.x.index.data(), s.x.fixed.data(), s.x.safe_from,
+                                           s.x.safe, s.x.out, s.channels, sums[k]);
+            held[k] = need[k];
+        }
+        s.kernels->cv_cubic_vertical(sums, &s.y.fixed[4 * y], n, row);
+        sink.row(y, row);
+    }
+}
+
+void run_cv_box(const Plan::State& s, const View& in, const Sink& sink, uint8_t* row) {
+    for (int y = 0; y < s.y.out; ++y) {
+        s.kernels->cv_box_row(in.row(s.y.first[y]), in.stride, s.x.taps, s.y.taps, s.x.out, s.channels, row);
+        sink.row(y, row);
+    }
+}
+
+// Rows are read once for the two outputs that overlap in them: from where the next window starts, each row
+// also goes into that window's sum. Rows outside a window have weight 0 there, which changes no sum.
+void run_tf_window(const Plan::State& s, const View& in, const Sink& sink, float* row, uint8_t* temp) {
+    const int n = s.x.in * s.channels;
+    const Windows x = s.x.windows();
+    const auto weight = [&s](int i, int source_row) {
+        return s.y.weight.data() + static_cast<size_t>(i) * s.y.taps + (source_row - s.y.first[i]);
+    };
+    float* sum = reinterpret_cast<float*>(temp);
+    float* next_sum = reinterpret_cast<float*>(temp + s.temp_stride);
+    std::memset(sum, 0, n * sizeof(float));
+    int from = s.y.first[0];  // source rows of window i below are already in sum
+    for (int i = 0; i < s.y.out; ++i) {
+        const int end = s.y.first[i] + s.y.count[i];
+        // Rows shared..both go into both sums. They end where window i + 2 begins, so that it can be shared
+        // too.
+        int shared = end, both = end;
+        if (i + 1 < s.y.out && s.y.first[i + 1] >= from) {
+            shared = std::min(s.y.first[i + 1], end);
+            both = std::min(end, s.y.first[i + 1] + s.y.count[i + 1]);
+            if (i + 2 < s.y.out) both = std::min(both, s.y.first[i + 2]);
+            both = std::max(both, shared);
+        }
+        const auto add = [&](int first, int last, bool to_next) {
+            if (last <= first) return;
+            s.kernels->tf_vertical(in.row(first), in.stride, last - first, weight(i, first),
+                                   to_next ? weight(i + 1, first) : nullptr, n, sum,
+                                   to_next ? next_sum : nullptr);
+        };
+        std::memset(next_sum, 0, n * sizeof(float));
+        add(from, shared, false);
+        add(shared, both, true);
+        add(both, end, false);
+        if (i + 1 < s.y.out) from = both > shared ? both : s.y.first[i + 1];
+        s.kernels->tf_horizontal(sum, x, s.channels, row);
+        sink.row(i, row);
+        std::swap(sum, next_sum);
+    }
+}
+
+void run_tf_cubic(const Plan::State& s, const View& in, const Sink& sink, float* row) {
+    for (int y = 0; y < s.y.out; ++y) {
+        const uint8_t* rows[4];
+        for (int k = 0; k < 4; ++k) rows[k] = in.row(s.y.index[4 * y + k]);
+        s.kernels->tf_cubic_row(rows, &s.y.weight[4 * y], s.x.index.data(), s.x.weight.data(), s.x.safe_from,
+                                s.x.safe, s.x.out, s.channels, row);
+        sink.row(y, row);
+    }
+}
+
+// Both libraries: sums along each row, then over the rows. TensorFlow scales the float sum, OpenCV rounds it.
+void run_area(const Plan::State& s, const View& in, const Sink& sink, float* row, uint8_t* temp) {
+    const int n = s.x.out * s.channels;
+    const Windows x = s.x.windows();
+    const auto sums = [&](int source_row) {
+        return reinterpret_cast<float*>(temp + source_row % s.ring_rows * s.temp_stride);
+    };
+    int done = 0;  // source rows below are summed along x
+    for (int y = 0; y < s.y.out; ++y) {
+        const int end = std::min(s.y.first[y] + s.y.count[y], s.y.in);
+        for (int from = std::max(done, s.y.first[y]); from < end;) {
+            const int rows = std::min(end - from, s.ring_rows - from % s.ring_rows);
+            s.kernels->area_horizontal(in.row(from), in.stride, rows, x, s.x.safe, s.channels, sums(from),
+                                       s.temp_stride / static_cast<ptrdiff_t>(sizeof(float)));
+            from += rows;
+        }
+        done = std::max(done, end);
+        for (int k = 0; k < s.y.count[y]; ++k) {
+            const int from = std::min(s.y.first[y] + k, s.y.in - 1);
+            s.kernels->area_add(sums(from), s.y.weight[static_cast<size_t>(y) * s.y.taps + k], k == 0, n,
+                                row);
+        }
+        if (s.kind == Kind::tf_area) {
+            s.kernels->scale_row(row, s.area_scale, n);
+            sink.row(y, row);
+        } else {
+            uint8_t* const bytes = reinterpret_cast<uint8_t*>(row);
+            s.kernels->round_row(row, n, bytes);
+            sink.row(y, bytes);
+        }
+    }
+}
+
+}  // namespace
+
+void run_rows(const Plan::State& s, const uint8_t* pixels, ptrdiff_t row_stride, void* out, void* scratch) {
+    const Geometry& g = s.geometry;
+    uint8_t* const memory = static_cast<uint8_t*>(scratch);
+    View in{pixels + g.y * row_stride + static_cast<ptrdiff_t>(g.x) * channels_of(s.source.format),
+            row_stride};
+    if (s.materialise) {
+        materialise(s, in, memory + s.canvas_at);
+        in = View{memory + s.canvas_at, static_cast<ptrdiff_t>(s.canvas_width) * s.channels};
+    }
+    const Sink sink{s, static_cast<uint8_t*>(out)};
+    if (g.out_width != s.recipe.width || g.out_height != s.recipe.height) sink.fill();
+    uint8_t* const row = memory + s.row_at;
+    uint8_t* const temp = memory + s.temp_at;
+    float* const float_row = reinterpret_cast<float*>(row);
+    int32_t* const int_temp = reinterpret_cast<int32_t*>(temp);
+    switch (s.kind) {
+        case Kind::nearest:
+            return run_nearest(s, in, sink, row);
+        case Kind::tf_lerp:
+            return run_tf_lerp(s, in, sink, float_row);
+        case Kind::tf_window:
+            return run_tf_window(s, in, sink, float_row, temp);
+        case Kind::tf_cubic:
+            return run_tf_cubic(s, in, sink, float_row);
+        case Kind::pil_window:
+            return run_pil_window(s, in, sink, row, temp);
+        case Kind::cv_linear:
+            return run_cv_linear(s, in, sink, row, int_temp);
+        case Kind::cv_cubic:
+            return run_cv_cubic(s, in, sink, row, int_temp);
+        case Kind::cv_box:
+            return run_cv_box(s, in, sink, row);
+        case Kind::tf_area:
+        case Kind::cv_area:
+            return run_area(s, in, sink, float_row, temp);
+    }
+}
+
+}  // namespace edgecnn
