@@ -11,6 +11,7 @@ from edgecnn.spec import ModelSpec
 from edgecnn.train import architectures, backend, saving
 from edgecnn.train.fit import FitOptions, fit
 from edgecnn.train.optimizers import OPTIMIZERS, SCHEDULES, OptimizerOptions
+from edgecnn.train.resume import Resume
 
 tf = pytest.importorskip("tensorflow")
 
@@ -25,9 +26,9 @@ def data():
     rows = rng.normal(size=(200, 3)).astype(np.float32)
     targets = (rows[:, :1] > 0).astype(np.float32)
     model = architectures.default_mlp(rows[:150], 1, "sigmoid", hidden=(8,), seed=1)
-    training = tf.data.Dataset.from_tensor_slices((rows[:150], targets[:150])).repeat().batch(10)
+    batches = tf.data.Dataset.from_tensor_slices((rows[:150], targets[:150])).repeat().batch(10)
     validation = tf.data.Dataset.from_tensor_slices((rows[150:], targets[150:])).batch(50)
-    return model, training, validation
+    return model, batches.skip, validation
 
 
 def options(tmp_path, **changes):
@@ -98,7 +99,44 @@ def test_ctrl_c_keeps_the_best_epoch(data, tmp_path, monkeypatch, capsys):
     with pytest.raises(KeyboardInterrupt):
         fit(model, training, validation, SPEC, options(tmp_path))
     assert read_stamp(tmp_path / "m.keras") == SPEC
-    assert f"interrupted; {tmp_path / 'm.keras'} holds epoch 2" in capsys.readouterr().err
+    assert f"interrupted; {tmp_path / 'm.keras'} holds epoch 2, --resume goes on" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "plateau"])
+def test_a_training_that_was_cut_off_goes_on_to_the_same_result(tmp_path, monkeypatch, schedule):
+    import keras
+
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(120, 3)).astype(np.float32)
+    targets = (rows[:, :1] + rng.normal(0, 0.5, (120, 1)) > 0).astype(np.float32)
+    batches = tf.data.Dataset.from_tensor_slices((rows[:90], targets[:90])).repeat().batch(8)
+    validation = tf.data.Dataset.from_tensor_slices((rows[90:], targets[90:])).batch(30)
+
+    def run(stop=None, **changes):
+        backend.start(4)
+        model = architectures.default_mlp(rows[:90], 1, "sigmoid", hidden=(8,), dropout=0.3, seed=1)
+
+        class CtrlC(keras.callbacks.Callback):
+            def on_train_batch_end(self, batch, logs=None):
+                if self.model.optimizer.iterations.numpy() == stop:
+                    raise KeyboardInterrupt
+
+        monkeypatch.setattr("edgecnn.train.fit.display", lambda *a, **k: contextlib.nullcontext((0, [CtrlC()])))
+        chosen = {"schedule": schedule, "plateau_patience": 1, "learning_rate": 0.05}
+        how = options(tmp_path, patience=3, ema_momentum=0.9, identity={"seed": 4}, optimizing=chosen, **changes)
+        result = fit(model, batches.skip, validation, SPEC, how)
+        return result, [np.array(w) for w in model.get_weights()]
+
+    whole, expected = run()
+    with pytest.raises(KeyboardInterrupt):
+        run(stop=50)
+    assert (tmp_path / "m.resume.npz").exists()
+    with pytest.raises(InputError, match="was begun with --seed 4, now 5"):
+        Resume(tmp_path / "m.keras", {"seed": 5}, None, [], go_on=True)
+    again, got = run(resume=True)
+    assert all(np.array_equal(a, b) for a, b in zip(got, expected, strict=True))
+    assert (again.best_epoch, again.history) == (whole.best_epoch, whole.history)
+    assert not (tmp_path / "m.resume.npz").exists()
 
 
 def test_a_full_disk_is_one_line_and_keeps_the_older_file(data, tmp_path, monkeypatch):
@@ -149,5 +187,5 @@ def test_the_average_of_the_weights_is_what_is_validated_and_saved(data, tmp_pat
 
 def _fresh(data):
     _, training, validation = data
-    rows = np.concatenate([x for x, _ in training.take(15)])
+    rows = np.concatenate([x for x, _ in training(0).take(15)])
     return architectures.default_mlp(rows, 1, "sigmoid", hidden=(8,), seed=1), training, validation

@@ -23,6 +23,7 @@ if __name__ == "__main__":
     sys.exit(_guard(_installed.main))
 
 import argparse
+import functools
 import math
 from collections.abc import Sequence
 
@@ -73,9 +74,9 @@ def main(argv: Sequence[str]) -> int:
     note(
         f"{options.architecture}: {pixels.describe()}; {options.epochs} epochs of {steps} steps of {options.batch_size}"
     )
-    training = training_batches(
-        data.feed, data.chosen, data.images.one_hot, batch_size=options.batch_size, seed=options.seed,
-        augmentation=augmentation(options), spec=pixels,
+    training = functools.partial(
+        training_batches, data.feed, data.chosen, data.images.one_hot, batch_size=options.batch_size,
+        seed=options.seed, augmentation=augmentation(options), spec=pixels,
     )  # fmt: skip
     validation = ordered_batches(data.held_feed, data.held, data.held_images.one_hot, batch_size=options.batch_size)
     classes = data.images.classes
@@ -84,12 +85,13 @@ def main(argv: Sequence[str]) -> int:
     how = pick(
         FitOptions, options, steps_per_epoch=steps, output=output, optimizing=pick(OptimizerOptions, options),
         class_weight=class_weights(options.class_weight, data.images.indices[data.chosen], classes),
+        identity=config.identity(options),
     )  # fmt: skip
-    result = fit(model, training, validation, spec, how)
+    result = fit(model, lambda start: training(start=start), validation, spec, how)
     config.write_config(output, command, options)
     _report_failures(data.images, data.feed)
     if options.report:
-        write_report(output, model, spec, result, data, training, validation)
+        write_report(output, model, spec, result, data, training(), validation)
     note(
         f"val accuracy {result.metrics['accuracy']:.4f} (epoch {result.best_epoch} of {result.epochs}), "
         f"{result.seconds:.0f} s, saved {output}"

@@ -17,7 +17,7 @@ from .options import above_zero, add_fit_options, fraction, parser, positive, ze
 FIT_DEFAULTS: dict[str, Any] = {
     "epochs": 40, "batch_size": 32, "validation_split": 0.2, "optimizer": "adamw", "learning_rate": 2e-3,
     "schedule": "cosine", "warmup": 0.1, "weight_decay": 0.05, "label_smoothing": 0.1,
-    "patience": 0, "ema_momentum": 0.98,
+    "monitor": "val_accuracy", "patience": 0, "ema_momentum": 0.98,
 }  # fmt: skip
 
 PHOTOGRAPHS: dict[str, Any] = {

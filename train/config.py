@@ -10,7 +10,7 @@ from typing import Any
 
 from edgecnn.errors import InputError, MissingDependencyError, ModelError, SourceError
 
-_NEVER = ("help", "config", "quiet", "check_only", "write_dataset")
+_NEVER = ("help", "config", "quiet", "check_only", "write_dataset", "resume")
 """Options that belong to one call and not to the training."""
 
 
@@ -34,6 +34,12 @@ def write_config(output: Path, parser: argparse.ArgumentParser, options: argpars
         config_path(output).write_text("\n".join(lines) + "\n", encoding="utf-8")
     except OSError as e:
         raise ModelError(f"{config_path(output)} can't be written: {e.strerror or e}") from None
+
+
+def identity(options: argparse.Namespace) -> dict[str, Any]:
+    """The options that decide a training, as JSON types."""
+    given = {k: v for k, v in vars(options).items() if k not in (*_NEVER, "report", "output")}
+    return json.loads(json.dumps(given))
 
 
 def _toml(value: Any, action: argparse.Action) -> str:

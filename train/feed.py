@@ -149,6 +149,7 @@ def training_batches(
     seed: int,
     augmentation: Augmentation,
     spec: PixelSpec,
+    start: int = 0,
 ) -> tf.data.Dataset:
     """Endless batches: every pass over the data in a new order, every image changed anew.
 
@@ -162,6 +163,7 @@ def training_batches(
         seed: of order and changes.
         augmentation: how strongly images are changed.
         spec: the recipe, for the range of the values.
+        start: batches that are left out at the beginning.
 
     Returns:
         A dataset of ((b, h, w, c) float32, (b, classes) float32).
@@ -184,8 +186,9 @@ def training_batches(
         tf.data.Dataset.counter()
         .flat_map(order)
         .batch(batch_size, drop_remainder=True)
+        .skip(start)
         .map(_reader(feed, one_hot))
-        .enumerate()
+        .enumerate(start)
         .map(change, num_parallel_calls=tf.data.AUTOTUNE)
         .prefetch(4)
     )

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from edgecnn.errors import InputError
 from edgecnn.spec import ModelSpec
 
 from .losses import build_loss, metrics
@@ -33,8 +35,14 @@ class FitOptions:
     class_weight: dict[int, float] | None = None
     ema_momentum: float = 0.0
     """Of the average of the weights that is validated and saved, a step; 0 is none."""
+    monitor: str = "val_loss"
+    """What decides which epoch is the best."""
     patience: int = 0
-    """Epochs without a better val_loss after which training stops; 0 is never."""
+    """Epochs without a better one after which training stops; 0 is never."""
+    resume: bool = False
+    """Go on with a training that was cut off, if there is one."""
+    identity: dict[str, Any] = dataclasses.field(default_factory=dict)
+    """JSON types: only a training with the same may be gone on with."""
     quiet: bool = False
 
 
@@ -55,30 +63,32 @@ class Result:
 
 def fit(
     model: keras.Model,
-    training: tf.data.Dataset,
+    training: Callable[[int], tf.data.Dataset],
     validation: tf.data.Dataset | None,
     spec: ModelSpec,
     options: FitOptions,
 ) -> Result:
     """Train, leave the best weights in the model and in options.output.
 
-    The best epoch is the one with the lowest val_loss (loss without validation data). Its weights are
-    on the disk as soon as it ends, so that Ctrl-C or a crash loses nothing before it.
+    The best epoch is the one that options.monitor says. Its weights are on the disk as soon as it ends, so that
+    Ctrl-C or a crash loses nothing before it.
 
     Args:
         model: a built Keras model.
-        training: batches of inputs and targets, without end.
+        training: from the number of the first step to batches of inputs and targets, without end.
         validation: batches, finite.
         spec: what is stored beside the weights.
         options: how.
 
     Raises:
+        InputError: the monitor doesn't fit the head, or --resume the options.
         ModelError: the file can't be written.
         KeyboardInterrupt: Ctrl-C; what was saved stays.
     """
     import keras
 
-    from .keep import KeepBest
+    from .keep import KeepBest, higher_is_better
+    from .resume import Resume
 
     start = time.perf_counter()
     model.compile(
@@ -86,33 +96,40 @@ def fit(
         loss=build_loss(options.loss, spec.head, label_smoothing=options.label_smoothing, gamma=options.gamma),
         metrics=metrics(spec.head),
     )
-    monitor = "loss" if validation is None else "val_loss"
+    monitor = options.monitor.removeprefix("val_") if validation is None else options.monitor
+    if monitor.removeprefix("val_") == "accuracy" and spec.head == "regression":
+        raise InputError("--monitor val_accuracy is for classes, the target is a regression; use val_loss")
+    mode = "max" if higher_is_better(monitor) else "min"
     best = KeepBest(monitor, options.output, spec, options.ema_momentum)
     callbacks = [best]
     if options.patience:
-        callbacks.append(keras.callbacks.EarlyStopping(monitor, patience=options.patience))
+        callbacks.append(keras.callbacks.EarlyStopping(monitor, patience=options.patience, mode=mode))
     if options.optimizing.schedule == "plateau":
-        callbacks.append(plateau_callback(options.optimizing, monitor))
+        callbacks.append(plateau_callback(options.optimizing, monitor, mode))
+    resume = Resume(options.output, options.identity, best, callbacks[1:], go_on=options.resume)
+    if resume.epoch:
+        note(f"going on after epoch {resume.epoch}")
     try:
         with display(options.epochs, quiet=options.quiet) as (verbose, shown):
-            history = model.fit(
-                training,
+            model.fit(
+                training(resume.epoch * options.steps_per_epoch),
                 epochs=options.epochs,
+                initial_epoch=resume.epoch,
                 steps_per_epoch=options.steps_per_epoch,
                 validation_data=validation,
-                callbacks=[*callbacks, *shown],
+                callbacks=[*callbacks, *shown, resume],
                 class_weight=options.class_weight,
                 verbose=verbose,
                 shuffle=False,
             )
     except KeyboardInterrupt:
         kept = f"{options.output} holds epoch {best.epoch}" if best.saved else "nothing was saved yet"
-        note(f"interrupted; {kept}")
+        note(f"interrupted; {kept}" + (", --resume goes on" if resume.epoch else ""))
         raise
     best.restore()
+    resume.finish()
     measured = {}
     if validation is not None:
         measured = model.evaluate(validation, verbose=0, return_dict=True)
-    epochs = len(history.history["loss"])
     seconds = time.perf_counter() - start
-    return Result(measured, best.epoch, epochs, seconds, history.history)
+    return Result(measured, best.epoch, resume.epoch, seconds, resume.history)

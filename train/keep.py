@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from keras.callbacks import Callback
@@ -26,11 +27,17 @@ _RISE = 20
 """The average follows closely at first: its momentum is at most n / (n + _RISE) after n steps."""
 
 
+def higher_is_better(monitor: str) -> bool:
+    """Whether a metric, by its Keras name, is better when it is higher."""
+    return monitor.removeprefix("val_") in ("accuracy", "auc", "r2")
+
+
 class KeepBest(Callback):
     """Validates, keeps and saves the averaged weights; training goes on with its own.
 
     Args:
-        monitor: the value that decides, lower is better.
+        monitor: the value that decides: of a loss the lowest, of any other metric the highest; of equal ones
+            the later, whose learning rate is lower.
         path: where the best weights are saved as soon as an epoch ends.
         spec: stored beside them.
         momentum: of the exponential average, a step; 0 is none.
@@ -74,13 +81,32 @@ class KeepBest(Callback):
         """Keep the epoch if it is the best, then go back to the weights that are trained."""
         self.on_test_begin()
         value = float((logs or {})[self._monitor])
-        if self._best is None or value < self._value:
+        if higher_is_better(self._monitor):
+            value = -value
+        if self._best is None or value <= self._value:
             self._value, self.epoch = value if math.isfinite(value) else math.inf, epoch + 1
             self._best = [np.array(w) for w in self.model.get_weights()]
             self._try_to_save()
         if self._own is not None:
             self.model.set_weights(self._own)
             self._own = None
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """What the next epoch depends on: numbers, and lists of arrays under best and average."""
+        return {
+            "epoch": self.epoch,
+            "saved": self.saved,
+            "steps": self._steps,
+            "value": self._value,
+            "best": self._best,
+            "average": self._average,
+        }
+
+    @state.setter
+    def state(self, state: dict[str, Any]) -> None:
+        self.epoch, self.saved, self._steps = state["epoch"], state["saved"], state["steps"]
+        self._value, self._best, self._average = state["value"], state["best"], state["average"]
 
     def _try_to_save(self) -> None:
         try:

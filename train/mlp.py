@@ -48,7 +48,7 @@ from .tables import TASKS, Table, read_table
 FIT_DEFAULTS: dict[str, Any] = {
     "epochs": 150, "batch_size": 10, "validation_split": 0.33, "optimizer": "adamw", "learning_rate": 1e-3,
     "schedule": "cosine", "warmup": 0.1, "weight_decay": 0.05, "label_smoothing": 0.0,
-    "patience": 30, "ema_momentum": 0.0,
+    "monitor": "val_loss", "patience": 30, "ema_momentum": 0.0,
 }  # fmt: skip
 
 
@@ -84,12 +84,12 @@ def main(argv: Sequence[str]) -> int:
     spec = _spec(table, options)
     result = fit(
         model,
-        _batches(table.rows[chosen], targets[chosen], options.batch_size, options.seed),
+        lambda start: _batches(table.rows[chosen], targets[chosen], options.batch_size, options.seed, start),
         _ordered(table.rows[held], targets[held], options.batch_size),
         spec,
         pick(
             FitOptions, options, steps_per_epoch=steps, output=output, optimizing=pick(OptimizerOptions, options),
-            class_weight=weights,
+            class_weight=weights, identity=config.identity(options),
         ),
     )  # fmt: skip
     config.write_config(output, command, options)
@@ -173,8 +173,8 @@ def _build(options: argparse.Namespace, rows: np.ndarray, outputs: int, activati
     )
 
 
-def _batches(rows: np.ndarray, targets: np.ndarray, batch_size: int, seed: int):
-    """Endless batches, every pass in a new order that the seed decides."""
+def _batches(rows: np.ndarray, targets: np.ndarray, batch_size: int, seed: int, start: int):
+    """Endless batches from the given one on, every pass in a new order that the seed decides."""
     import tensorflow as tf
 
     def order(number: tf.Tensor) -> tf.data.Dataset:
@@ -184,7 +184,8 @@ def _batches(rows: np.ndarray, targets: np.ndarray, batch_size: int, seed: int):
         return tf.data.Dataset.from_tensor_slices(mixed).batch(batch_size)
 
     x, y = tf.constant(rows), tf.constant(targets)
-    return tf.data.Dataset.counter().flat_map(order).map(lambda i: (tf.gather(x, i), tf.gather(y, i))).prefetch(4)
+    positions = tf.data.Dataset.counter().flat_map(order).skip(start)
+    return positions.map(lambda i: (tf.gather(x, i), tf.gather(y, i))).prefetch(4)
 
 
 def _ordered(rows: np.ndarray, targets: np.ndarray, batch_size: int):

@@ -81,8 +81,8 @@ def _rate(o: OptimizerOptions, epochs: int, steps_per_epoch: int):
     return schedules.CosineDecay(0.0, steps - rising, warmup_target=o.learning_rate, warmup_steps=rising)
 
 
-def plateau_callback(options: OptimizerOptions, monitor: str) -> keras.callbacks.Callback:
+def plateau_callback(options: OptimizerOptions, monitor: str, mode: str) -> keras.callbacks.Callback:
     """Keras's ReduceLROnPlateau, for schedule `plateau`."""
     from keras.callbacks import ReduceLROnPlateau
 
-    return ReduceLROnPlateau(monitor, factor=options.factor, patience=options.plateau_patience)
+    return ReduceLROnPlateau(monitor, mode=mode, factor=options.factor, patience=options.plateau_patience)

@@ -39,6 +39,7 @@ def add_fit_options(target: argparse.ArgumentParser, defaults: Mapping[str, Any]
         action="store_true",
         help="look at the data, say what is wrong with it and stop; status 1 where something is",
     )
+    target.add_argument("--resume", action="store_true", help="go on with this training where it was cut off")
     target.add_argument("--config", metavar="FILE", help="TOML or YAML of options; the command line wins")
     group = target.add_argument_group("training")
     group.add_argument("--epochs", type=positive, help="most epochs (fit: epochs)")
@@ -51,9 +52,14 @@ def add_fit_options(target: argparse.ArgumentParser, defaults: Mapping[str, Any]
         "--class-weight", default="none", metavar="W", help="balanced, or NAME=WEIGHT,... (fit: class_weight)"
     )
     group.add_argument(
+        "--monitor",
+        choices=("val_accuracy", "val_loss"),
+        help="what decides the best epoch (EarlyStopping: monitor)",
+    )
+    group.add_argument(
         "--patience",
         type=whole,
-        help="stop after this many epochs without a better val_loss, 0 is never (EarlyStopping: patience); "
+        help="stop after this many epochs without a better one, 0 is never (EarlyStopping: patience); "
         "the best epoch's weights are kept in any case",
     )
     group.add_argument(
