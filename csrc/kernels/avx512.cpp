@@ -63,21 +63,32 @@ __m512i tap_order(int skip) {
     return load64(order);
 }
 
+// Two windows of four rows, side by side so that their chains of sums overlap in time.
 template <int kChannels, int kDigits>
-__m512i pil_window(const uint8_t* const row[4], const Windows& x, int i, __m512i front, __m512i back) {
-    const ptrdiff_t first = x.wide_first[i];
-    const bool skip = kChannels == 3 && first >= 2;
-    const __m512i order = skip ? back : front;
-    ptrdiff_t at = first * kChannels - (skip ? 4 : 0);
-    const int8_t* digit = x.digits + static_cast<ptrdiff_t>(i) * x.blocks * kDigits * 4;
-    Sums<kDigits> sums;
-    for (int block = 0; block < x.blocks; ++block, at += 4 * kChannels) {
-        const __m512i v = _mm512_shuffle_epi8(load_four(row, at), order);
-        for (int d = 0; d < kDigits; ++d, digit += 4) {
-            sums.digit[d] = _mm512_dpbusd_epi32(sums.digit[d], v, _mm512_set1_epi32(word(digit)));
+void pil_windows(const uint8_t* const row[4], const Windows& x, const int output[2], __m512i front,
+                 __m512i back, __m512i total[2]) {
+    Sums<kDigits> sums[2];
+    __m512i order[2];
+    ptrdiff_t at[2];
+    const int8_t* digit[2];
+    for (int p = 0; p < 2; ++p) {
+        const ptrdiff_t first = x.wide_first[output[p]];
+        const bool skip = kChannels == 3 && first >= 2;
+        order[p] = skip ? back : front;
+        at[p] = first * kChannels - (skip ? 4 : 0);
+        digit[p] = x.digits + static_cast<ptrdiff_t>(output[p]) * x.blocks * kDigits * 4;
+    }
+    for (int block = 0; block < x.blocks; ++block) {
+        for (int p = 0; p < 2; ++p) {
+            const __m512i v = _mm512_shuffle_epi8(load_four(row, at[p]), order[p]);
+            at[p] += 4 * kChannels;
+            for (int d = 0; d < kDigits; ++d, digit[p] += 4) {
+                sums[p].digit[d] =
+                    _mm512_dpbusd_epi32(sums[p].digit[d], v, _mm512_set1_epi32(word(digit[p])));
+            }
         }
     }
-    return sums.total();
+    for (int p = 0; p < 2; ++p) total[p] = sums[p].total();
 }
 
 template <int kChannels, int kDigits>
@@ -96,8 +107,9 @@ void pil_horizontal_of(const uint8_t* in, ptrdiff_t in_stride, int rows, const W
         }
         for (int i = 0; i < x.out; i += 4) {
             __m512i sum[4];
-            for (int j = 0; j < 4; ++j) {
-                sum[j] = pil_window<kChannels, kDigits>(row, x, least(i + j, x.out - 1), front, back);
+            for (int j = 0; j < 4; j += 2) {
+                const int output[2] = {least(i + j, x.out - 1), least(i + j + 1, x.out - 1)};
+                pil_windows<kChannels, kDigits>(row, x, output, front, back, sum + j);
             }
             __m512i v =
                 _mm512_packus_epi16(_mm512_packs_epi32(sum[0], sum[1]), _mm512_packs_epi32(sum[2], sum[3]));
