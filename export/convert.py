@@ -5,6 +5,7 @@ tf2onnx.convert.from_function is the one entry point that works for Keras 2 and 
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 from edgecnn.errors import ModelError
@@ -12,6 +13,7 @@ from edgecnn.errors import ModelError
 from .backend import quiet_logs, reason, require
 from .load import Source, Tensor
 from .operators import handlers
+from .recurrent import MARK, Registry, marked
 
 DEFAULT_OPSET = 18
 """ONNX operator set that is written; onnxruntime reads it since 1.14."""
@@ -23,8 +25,13 @@ BATCH = "batch"
 """Name of dimension 0 of every input and output."""
 
 
-def convert(source: Source, *, opset: int = DEFAULT_OPSET) -> Any:
+def convert(source: Source, *, opset: int = DEFAULT_OPSET, recurrent: bool = True) -> Any:
     """Translate a loaded Keras model.
+
+    Args:
+        source: the model.
+        opset: the ONNX operator set to write.
+        recurrent: write LSTM, GRU and SimpleRNN layers as ONNX operators rather than as loops, where they fit.
 
     Returns:
         An onnx.ModelProto whose inputs and outputs have the names, types and shapes of source.inputs and
@@ -35,18 +42,22 @@ def convert(source: Source, *, opset: int = DEFAULT_OPSET) -> Any:
             operators concerned.
     """
     converter = require("tf2onnx.convert")
+    registry: Registry = {}
     try:
         with quiet_logs("absl", "tensorflow", "tf2onnx"):
-            graph, inputs, outputs = _freeze(source)
+            with marked(source.model) if recurrent else contextlib.nullcontext({}) as registry:
+                graph, inputs, outputs = _freeze(source, source.trace())
             model, _ = converter.from_graph_def(
                 graph,
                 input_names=list(inputs),
                 output_names=list(outputs),
                 tensors_to_rename={**inputs, **outputs},
-                custom_op_handlers=handlers(),
+                custom_op_handlers=handlers(registry),
                 opset=opset,
             )
     except Exception as e:
+        if recurrent and registry:
+            return convert(source, opset=opset, recurrent=False)
         raise ModelError(f"{source.path} can't be converted: {reason(e)}") from e
     _check_operators(model, source)
     _restore_names(model, source)
@@ -54,14 +65,14 @@ def convert(source: Source, *, opset: int = DEFAULT_OPSET) -> Any:
     return model
 
 
-def _freeze(source: Source) -> tuple[Any, dict[str, str], dict[str, str]]:
+def _freeze(source: Source, function: Any) -> tuple[Any, dict[str, str], dict[str, str]]:
     """(GraphDef without variables, its input tensors and its output tensors -> their final names).
 
     tf2onnx's own freezing takes captured tensors for inputs: a Normalization layer's mean and variance are
     such. Here they become constants, as variables do.
     """
     freeze = require("tensorflow.python.framework.convert_to_constants").convert_variables_to_constants_v2
-    concrete = source.function.get_concrete_function()
+    concrete = function.get_concrete_function()
     frozen = freeze(concrete, lower_control_flow=False, aggressive_inlining=True)
     graph = frozen.graph.as_graph_def(add_shapes=True)
     # Keras compiles grouped convolutions with XLA; without the mark they are inlined like any function.
@@ -70,6 +81,8 @@ def _freeze(source: Source) -> tuple[Any, dict[str, str], dict[str, str]]:
     for function in graph.library.function:
         if function.attr.pop("_XlaMustCompile", None) is not None:
             function.attr.pop("_noinline", None)
+            if MARK in function.signature.name:
+                function.attr["_noinline"].b = True
     inputs = {t.name: s.name for t, s in zip(frozen.inputs, source.inputs, strict=True)}
     # A flat dict of outputs comes back in the order of its sorted keys.
     names = sorted(t.name for t in source.outputs)

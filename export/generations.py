@@ -161,7 +161,7 @@ def _flip_kernels(model: Any) -> None:
 def parts(layer: Any) -> Iterator[Any]:
     """The layer or model and all inside it, however deep."""
     yield layer
-    for name in ("layers", "layer"):
+    for name in ("layers", "layer", "forward_layer", "backward_layer"):
         inner = getattr(layer, name, None)
         for child in inner if isinstance(inner, (list, tuple)) else [inner]:
             if child is not None and child is not layer and hasattr(child, "weights"):

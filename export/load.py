@@ -95,7 +95,11 @@ class Source:
 
     @functools.cached_property
     def function(self) -> Any:
-        """The model as a tf.function with an explicit signature: tensors -> {output name: tensor}."""
+        """The model as a tf.function that was traced once."""
+        return self.trace()
+
+    def trace(self) -> Any:
+        """The model as a new tf.function with an explicit signature: tensors -> {output name: tensor}."""
         tf = tensorflow()
 
         def infer(*tensors: Any) -> dict[str, Any]:

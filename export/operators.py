@@ -11,12 +11,24 @@ from typing import Any
 
 import numpy as np
 
+from .recurrent import Registry, insert
+
 Handler = Callable[..., Any]
 
 
-def handlers() -> dict[str, tuple[Handler, list[Any]]]:
-    """TensorFlow operator -> (handler, extra arguments), as tf2onnx wants them."""
-    return {name: (handler, []) for name, handler in HANDLERS.items()}
+def handlers(registry: Registry) -> dict[str, tuple[Handler, list[Any]]]:
+    """TensorFlow operator -> (handler, extra arguments), as tf2onnx wants them.
+
+    Args:
+        registry: the marks of recurrent layers.
+    """
+
+    # tf2onnx would take a first extra argument for the name of an ONNX operator.
+    def call(ctx: Any, node: Any, name: str, args: Any) -> None:
+        insert(ctx, node, name, registry)
+
+    calls = {name: (call, []) for name in ("PartitionedCall", "StatefulPartitionedCall")}
+    return {name: (handler, []) for name, handler in HANDLERS.items()} | (calls if registry else {})
 
 
 def _erfc(ctx: Any, node: Any, name: str, args: Any) -> None:

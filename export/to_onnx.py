@@ -41,6 +41,7 @@ from .locate import first_difference
 from .optimize import count_nodes, optimize
 from .quality import DEFAULT_MAX_DROP
 from .quantize import CALIBRATION_LIMIT, KINDS, Quantized, quantize
+from .recurrent import OPERATORS as RECURRENT
 from .report import Report, describe_tensors, summarize, write_reports
 from .samples import Samples, infer_table, read_samples
 from .stamp import stamp_onnx, write_atomically
@@ -132,7 +133,8 @@ def _export(path: Path, output: Path, options: argparse.Namespace, report: Repor
 
     # 4. Prove that the graph computes what Keras computes.
     with report.stage("verify") as line:
-        parity = _verify(model, source, spec, judge, options)
+        model, parity = _verify(model, source, spec, judge, options)
+        report.nodes = count_nodes(model)
         report.parity = parity.to_dict()
         line.append(f"{parity.samples} inputs, largest difference {parity.max_abs_diff:.2g}")
 
@@ -155,15 +157,29 @@ def _export(path: Path, output: Path, options: argparse.Namespace, report: Repor
         line.append(f"{len(content):,} bytes")
 
 
-def _verify(model: Any, source: Source, spec: ModelSpec, judge: Samples | None, options: argparse.Namespace) -> Parity:
-    """The comparison; a failure names the first layer that differs."""
+def _verify(
+    model: Any, source: Source, spec: ModelSpec, judge: Samples | None, options: argparse.Namespace
+) -> tuple[Any, Parity]:
+    """The model that passed, and its comparison; a failure names the first layer that differs.
+
+    Recurrent layers are tried as ONNX's operators first; where those differ, as loops.
+    """
+
+    def compare(candidate: Any) -> tuple[Any, Parity]:
+        content = candidate.SerializeToString()
+        return candidate, verify(content, source, spec=spec, samples=judge, atol=options.atol)
+
     try:
-        return verify(model.SerializeToString(), source, spec=spec, samples=judge, atol=options.atol)
+        return compare(model)
     except VerificationError as e:
-        layer = first_difference(source, spec=spec, opset=options.opset, samples=judge, atol=options.atol)
-        if layer is None:
-            raise
-        raise VerificationError(f"{e}; the first layer whose output differs is {layer}") from e
+        error = e
+    if set(RECURRENT) & set(count_nodes(model)):
+        try:
+            return compare(optimize(convert(source, opset=options.opset, recurrent=False)))
+        except EdgeCNNError as e:
+            error = e if isinstance(e, VerificationError) else error
+    layer = first_difference(source, spec=spec, opset=options.opset, samples=judge, atol=options.atol)
+    raise VerificationError(f"{error}; the first layer whose output differs is {layer}" if layer else str(error))
 
 
 def _quantize(

@@ -1,0 +1,89 @@
+"""edgecnn.export.recurrent: recurrent layers become ONNX operators that compute the same, or stay loops."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import onnxruntime as ort
+import pytest
+
+from edgecnn.export.convert import convert
+from edgecnn.export.load import load
+from edgecnn.export.optimize import count_nodes, optimize
+
+tf_keras = pytest.importorskip("tf_keras")
+
+# Keras itself calls numpy in a way that numpy 2 deprecates.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept:DeprecationWarning")
+
+OPERATORS = {"LSTM": "LSTM", "GRU": "GRU", "SimpleRNN": "RNN"}
+OPTIONS = {
+    "plain": {},
+    "all steps": {"return_sequences": True},
+    "backwards": {"go_backwards": True, "return_sequences": True},
+    "without bias": {"use_bias": False},
+    "other activation": {"activation": "relu"},
+    "hard sigmoid": {"recurrent_activation": "hard_sigmoid"},
+    "reset before": {"reset_after": False},
+}
+CASES = [
+    (kind, name)
+    for kind in OPERATORS
+    for name in OPTIONS
+    if not (name == "reset before" and kind != "GRU") and not (name == "hard sigmoid" and kind == "SimpleRNN")
+]
+
+
+def compare(model, tmp_path, *arrays):
+    """The node counts of the exported model, whose outputs are Keras's."""
+    rng = np.random.default_rng(18)
+    model.set_weights([rng.normal(size=w.shape).astype(np.float32) / 2 for w in model.get_weights()])
+    model.save(tmp_path / "m.keras")
+    source = load(tmp_path / "m.keras")
+    onnx_model = optimize(convert(source))
+    session = ort.InferenceSession(onnx_model.SerializeToString(), providers=["CPUExecutionProvider"])
+    got = session.run(None, {i.name: a for i, a in zip(session.get_inputs(), arrays, strict=True)})
+    for g, expected in zip(got, source.eager(list(arrays)), strict=True):
+        np.testing.assert_allclose(g, expected, atol=2e-6)
+    return count_nodes(onnx_model)
+
+
+@pytest.mark.parametrize("library", [keras, tf_keras], ids=["keras", "tf_keras"])
+@pytest.mark.parametrize(("kind", "options"), CASES)
+def test_layers(tmp_path, library, kind, options):
+    layers = library.layers
+    layer = getattr(layers, kind)(4, **OPTIONS[options])
+    x = np.random.default_rng(19).normal(size=(3, 5, 2)).astype(np.float32)
+    nodes = compare(library.Sequential([layers.Input((None, 2)), layer]), tmp_path, x)
+    assert nodes[OPERATORS[kind]] == 1
+    assert "Loop" not in nodes
+
+
+@pytest.mark.parametrize("library", [keras, tf_keras], ids=["keras", "tf_keras"])
+def test_states_pass_from_layer_to_layer(tmp_path, library):
+    layers = library.layers
+    a, b = layers.Input((None, 2), name="a"), layers.Input((None, 3), name="b")
+    _, *states = layers.LSTM(4, return_state=True)(a)
+    steps, hidden, cell = layers.LSTM(4, return_sequences=True, return_state=True)(b, initial_state=states)
+    rng = np.random.default_rng(20)
+    arrays = [rng.normal(size=(3, 5, 2)).astype(np.float32), rng.normal(size=(3, 7, 3)).astype(np.float32)]
+    nodes = compare(library.Model([a, b], [steps, hidden, cell]), tmp_path, *arrays)
+    assert "Loop" not in nodes
+
+
+@pytest.mark.parametrize("library", [keras, tf_keras], ids=["keras", "tf_keras"])
+def test_bidirectional(tmp_path, library):
+    layers = library.layers
+    layer = layers.Bidirectional(layers.GRU(3, return_sequences=True))
+    x = np.random.default_rng(21).normal(size=(2, 6, 2)).astype(np.float32)
+    nodes = compare(library.Sequential([layers.Input((6, 2)), layer]), tmp_path, x)
+    assert nodes["GRU"] == 2
+
+
+@pytest.mark.parametrize("library", [keras, tf_keras], ids=["keras", "tf_keras"])
+def test_masked_layers_keep_their_loop(tmp_path, library):
+    layers = library.layers
+    x = np.random.default_rng(22).normal(size=(2, 6, 2)).astype(np.float32)
+    x[0, 3:] = 0
+    nodes = compare(library.Sequential([layers.Input((6, 2)), layers.Masking(), layers.GRU(3)]), tmp_path, x)
+    assert "Loop" in nodes
