@@ -110,6 +110,7 @@ Windows Axis::windows() const {
     w.count = count.data();
     w.weight = weight.data();
     w.fixed = fixed.data();
+    w.ones = ones;
     w.wide_first = wide_first.data();
     w.digits = digits.empty() ? nullptr : digits.data();
     w.blocks = blocks;

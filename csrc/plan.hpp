@@ -31,6 +31,7 @@ struct Axis {
     int out = 0;   // output pixels
     int taps = 1;  // weights reserved per output
     bool identity = false;
+    bool ones = false;  // see Windows
     std::vector<int32_t> first, count;
     std::vector<int32_t> index;  // clamped source index of each tap, i * taps + k
     std::vector<float> weight;   // float32 kinds

@@ -74,6 +74,7 @@ void tf_window_axis(Axis& a) {
 // resize_area_op.cc: the part of each source pixel that lies in the output pixel, in source pixels.
 void tf_area_axis(Axis& a) {
     const float scale = tf_scale(a);
+    a.ones = true;
     start_axis(a, static_cast<int>(std::ceil(scale)) + 2);
     a.weight.assign(static_cast<size_t>(a.out) * a.taps, 0.0f);
     for (int i = 0; i < a.out; ++i) {

@@ -434,7 +434,8 @@ void tf_cubic_row(const uint8_t* const rows[4], const float weight_y[4], const i
                          out + static_cast<ptrdiff_t>(to) * channels);
 }
 
-template <int kChannels>
+// kOnes: only blocks with a window's first or last tap are multiplied.
+template <int kChannels, bool kOnes>
 void area_horizontal_of(const uint8_t* in, ptrdiff_t in_stride, int rows, const Windows& x, int safe,
                         float* out, ptrdiff_t out_stride) {
     __m256i order[4];
@@ -452,6 +453,12 @@ void area_horizontal_of(const uint8_t* in, ptrdiff_t in_stride, int rows, const 
             int k = 0;
             for (; k + 4 <= x.count[i]; k += 4, a += 4 * kChannels, b += 4 * kChannels, weight += 4) {
                 const __m256i v = load_pair(a, b);
+                if (kOnes && k > 0 && k + 4 < x.count[i]) {
+                    for (int j = 0; j < 4; ++j) {
+                        sum = _mm256_add_ps(sum, _mm256_cvtepi32_ps(_mm256_shuffle_epi8(v, order[j])));
+                    }
+                    continue;
+                }
                 for (int j = 0; j < 4; ++j) {
                     const __m256 pixel = _mm256_cvtepi32_ps(_mm256_shuffle_epi8(v, order[j]));
                     sum = _mm256_add_ps(sum, _mm256_mul_ps(pixel, _mm256_broadcast_ss(weight + j)));
@@ -474,8 +481,9 @@ void area_horizontal_of(const uint8_t* in, ptrdiff_t in_stride, int rows, const 
 void area_horizontal(const uint8_t* in, ptrdiff_t in_stride, int rows, const Windows& x, int safe,
                      int channels, float* out, ptrdiff_t out_stride) {
     if (channels == 1) return scalar->area_horizontal(in, in_stride, rows, x, 0, channels, out, out_stride);
-    (channels == 3 ? area_horizontal_of<3> : area_horizontal_of<4>)(in, in_stride, rows, x, safe, out,
-                                                                    out_stride);
+    const auto run = channels == 3 ? (x.ones ? area_horizontal_of<3, true> : area_horizontal_of<3, false>)
+                                   : (x.ones ? area_horizontal_of<4, true> : area_horizontal_of<4, false>);
+    run(in, in_stride, rows, x, safe, out, out_stride);
     if (safe == x.out) return;
     Windows rest = x;
     rest.out = x.out - safe;

@@ -316,7 +316,8 @@ __m512i widen(int at, const int order[4]) {
                                                  rest | (at + order[2]), rest | (at + order[3])));
 }
 
-template <int kChannels>
+// kOnes: only blocks with a window's first or last tap are multiplied.
+template <int kChannels, bool kOnes>
 void area_horizontal_of(const uint8_t* in, ptrdiff_t in_stride, int rows, const Windows& x, int safe,
                         float* out, ptrdiff_t out_stride) {
     __m512i order[4];
@@ -336,6 +337,12 @@ void area_horizontal_of(const uint8_t* in, ptrdiff_t in_stride, int rows, const 
             int k = 0;
             for (; k + 4 <= x.count[i]; k += 4, at += 4 * kChannels, weight += 4) {
                 const __m512i v = load_four(row, at);
+                if (kOnes && k > 0 && k + 4 < x.count[i]) {
+                    for (int j = 0; j < 4; ++j) {
+                        sum = _mm512_add_ps(sum, _mm512_cvtepi32_ps(_mm512_shuffle_epi8(v, order[j])));
+                    }
+                    continue;
+                }
                 for (int j = 0; j < 4; ++j) {
                     const __m512 pixel = _mm512_cvtepi32_ps(_mm512_shuffle_epi8(v, order[j]));
                     sum = _mm512_add_ps(sum, _mm512_mul_ps(pixel, _mm512_set1_ps(weight[j])));
@@ -362,8 +369,9 @@ void area_horizontal(const uint8_t* in, ptrdiff_t in_stride, int rows, const Win
                      int channels, float* out, ptrdiff_t out_stride) {
     if (channels == 1)
         return narrow->area_horizontal(in, in_stride, rows, x, safe, channels, out, out_stride);
-    (channels == 3 ? area_horizontal_of<3> : area_horizontal_of<4>)(in, in_stride, rows, x, safe, out,
-                                                                    out_stride);
+    const auto run = channels == 3 ? (x.ones ? area_horizontal_of<3, true> : area_horizontal_of<3, false>)
+                                   : (x.ones ? area_horizontal_of<4, true> : area_horizontal_of<4, false>);
+    run(in, in_stride, rows, x, safe, out, out_stride);
     if (safe == x.out) return;
     Windows rest = x;
     rest.out = x.out - safe;

@@ -37,6 +37,7 @@ struct Windows {
     const int32_t* count;
     const float* weight;   // float32 methods
     const int32_t* fixed;  // Pillow, 22-bit fixed point
+    bool ones;             // every weight but a window's first and last is 1
     // Pillow for wide kernels, absent (nullptr) where the image is too small for their loads: output i sums
     // `blocks` blocks of `block_taps` pixels from wide_first[i] on. A weight is the sum of digit_count digits
     // of base 128, each -64 to 63 so that pmaddubsw can't saturate: digits[((i * blocks + b) * digit_count +
