@@ -59,6 +59,9 @@ def opencv(case: Case) -> Job | None:
     frame = np.ascontiguousarray(case.source[..., ::-1])
     small = np.empty((case.height, case.width, 3), np.uint8)
 
+    # The reference of cv2_cubic is OpenCV's own code; Intel's IPP, which its x86 wheel prefers, rounds otherwise.
+    cv2.ipp.setUseIPP(case.resize != "cv2_cubic")
+
     def job() -> np.ndarray:
         cv2.resize(frame, (case.width, case.height), dst=small, interpolation=method)
         return cv2.cvtColor(small, cv2.COLOR_BGR2RGB).astype(np.float32) * SCALE
