@@ -63,8 +63,10 @@ def open_model(
     """
     tensorflow()
     given = _under_stored_names(stored, _definitions(Path(custom))) if custom is not None else {}
-    missing = screen.custom_classes(stored, _known_layers(), given)
-    if missing:
+    # The other library is imported only where its own one doesn't know a class.
+    own = "tf_keras" if stored.generation < 3 else "keras"
+    missing = screen.custom_classes(stored, _known_layers(own), given)
+    if missing and screen.custom_classes(stored, _known_layers("keras", "tf_keras"), given):
         raise ModelError(
             f"{stored.path} needs the class {', '.join(missing)}, whose code is not in the file; pass --custom "
             "FILE.py that defines it"
@@ -79,7 +81,6 @@ def open_model(
         except Exception as e:
             errors.append((_title(attempt.library), e))
             continue
-        own = "tf_keras" if stored.generation < 3 else "keras"
         if attempt.library != own:
             why = next(reason(e) for name, e in errors if name == _title(own))
             notes.append(
@@ -230,17 +231,18 @@ def _under_stored_names(stored: Stored, found: Mapping[str, Any]) -> dict[str, A
     return named
 
 
-def _known_layers() -> set[str]:
+def _known_layers(*libraries: str) -> set[str]:
+    """Classes that these libraries have, or had under other names."""
     known = set(screen.MODELS) | set(keras1.CLASSES) | set(screen.BUILT_IN) | {_STAND_IN}
-    for name in ("keras", "tf_keras"):
+    for name in libraries:
         try:
             keras = require(name)
-            # What the calling program registered itself is code that it trusts.
-            known |= {*dir(keras.layers), *keras.saving.get_custom_objects()}
-            known |= {v.__name__ for v in vars(keras.layers).values() if isinstance(v, type)}
-            known |= _operations(keras)
         except MissingDependencyError:
             continue
+        # What the calling program registered itself is code that it trusts.
+        known |= {*dir(keras.layers), *keras.saving.get_custom_objects()}
+        known |= {v.__name__ for v in vars(keras.layers).values() if isinstance(v, type)}
+        known |= _operations(keras)
     return known
 
 

@@ -36,7 +36,7 @@ def random_inputs(source: Source, spec: ModelSpec) -> list[Arrays]:
     """Synthetic inputs, one list of arrays a batch: random in the recipe's range, and its two ends.
 
     The batches have 1, 3 and, where that isn't slow, 33 samples. Inputs that feed an Embedding get whole
-    numbers that it has rows for; free lengths get one that the model accepts.
+    numbers that it has rows for, sequences one-hot steps too; free lengths get one that the model accepts.
 
     Raises:
         ModelError: the model accepts none of the lengths that were tried.
@@ -60,7 +60,11 @@ def random_inputs(source: Source, spec: ModelSpec) -> list[Arrays]:
         batches = [first, draw(1, -1.0, 1.0), draw(3, low, high), draw(3, -1.0, 1.0)]
         if sum(a[0].size for a in first) <= _LARGE_BATCH_ELEMENTS:
             batches.append(draw(LARGE_BATCH, low, high))
-        return [*batches, draw(1, low, low), draw(1, high, high)]
+        batches += [draw(1, low, low), draw(1, high, high)]
+        if any(_is_sequence(t) for t in source.inputs):
+            pairs = zip(source.inputs, batches[2], strict=True)
+            batches.append([_one_hot(a, rng) if _is_sequence(t) else a for t, a in pairs])
+        return batches
     raise ModelError(f"{source.path} can't be run in Keras on made-up inputs, so nothing can be proved: {error}")
 
 
@@ -95,6 +99,16 @@ def _draw(
     if kind.kind in "iu":
         return rng.integers(0, 256 if kind.itemsize == 1 else 10, shape).astype(kind)
     return rng.uniform(low, high, shape).astype(kind)
+
+
+def _is_sequence(tensor: Tensor) -> bool:
+    """Steps of several numbers each, which may well be one-hot."""
+    return len(tensor.shape) == 3 and (tensor.shape[2] or 0) > 2 and tensor.dtype == "float32"
+
+
+def _one_hot(array: npt.NDArray[Any], rng: np.random.Generator) -> npt.NDArray[Any]:
+    """An array of the same shape with a single 1 on its last axis."""
+    return np.eye(array.shape[-1], dtype=array.dtype)[rng.integers(0, array.shape[-1], array.shape[:-1])]
 
 
 def _is_free(source: Source) -> bool:

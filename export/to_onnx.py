@@ -193,6 +193,10 @@ def _quantize(
 ) -> Quantized | None:
     """The quantised model; None where auto stays with float32."""
     wanted = options.quantize
+    if len(source.inputs) != 1:
+        raise ModelError(
+            f"--quantize {wanted} is for models with one input, {source.path} has {len(source.inputs)}; use none"
+        )
     kind = "int8" if wanted == "auto" else wanted
     report.quantization = {"requested": wanted, "kind": "none"}
     if judge is None:
