@@ -77,3 +77,22 @@ def test_default_mlp_standardises_as_scikit_learn_does():
     first = layers(model, keras.layers.Normalization)[0]
     np.testing.assert_allclose(first(rows).numpy(), StandardScaler().fit_transform(rows), atol=1e-4)
     assert [d.units for d in layers(model, keras.layers.Dense)] == [7, 3]
+
+
+def test_kernels_are_keras_own():
+    kernels = architectures.Kernels(kernel_initializer="glorot_normal", l1=0.1, l2=0.2)
+    model = architectures.edge_cnn((16, 16, 3), 2, kernels=kernels)
+    for layer in layers(model, keras.layers.Conv2D):
+        assert isinstance(layer.kernel_initializer, keras.initializers.GlorotNormal)
+        assert (float(layer.kernel_regularizer.l1), float(layer.kernel_regularizer.l2)) == pytest.approx((0.1, 0.2))
+    mlp = architectures.default_mlp(
+        np.eye(3, dtype=np.float32), 1, "sigmoid", hidden=(4,), hidden_activation="tanh", kernels=kernels
+    )
+    hidden = layers(mlp, keras.layers.Dense)[0]
+    assert hidden.activation is keras.activations.tanh
+    assert hidden.kernel_regularizer is not None
+
+
+@pytest.mark.parametrize("name", architectures.INITIALIZERS)
+def test_every_initializer_is_found(name):
+    assert architectures.Kernels(kernel_initializer=name).options(1)["kernel_initializer"].seed == 1

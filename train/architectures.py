@@ -7,6 +7,7 @@ every convolution and batch normalisation folds into it, also in int8.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -15,7 +16,10 @@ if TYPE_CHECKING:
     import keras
     import numpy as np
 
-CNNS = ("edge", "notebook")
+EDGES = {"edge-small": 0.5, "edge": 1.0, "edge-large": 1.5}
+"""Factors on the channels of the default network, by name."""
+
+CNNS = (*EDGES, "notebook")
 MLPS = ("default", "notebook")
 
 EDGE_WIDTHS = (16, 32, 48, 96, 128, 160)
@@ -23,6 +27,33 @@ EDGE_WIDTHS = (16, 32, 48, 96, 128, 160)
 
 SMALLEST_MAP = 4
 """Side of the last feature map, pixels: the resolution is halved while more than this remains."""
+
+
+INITIALIZERS = {
+    "he_normal": "HeNormal", "he_uniform": "HeUniform", "glorot_normal": "GlorotNormal",
+    "glorot_uniform": "GlorotUniform", "lecun_normal": "LecunNormal", "random_normal": "RandomNormal",
+}  # fmt: skip
+"""Option -> class of keras.initializers."""
+
+ACTIVATIONS = ("relu", "elu", "selu", "tanh", "sigmoid", "leaky_relu")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Kernels:
+    """How the kernels of a network start and what keeps them small."""
+
+    kernel_initializer: str = "he_normal"
+    """One of INITIALIZERS."""
+    l1: float = 0.0
+    l2: float = 0.0
+
+    def options(self, seed: int) -> dict:
+        """The arguments of a Keras layer."""
+        from keras import initializers, regularizers
+
+        start = getattr(initializers, INITIALIZERS[self.kernel_initializer])(seed=seed)
+        penalty = regularizers.L1L2(self.l1, self.l2) if self.l1 or self.l2 else None
+        return {"kernel_initializer": start, "kernel_regularizer": penalty}
 
 
 def notebook_cnn(shape: Sequence[int], classes: int, *, seed: int = 0) -> keras.Model:
@@ -59,7 +90,13 @@ def notebook_cnn(shape: Sequence[int], classes: int, *, seed: int = 0) -> keras.
 
 
 def edge_cnn(
-    shape: Sequence[int], classes: int, *, width: float = 1.0, dropout: float = 0.2, seed: int = 0
+    shape: Sequence[int],
+    classes: int,
+    *,
+    width: float = 1.0,
+    dropout: float = 0.2,
+    kernels: Kernels | None = None,
+    seed: int = 0,
 ) -> keras.Model:
     """The default network: 3x3 convolutions with batch normalisation, a residual one where it is cheap.
 
@@ -71,6 +108,7 @@ def edge_cnn(
         classes: outputs of the softmax.
         width: factor on the channels; the cost grows with its square.
         dropout: share of the averaged features dropped in training.
+        kernels: of the convolutions and the last layer.
         seed: of the initial weights and the dropout.
     """
     from keras import Input, Model, layers
@@ -79,29 +117,31 @@ def edge_cnn(
     widths = [max(8, round(w * width / 8) * 8) for w in EDGE_WIDTHS[: halvings + 1]]
     seeds = iter(range(seed * 1000, seed * 1000 + 1000))
     x = inputs = Input(tuple(shape), name="image")
-    x = _conv(x, widths[0], next(seeds))
+    kernels = kernels or Kernels()
+    x = _conv(x, widths[0], kernels.options(next(seeds)))
     for channels in widths[1:]:
         x = layers.MaxPooling2D()(x)
-        x = _conv(x, channels, next(seeds))
-    x = _residual(x, next(seeds))
+        x = _conv(x, channels, kernels.options(next(seeds)))
+    x = _residual(x, kernels.options(next(seeds)))
     x = layers.GlobalAveragePooling2D()(x)
     x = layers.Dropout(dropout, seed=next(seeds))(x)
-    outputs = layers.Dense(classes, activation="softmax", kernel_initializer=_glorot(next(seeds)))(x)
+    last = kernels.options(next(seeds)) | {"kernel_initializer": _glorot(next(seeds))}
+    outputs = layers.Dense(classes, activation="softmax", **last)(x)
     return Model(inputs, outputs, name="edge")
 
 
-def _conv(x, channels: int, seed: int, *, relu: bool = True):
+def _conv(x, channels: int, kernel: dict, *, relu: bool = True):
     from keras import layers
 
-    x = layers.Conv2D(channels, 3, padding="same", use_bias=False, kernel_initializer=_he(seed))(x)
+    x = layers.Conv2D(channels, 3, padding="same", use_bias=False, **kernel)(x)
     x = layers.BatchNormalization(momentum=0.9)(x)
     return layers.ReLU()(x) if relu else x
 
 
-def _residual(x, seed: int):
+def _residual(x, kernel: dict):
     from keras import layers
 
-    y = _conv(x, x.shape[-1], seed, relu=False)
+    y = _conv(x, x.shape[-1], kernel, relu=False)
     return layers.ReLU()(layers.Add()([x, y]))
 
 
@@ -109,12 +149,6 @@ def _glorot(seed: int):
     from keras import initializers
 
     return initializers.GlorotUniform(seed=seed)
-
-
-def _he(seed: int):
-    from keras import initializers
-
-    return initializers.HeNormal(seed=seed)
 
 
 def notebook_mlp(columns: int, outputs: int, activation: str, *, seed: int = 0) -> keras.Model:
@@ -135,7 +169,9 @@ def default_mlp(
     activation: str,
     *,
     hidden: Sequence[int] = (32, 16),
+    hidden_activation: str = "relu",
     dropout: float = 0.2,
+    kernels: Kernels | None = None,
     seed: int = 0,
 ) -> keras.Model:
     """Columns standardised inside the model, then dense layers with dropout.
@@ -145,24 +181,33 @@ def default_mlp(
         outputs: 1 for two classes or a regression, else the number of classes.
         activation: of the output: sigmoid, softmax or linear.
         hidden: units of each hidden layer.
+        hidden_activation: one of ACTIVATIONS.
         dropout: share of each hidden layer dropped in training.
+        kernels: of the hidden layers.
         seed: of the initial weights and the dropout.
     """
     from keras import layers
 
     normalization = layers.Normalization(name="standardize")
     normalization.adapt(rows)
-    return _mlp(rows.shape[1], outputs, activation, hidden, dropout, seed, "default", normalization)
+    kernels = kernels or Kernels(kernel_initializer="glorot_uniform")
+    return _mlp(
+        rows.shape[1], outputs, activation, hidden, dropout, seed, "default",
+        first=normalization, kernels=kernels, hidden_activation=hidden_activation,
+    )  # fmt: skip
 
 
-def _mlp(columns, outputs, activation, hidden, dropout, seed, name, first=None) -> keras.Model:
+def _mlp(
+    columns, outputs, activation, hidden, dropout, seed, name, *, first=None, kernels=None, hidden_activation="relu"
+) -> keras.Model:
     from keras import Input, Model, layers
 
+    kernels = kernels or Kernels(kernel_initializer="glorot_uniform")
     x = inputs = Input((columns,), name="row")
     if first is not None:
         x = first(x)
     for i, units in enumerate(hidden):
-        x = layers.Dense(units, activation="relu", kernel_initializer=_glorot(seed * 1000 + i))(x)
+        x = layers.Dense(units, activation=hidden_activation, **kernels.options(seed * 1000 + i))(x)
         x = layers.Dropout(dropout, seed=seed * 1000 + 100 + i)(x)
     last = layers.Dense(outputs, activation=activation, kernel_initializer=_glorot(seed * 1000 + 200))
     return Model(inputs, last(x), name=name)

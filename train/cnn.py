@@ -152,8 +152,9 @@ def _build(options: argparse.Namespace, pixels: PixelSpec, classes: int):
             raise InputError("notebook needs --image-size of at least 44: three 5x5 convolutions and poolings")
         return architectures.notebook_cnn(pixels.shape, classes, seed=options.seed)
     return architectures.edge_cnn(
-        pixels.shape, classes, width=options.width, dropout=options.dropout, seed=options.seed
-    )
+        pixels.shape, classes, width=options.width * architectures.EDGES[options.architecture],
+        dropout=options.dropout, kernels=pick(architectures.Kernels, options), seed=options.seed,
+    )  # fmt: skip
 
 
 def _provenance(options: argparse.Namespace, count: int) -> dict[str, str]:

@@ -12,7 +12,7 @@ from edgecnn.spec import COLORS, DECODES, FITS, RESIZES
 
 from . import architectures, config
 from .augment import FILL_MODES, Augmentation
-from .options import above_zero, add_fit_options, fraction, parser, positive, zero_or_more
+from .options import above_zero, add_fit_options, add_kernel_options, fraction, parser, positive, zero_or_more
 
 FIT_DEFAULTS: dict[str, Any] = {
     "epochs": 40, "batch_size": 32, "validation_split": 0.2, "optimizer": "adamw", "learning_rate": 2e-3,
@@ -46,8 +46,9 @@ def parse(argv: Sequence[str]) -> tuple[argparse.ArgumentParser, argparse.Namesp
     p = parser(
         "edgecnn train cnn",
         "Train an image classifier on a folder of class folders; export reads the saved file without a flag.",
-        "Architectures: edge, a small residual network with batch normalisation; notebook, the tutorial's three 5x5 "
-        "convolutions and six dense layers, which stays near chance and is here to compare with.",
+        "Architectures: edge, a small residual network with batch normalisation (edge-small and edge-large have 0.5 and "
+        "1.5 times its channels); notebook, the tutorial's three 5x5 convolutions and six dense layers, which stays "
+        "near chance and is here to compare with.",
     )
     p.add_argument("folder", nargs="?", help="DIR/CLASS/*.jpg, or DIR/train/CLASS and DIR/val/CLASS")
     p.add_argument("--dataset", choices=("digits",), help="instead of a folder: scikit-learn's digits, no download")
@@ -63,6 +64,7 @@ def parse(argv: Sequence[str]) -> tuple[argparse.ArgumentParser, argparse.Namesp
     group = p.add_argument_group("network")
     group.add_argument("--architecture", choices=architectures.CNNS, default="edge", help="the network")
     group.add_argument("--width", type=above_zero, help="factor on the channels of edge; digits 0.5")
+    add_kernel_options(group, "he_normal")
     group.add_argument("--dropout", type=fraction, default=0.2, help="before edge's last layer (Dropout: rate)")
     add_fit_options(p, FIT_DEFAULTS)
     p.add_argument(

@@ -38,7 +38,7 @@ from .check import check_table
 from .fit import FitOptions, Result, fit
 from .losses import class_weights
 from .optimizers import OptimizerOptions
-from .options import add_fit_options, fraction, parser, pick, positive
+from .options import add_fit_options, add_kernel_options, fraction, parser, pick, positive
 from .progress import note
 from .saving import check_output
 from .split import split
@@ -132,6 +132,10 @@ def parse(argv: Sequence[str]) -> tuple[argparse.ArgumentParser, argparse.Namesp
     group.add_argument(
         "--dropout", type=fraction, default=0.2, help="after each hidden layer of default (Dropout: rate)"
     )
+    group.add_argument(
+        "--activation", choices=architectures.ACTIVATIONS, default="relu", help="of the hidden layers of default"
+    )
+    add_kernel_options(group, "glorot_uniform")
     add_fit_options(p, FIT_DEFAULTS)
     return p, config.parse(p, argv)
 
@@ -169,8 +173,9 @@ def _build(options: argparse.Namespace, rows: np.ndarray, outputs: int, activati
     if len(constant) == rows.shape[1]:
         raise InputError("every column holds one value only; there is nothing to learn from")
     return architectures.default_mlp(
-        rows, outputs, activation, hidden=options.hidden, dropout=options.dropout, seed=options.seed
-    )
+        rows, outputs, activation, hidden=options.hidden, hidden_activation=options.activation,
+        dropout=options.dropout, kernels=pick(architectures.Kernels, options), seed=options.seed,
+    )  # fmt: skip
 
 
 def _batches(rows: np.ndarray, targets: np.ndarray, batch_size: int, seed: int, start: int):

@@ -7,6 +7,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
+from .architectures import INITIALIZERS
 from .losses import LOSSES
 from .optimizers import OPTIMIZERS, SCHEDULES, OptimizerOptions
 
@@ -100,6 +101,15 @@ def _add_optimizer_options(target: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--nesterov", action=argparse.BooleanOptionalAction, default=fields["nesterov"], help="of sgd (SGD: nesterov)"
     )
+
+
+def add_kernel_options(group: Any, initializer: str) -> None:
+    """Start and regularisation of the kernels."""
+    group.add_argument(
+        "--kernel-initializer", choices=INITIALIZERS, default=initializer, help="keras.initializers; not of notebook"
+    )
+    group.add_argument("--l1", type=zero_or_more, default=0.0, help="regularizers.L1 of every kernel; not of notebook")
+    group.add_argument("--l2", type=zero_or_more, default=0.0, help="regularizers.L2 of every kernel; not of notebook")
 
 
 def positive(text: str) -> int:
