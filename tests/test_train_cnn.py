@@ -161,7 +161,7 @@ def test_wrong_usage_is_status_2(args):
 def test_help_shows_every_default(capsys):
     with pytest.raises(SystemExit, match="0"):
         cnn.main(["--help"])
-    text = capsys.readouterr().out
+    text = " ".join(capsys.readouterr().out.split())
     assert "stays near chance" in text
     for line in ("--epochs", "--learning-rate", "--rotation-range", "--preset"):
         assert line in text

@@ -46,7 +46,7 @@ def parse(argv: Sequence[str]) -> tuple[argparse.ArgumentParser, argparse.Namesp
     p = parser(
         "edgecnn train cnn",
         "Train an image classifier on a folder of class folders; export reads the saved file without a flag.",
-        "Architectures: edge, a small residual network with batch normalisation (edge-small and edge-large have 0.5 and "
+        "Architectures: edge, a small residual network with batch normalisation (edge-small, edge-large: 0.5 and "
         "1.5 times its channels); notebook, the tutorial's three 5x5 convolutions and six dense layers, which stays "
         "near chance and is here to compare with.",
     )
