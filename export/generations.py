@@ -110,6 +110,7 @@ def _attempts(generation: int) -> Iterator[_Attempt]:
     else:
         yield _Attempt("keras", ())
         yield _Attempt("keras", (repair.without_training,))
+        yield _Attempt("keras", (repair.with_modules,))
         yield _Attempt("tf_keras", (repair.for_keras_2,))
         yield _Attempt("tf_keras", (repair.for_keras_2, repair.without_training))
 
@@ -141,6 +142,11 @@ def _load(keras: Any, stored: Stored, config: Any, objects: Mapping[str, Any], a
     with quiet_logs("absl", "tensorflow"), repair.with_config(stored, config) as path:
         if stored.kind == "keras" and keras.__name__ == "tf_keras":
             return archive.load(keras, path, config, objects, safe_mode=not allow_lambda)
+        if stored.kind == "hdf5" and isinstance(config, Mapping) and "module" in config:
+            options = {"custom_objects": dict(objects), "safe_mode": not allow_lambda}
+            model = keras.saving.deserialize_keras_object(config, **options)
+            model.load_weights(path)
+            return model
         model = keras.models.load_model(path, compile=False, custom_objects=dict(objects), safe_mode=not allow_lambda)
     if stored.backend == "theano":
         _flip_kernels(model)

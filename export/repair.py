@@ -172,6 +172,42 @@ def for_keras_2(config: Any) -> Any:
     return config
 
 
+def with_modules(config: Any) -> Any:
+    """A Keras 3 architecture from HDF5 in the words of a .keras archive.
+
+    Keras 3 writes functions of keras.ops and the arguments of attention layers into HDF5, but reads them
+    only where every class stands with its module.
+    """
+    if isinstance(config, list):
+        return [with_modules(value) for value in config]
+    if not isinstance(config, Mapping):
+        return config
+    config = {key: with_modules(value) for key, value in config.items()}
+    kind = config.get("class_name")
+    if isinstance(kind, str) and "config" in config and "module" not in config and not kind.startswith("__"):
+        if kind in ("Functional", "Model"):
+            config |= {
+                "class_name": "Functional",
+                "module": "keras.src.models.functional",
+                "registered_name": "Functional",
+            }
+        else:
+            module = _operation_module(kind, config["config"])
+            config |= {"module": module or ("keras" if kind == "Sequential" else "keras.layers")}
+            config["registered_name"] = kind if module else None
+    return config
+
+
+def _operation_module(kind: str, inner: Any) -> str | None:
+    """Where Keras 3 keeps the class of a keras.ops function; None for layers, which say if they train."""
+    if not isinstance(inner, Mapping) or "trainable" in inner or kind in ("InputLayer", "Sequential"):
+        return None
+    for part in ("nn", "numpy", "math", "core", "linalg", "image"):
+        if hasattr(require(f"keras.src.ops.{part}"), kind):
+            return f"keras.src.ops.{part}"
+    return None
+
+
 def without_training(config: Any) -> Any:
     """The architecture without what only training needs; the file's weights replace every initial value."""
     config = copy.deepcopy(config)

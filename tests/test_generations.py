@@ -246,3 +246,24 @@ def test_a_free_time_dimension_survives_time_distributed(tmp_path):
     source = load(tmp_path / "m.keras")
     assert source([STEPS])[0].shape == (3, 6, 2)
     verify(convert(source).SerializeToString(), source, spec=ModelSpec(head="regression"))
+
+
+def attention_model():
+    x = L3.Input((5, 4))
+    hidden = L3.MultiHeadAttention(2, 3)(x, x)
+    return keras.Model(x, L3.GlobalAveragePooling1D()(L3.LayerNormalization()(x + hidden)))
+
+
+def operations_model():
+    x = L3.Input((5, 4))
+    return keras.Model(x, L3.Dense(2)(keras.ops.relu(x * 2.0 - 1.0)[:, 1:, :]))
+
+
+@pytest.mark.parametrize("make", [attention_model, operations_model])
+def test_keras_3_hdf5_that_keras_3_itself_does_not_reopen(tmp_path, make):
+    keras.utils.set_random_seed(23)
+    model = make()
+    model.save(tmp_path / "m.h5")
+    source = load(tmp_path / "m.h5")
+    x = np.random.default_rng(24).normal(size=(2, 5, 4)).astype(np.float32)
+    np.testing.assert_allclose(source([x])[0], model(x), atol=1e-6)
