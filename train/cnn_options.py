@@ -45,6 +45,7 @@ def parse(argv: Sequence[str]) -> tuple[argparse.ArgumentParser, argparse.Namesp
     """The parser, and the options of a command line and its --config."""
     p = parser(
         "edgecnn train cnn",
+        "DIR",
         "Train an image classifier on a folder of class folders; export reads the saved file without a flag.",
         "Architectures: edge, a small residual network with batch normalisation (edge-small, edge-large: 0.5 and "
         "1.5 times its channels); notebook, the tutorial's three 5x5 convolutions and six dense layers, which stays "

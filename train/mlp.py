@@ -104,6 +104,7 @@ def parse(argv: Sequence[str]) -> tuple[argparse.ArgumentParser, argparse.Namesp
     """The parser, and the options of a command line and its --config."""
     p = parser(
         "edgecnn train mlp",
+        "FILE.csv",
         "Train a network on the rows of a CSV; export reads the saved file without a flag.",
         "Architectures: default standardises its columns inside the model; notebook is the diabetes tutorial's "
         "12 relu, dropout 0.2, 6 relu, dropout 0.2 on raw columns.",

@@ -14,14 +14,18 @@ from .optimizers import OPTIMIZERS, SCHEDULES, OptimizerOptions
 _T = TypeVar("_T")
 
 
-def parser(prog: str, description: str, epilog: str = "") -> argparse.ArgumentParser:
-    """An argument parser whose help ends every option with its default."""
-    return argparse.ArgumentParser(prog=prog, description=description, epilog=epilog, formatter_class=_Help)
+def parser(prog: str, source: str, description: str, epilog: str = "") -> argparse.ArgumentParser:
+    """An argument parser whose help ends every option with its default; `source` is what it trains on."""
+    usage = f"{prog} {source} [-o model.keras] [options]"
+    return argparse.ArgumentParser(
+        prog=prog, usage=usage, description=description, epilog=epilog, formatter_class=_Help
+    )
 
 
 class _Help(argparse.ArgumentDefaultsHelpFormatter):
     def _get_help_string(self, action: argparse.Action) -> str | None:
-        if action.default in (None, False, argparse.SUPPRESS) or "default" in (action.help or ""):
+        silent = action.default is None or action.default is False or action.default == argparse.SUPPRESS
+        if silent or "default" in (action.help or ""):
             return action.help
         return super()._get_help_string(action)
 
