@@ -166,3 +166,27 @@ def test_split_is_stratified_disjoint_and_seeded():
 def test_a_class_of_one_sample_can_not_be_split():
     with pytest.raises(edgecnn.errors.InputError, match="class 'b' has 1 usable sample"):
         split(np.array([0, 0, 0, 1]), ("a", "b"), 0.25, seed=0)
+
+
+def test_a_csv_of_paths_and_labels_is_a_set_too(folder):
+    path = folder / "list.csv"
+    path.write_text("path,label\nb/2.jpg,wasp\na/y.jpg,ant\n\na/deep/x.png,wasp\n")
+    images, validation = find_sets(path)
+    assert validation is None
+    assert images.classes == ("ant", "wasp")
+    assert images.indices.tolist() == [1, 0, 1]
+    assert images.sources[0] == folder / "b/2.jpg"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("b/2.jpg,a\nb/none.jpg,b\n", r"list\.csv, line 2: no such file: .*none\.jpg"),
+        ("b/2.jpg,a\nb/1.JPEG\n", r"line 2: expected path,label, got 'b/1\.JPEG'"),
+        ("b/2.jpg,a\nb/1.JPEG,a\n", "1 classes; a classifier needs at least two"),
+    ],
+)
+def test_a_wrong_line_of_the_csv_is_named(folder, text, message):
+    (folder / "list.csv").write_text(text)
+    with pytest.raises(edgecnn.errors.InputError, match=message):
+        find_sets(folder / "list.csv")

@@ -51,7 +51,9 @@ def parse(argv: Sequence[str]) -> tuple[argparse.ArgumentParser, argparse.Namesp
         "1.5 times its channels); notebook, the tutorial's three 5x5 convolutions and six dense layers, which stays "
         "near chance and is here to compare with.",
     )
-    p.add_argument("folder", nargs="?", help="DIR/CLASS/*.jpg, or DIR/train/CLASS and DIR/val/CLASS")
+    p.add_argument(
+        "folder", nargs="?", help="DIR/CLASS/*.jpg, or DIR/train/CLASS and DIR/val/CLASS, or a CSV of path,label"
+    )
     p.add_argument("--dataset", choices=("digits",), help="instead of a folder: scikit-learn's digits, no download")
     p.add_argument("--write-dataset", metavar="DIR", help="write the digits as DIR/CLASS/*.png and stop")
     p.add_argument(

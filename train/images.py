@@ -1,10 +1,11 @@
-"""Class folders -> lists of image files with their classes.
+"""Class folders, or a CSV of path,label -> image files with their classes.
 
-Classes are the names of the folders, sorted; nothing is decoded here.
+Classes are the names, sorted; nothing is decoded here.
 """
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import os
 from collections.abc import Iterator, Sequence
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edgecnn.errors import SourceError
+from edgecnn.errors import SourceError, TableError
 from edgecnn.sources import IMAGE_SUFFIXES
 
 TRAIN_FOLDERS = ("train", "training")
@@ -51,12 +52,15 @@ class ImageSet:
 
 
 def find_sets(folder: str | os.PathLike[str]) -> tuple[ImageSet, ImageSet | None]:
-    """Images of a folder of class folders, or of its subfolders train and val where it has both.
+    """Images of a folder of class folders, of its subfolders train and val where it has both, or of a CSV.
 
     Raises:
         SourceError: the folder is missing, holds no classes, only one, or an empty one.
+        TableError: a line of the CSV is no path and label.
     """
     root = Path(folder)
+    if root.is_file() and root.suffix.lower() == ".csv":
+        return read_list(root), None
     parts = [
         next((root / n for n in names if (root / n).is_dir()), None) for names in (TRAIN_FOLDERS, VALIDATION_FOLDERS)
     ]
@@ -99,6 +103,36 @@ def find_images(folder: str | os.PathLike[str], *, classes: Sequence[str] | None
     paths = [path for name in names for path in files[name]]
     indices = np.repeat(np.arange(len(names)), [len(files[name]) for name in names])
     return ImageSet(tuple(paths), indices, tuple(names))
+
+
+def read_list(path: Path) -> ImageSet:
+    """Images of a CSV of path,label; paths are relative to the CSV, a header "path,label" is skipped.
+
+    Raises:
+        SourceError: it can't be read or holds fewer than two classes.
+        TableError: a line has other cells or names no file.
+    """
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            reader = csv.reader(file)
+            lines = [(reader.line_num, [c.strip() for c in cells]) for cells in reader if any(c.strip() for c in cells)]
+    except (OSError, UnicodeDecodeError, csv.Error) as e:
+        raise SourceError(f"{path}: can't be read as CSV: {e}", code="unreadable_file") from None
+    if lines and lines[0][1][:2] == ["path", "label"]:
+        lines = lines[1:]
+    found: list[tuple[Path, str]] = []
+    for number, cells in lines:
+        if len(cells) != 2 or not all(cells):
+            raise TableError(f"{path}, line {number}: expected path,label, got {','.join(cells)!r:.80}")
+        source = path.parent / cells[0]
+        if not source.is_file():
+            raise TableError(f"{path}, line {number}: no such file: {source}")
+        found.append((source, cells[1]))
+    classes = sorted({label for _, label in found})
+    if len(classes) < 2:
+        raise SourceError(f"{path}: {len(classes)} classes; a classifier needs at least two", code="empty_table")
+    indices = np.array([classes.index(label) for _, label in found])
+    return ImageSet(tuple(source for source, _ in found), indices, tuple(classes))
 
 
 def _walk(folder: Path) -> Iterator[Path]:
