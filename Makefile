@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test test-python test-cpp lint format bench digits clean
+.PHONY: demo test test-python test-cpp sanitize fuzz lint format bench digits clean
 
 demo: $(VENV)/demo
 	PATH="$(abspath $(BIN)):$$PATH" docs/demo.sh
@@ -13,10 +13,28 @@ test: lint test-cpp test-python
 test-python: $(VENV)/all
 	$(BIN)/python -m pytest
 
+# The C++ tests, with the address and the undefined-behaviour sanitizer: they cost little here.
 test-cpp: $(VENV)/all
-	$(BIN)/cmake -S . -B build/cpp -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja -DEDGECNN_BUILD_TESTS=ON
-	$(BIN)/cmake --build build/cpp
-	$(BIN)/ctest --test-dir build/cpp --output-on-failure
+	$(CPP_TESTS)/address $(CMAKE_TESTS) -DEDGECNN_SANITIZE=address,undefined
+	$(BIN)/cmake --build build/address
+	$(BIN)/ctest --test-dir build/address --output-on-failure
+
+# The same under the thread sanitizer: many threads on one Plan.
+sanitize: test-cpp
+	$(CPP_TESTS)/thread $(CMAKE_TESTS) -DEDGECNN_SANITIZE=thread
+	$(BIN)/cmake --build build/thread
+	$(BIN)/ctest --test-dir build/thread --output-on-failure
+
+# Ten minutes of libFuzzer on sizes, strides, formats and recipes; needs clang++ (apt-get install clang).
+fuzz: $(VENV)/all
+	$(CPP_TESTS)/fuzz $(CMAKE_TESTS) -DEDGECNN_SANITIZE=address,undefined \
+		-DCMAKE_CXX_COMPILER=clang++ -DEDGECNN_BUILD_FUZZ=ON
+	$(BIN)/cmake --build build/fuzz
+	build/fuzz/tests/cpp/fuzz_run -max_total_time=$(FUZZ_SECONDS)
+
+CPP_TESTS := $(BIN)/cmake -S . -B build
+CMAKE_TESTS = -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja -DEDGECNN_BUILD_TESTS=ON
+FUZZ_SECONDS ?= 600
 
 lint: $(VENV)/all
 	$(BIN)/ruff check .
