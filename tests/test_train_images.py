@@ -83,7 +83,7 @@ def test_the_feed_gives_the_tensor_of_the_kernel(folder, preset):
     feed = Feed(images.sources, spec)
     for i, path in enumerate(images.sources):
         expected = edgecnn.preprocess(edgecnn.decode(path, spec.decode), spec)
-        assert np.array_equal(feed.batch(np.array([i]))[0], expected)
+        assert np.array_equal(feed.batch(np.array([i]))[0][0], expected)
 
 
 @pytest.mark.parametrize("color", ["rgb", "gray"])
@@ -106,7 +106,7 @@ def test_a_set_too_large_for_memory_gives_the_same_batches(folder):
     assert kept.in_memory
     assert not streamed.in_memory
     positions = np.array([3, 0, 2, 3])
-    assert np.array_equal(kept.batch(positions), streamed.batch(positions))
+    assert np.array_equal(kept.batch(positions)[0], streamed.batch(positions)[0])
 
 
 def test_an_unreadable_image_is_counted_and_replaced_by_a_neighbour(folder):
@@ -114,9 +114,12 @@ def test_an_unreadable_image_is_counted_and_replaced_by_a_neighbour(folder):
     images = find_images(folder)
     spec = from_preset("edgecnn", height=16, width=16)
     feed = Feed(images.sources, spec, memory_limit=0)
-    batch = feed.batch(np.arange(4))
+    batch, used = feed.batch(np.arange(4))
     assert list(feed.failed) == [0]
+    assert used.tolist() == [1, 1, 2, 3]
     assert np.array_equal(batch[0], batch[1])
+    (_, labels), *_ = ordered_batches(feed, np.array([2, 0]), images.one_hot, batch_size=2)
+    assert labels.numpy().tolist() == [[0, 1], [0, 1]]
     with pytest.raises(edgecnn.ImageError, match=r"y\.jpg"):
         Feed(images.sources, spec, strict=True)
 
@@ -144,7 +147,7 @@ def test_validation_batches_are_unchanged_and_in_order(folder):
     spec = from_preset("edgecnn", height=16, width=16)
     feed = Feed(images.sources, spec)
     got = list(ordered_batches(feed, np.array([2, 0, 1]), images.one_hot, batch_size=2))
-    assert np.array_equal(np.concatenate([x for x, _ in got]), feed.batch(np.array([2, 0, 1])))
+    assert np.array_equal(np.concatenate([x for x, _ in got]), feed.batch(np.array([2, 0, 1]))[0])
     assert np.concatenate([y for _, y in got]).tolist() == [[0, 1], [1, 0], [1, 0]]
 
 

@@ -30,15 +30,15 @@ from collections.abc import Sequence
 import numpy as np
 
 from edgecnn.cli import OK, SOME_FAILED
-from edgecnn.errors import InputError, SourceError
+from edgecnn.errors import ImageError, InputError, SourceError
 from edgecnn.presets import from_preset
 from edgecnn.spec import ModelSpec, PixelSpec
 
 from . import architectures, backend, config, digits
 from .check import check_images
 from .cnn_options import LEAST_STEPS, augmentation, parse
-from .feed import Feed, ImageData, describe_failures, ordered_batches, training_batches
-from .fit import FitOptions, fit
+from .feed import MEMORY_LIMITS, Feed, ImageData, describe_failures, ordered_batches, training_batches
+from .fit import FitOptions, Result, fit
 from .image_report import write_report
 from .images import ImageSet, find_images, find_sets
 from .losses import class_weights
@@ -87,7 +87,7 @@ def main(argv: Sequence[str]) -> int:
         class_weight=class_weights(options.class_weight, data.images.indices[data.chosen], classes),
         identity=config.identity(options),
     )  # fmt: skip
-    result = fit(model, lambda start: training(start=start), validation, spec, how)
+    result = _fit(model, lambda start: training(start=start), validation, spec, how, data)
     config.write_config(output, command, options)
     _report_failures(data.images, data.feed)
     if options.report:
@@ -98,6 +98,18 @@ def main(argv: Sequence[str]) -> int:
     )
     print(output)
     return OK
+
+
+def _fit(model, training, validation, spec: ModelSpec, how: FitOptions, data: ImageData) -> Result:
+    """fit, with --strict's error of an image that is read during training as it was before TensorFlow wrapped it."""
+    import tensorflow as tf
+
+    try:
+        return fit(model, training, validation, spec, how)
+    except tf.errors.OpError:
+        for line in describe_failures(data.feed, data.images) + describe_failures(data.held_feed, data.held_images):
+            raise ImageError(line) from None
+        raise
 
 
 def _find(options: argparse.Namespace) -> tuple[ImageSet, ImageSet | None]:
@@ -117,17 +129,18 @@ def _prepare(
     training: ImageSet, validation: ImageSet | None, pixels: PixelSpec, options: argparse.Namespace
 ) -> ImageData:
     """Decode what fits in memory, leave out what can't be read, split where there is no validation set."""
-    training, feed = _readable(training, pixels, options.strict)
+    training, feed = _readable(training, pixels, options)
     if validation is None:
         chosen, held = split(training.indices, training.classes, options.validation_split, options.seed)
         return ImageData(training, feed, chosen, training, feed, held)
-    validation, held_feed = _readable(validation, pixels, options.strict)
+    validation, held_feed = _readable(validation, pixels, options)
     return ImageData(training, feed, np.arange(len(training)), validation, held_feed, np.arange(len(validation)))
 
 
-def _readable(images: ImageSet, pixels: PixelSpec, strict: bool) -> tuple[ImageSet, Feed]:
+def _readable(images: ImageSet, pixels: PixelSpec, options: argparse.Namespace) -> tuple[ImageSet, Feed]:
     """The images without those that can't be read, which are named on stderr."""
-    feed = Feed(images.sources, pixels, strict=strict)
+    how = {"memory_limit": MEMORY_LIMITS[options.cache], "strict": options.strict}
+    feed = Feed(images.sources, pixels, **how)
     if not feed.failed:
         return images, feed
     _report_failures(images, feed)
@@ -135,7 +148,7 @@ def _readable(images: ImageSet, pixels: PixelSpec, strict: bool) -> tuple[ImageS
     if 0 in kept.counts.values():
         name = next(n for n, count in kept.counts.items() if not count)
         raise SourceError(f"class {name!r}: none of its images can be read", code="empty_folder")
-    return kept, Feed(kept.sources, pixels, strict=strict)
+    return kept, Feed(kept.sources, pixels, **how)
 
 
 def _report_failures(images: ImageSet, feed: Feed) -> None:

@@ -12,6 +12,7 @@ from edgecnn.spec import COLORS, DECODES, FITS, RESIZES
 
 from . import architectures, config
 from .augment import FILL_MODES, Augmentation
+from .feed import MEMORY_LIMITS
 from .options import above_zero, add_fit_options, add_kernel_options, fraction, parser, positive, zero_or_more
 
 FIT_DEFAULTS: dict[str, Any] = {
@@ -61,6 +62,12 @@ def parse(argv: Sequence[str]) -> tuple[argparse.ArgumentParser, argparse.Namesp
     )
     p.add_argument(
         "--report", action=argparse.BooleanOptionalAction, default=True, help="NAME.report.html and .json by the model"
+    )
+    p.add_argument(
+        "--cache",
+        choices=MEMORY_LIMITS,
+        default="auto",
+        help="decoded images in memory; auto: where they take up to 1 GiB",
     )
     p.add_argument("--strict", action="store_true", help="stop at an image that can't be read instead of skipping it")
     _add_pixel_options(p)

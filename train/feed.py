@@ -25,8 +25,8 @@ from .images import ImageSet
 if TYPE_CHECKING:
     import tensorflow as tf
 
-MEMORY_LIMIT = 2**30
-"""Largest set of tensors kept in memory, bytes: 21,000 RGB images of 64x64."""
+MEMORY_LIMITS = {"auto": 2**30, "memory": 2**62, "none": 0}
+"""Largest set of tensors kept in memory by --cache, bytes; auto holds 21,000 RGB images of 64x64."""
 
 
 def load(source: Path | bytes, spec: PixelSpec) -> np.ndarray:
@@ -60,7 +60,7 @@ class Feed:
         sources: Sequence[Path | bytes],
         spec: PixelSpec,
         *,
-        memory_limit: int = MEMORY_LIMIT,
+        memory_limit: int = MEMORY_LIMITS["auto"],
         strict: bool = False,
     ) -> None:
         self._sources, self._spec, self._strict = sources, spec, strict
@@ -70,18 +70,32 @@ class Feed:
         self._pool = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="decode")
         self._kept: np.ndarray | None = None
         if len(sources) * int(np.prod(spec.shape)) * 4 <= memory_limit:
-            self._kept = self._load(range(len(sources)))
+            self._kept = self._load(range(len(sources)))[0]
 
     @property
     def in_memory(self) -> bool:
         """Whether every image was decoded already."""
         return self._kept is not None
 
-    def batch(self, positions: np.ndarray) -> np.ndarray:
-        """(n, height, width, channels) float32; an unreadable image is replaced by its neighbour."""
-        return self._load(positions) if self._kept is None else self._kept[positions]
+    def batch(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Images at these positions.
 
-    def _load(self, positions: Sequence[int] | np.ndarray) -> np.ndarray:
+        Returns:
+            (n, height, width, channels) float32, and the (n,) positions that they really come from: a neighbour
+            takes the place of an image that can't be read, and brings its own label.
+        """
+        if self._kept is not None:
+            return self._kept[positions], positions
+        out, good = self._load(positions)
+        if good.all() or not good.any():
+            return out, positions
+        slots = np.flatnonzero(good)
+        source = np.arange(len(out))
+        source[~good] = slots[np.minimum(np.searchsorted(slots, np.flatnonzero(~good)), len(slots) - 1)]
+        return out[source], positions[source]
+
+    def _load(self, positions: Sequence[int] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The images, black where one can't be read, and (n,) bool, which could."""
         out = np.zeros((len(positions), *self.shape), np.float32)
 
         def one(slot: int) -> bool:
@@ -93,15 +107,11 @@ class Feed:
                 return False
             return True
 
-        good = np.array(list(self._pool.map(one, range(len(out)))))
+        good = np.array(list(self._pool.map(one, range(len(out)))), bool)
         if self.failed and self._strict:
             first = self.failed[min(self.failed)]
             raise ImageError(f"{_name(self._sources[first.position])}: {first.error}")
-        if not good.all() and good.any():
-            slots = np.flatnonzero(good)
-            nearest = slots[np.minimum(np.searchsorted(slots, np.flatnonzero(~good)), len(slots) - 1)]
-            out[~good] = out[nearest]
-        return out
+        return out, good
 
 
 @dataclasses.dataclass(frozen=True)
@@ -210,7 +220,8 @@ def _reader(feed: Feed, one_hot: np.ndarray):
     import tensorflow as tf
 
     def read(positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return feed.batch(positions), one_hot[positions]
+        images, used = feed.batch(positions)
+        return images, one_hot[used]
 
     def op(positions: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         images, labels = tf.numpy_function(read, [positions], (tf.float32, tf.float32))

@@ -39,10 +39,12 @@ def write_report(
     """
     labels = spec.labels or ()
     scores = model.predict(validation, verbose=0)
-    truth = data.held_images.indices[data.held]
+    readable = np.array([position not in data.held_feed.failed for position in data.held.tolist()])
+    held, scores = data.held[readable], scores[readable]
+    truth = data.held_images.indices[held]
     numbers = evaluate_classes(scores, truth, labels)
     worst = worst_mistakes(scores, truth, SHOWN)
-    sources = [data.held_images.sources[data.held[i]] for i in worst]
+    sources = [data.held_images.sources[held[i]] for i in worst]
     mistakes = [
         {
             "source": str(source) if isinstance(source, Path) else None, "label": labels[scores[i].argmax()],
