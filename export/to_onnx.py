@@ -32,22 +32,20 @@ from edgecnn.errors import EdgeCNNError, ModelError, SourceError, VerificationEr
 from edgecnn.seal import seal
 from edgecnn.spec import ModelSpec
 
-from . import loading, recipe
+from . import command_line, loading, recipe
 from .backend import tensorflow
-from .convert import DEFAULT_OPSET, convert
-from .golden import DEFAULT_COUNT, make_golden
+from .convert import convert
+from .golden import make_golden
 from .load import Source
 from .locate import first_difference
 from .optimize import count_nodes, optimize
-from .quality import DEFAULT_MAX_DROP
-from .quantize import CALIBRATION_LIMIT, KINDS, Quantized, quantize
+from .quantize import CALIBRATION_LIMIT, Quantized, quantize
 from .recurrent import OPERATORS as RECURRENT
 from .report import Report, describe_tensors, summarize, write_reports
 from .samples import Samples, infer_table, read_samples
 from .stamp import stamp_onnx, write_atomically
-from .stored import sniff
 from .synthetic import random_samples
-from .verify import DEFAULT_ATOL, Parity, verify
+from .verify import Parity, verify
 
 
 def main(argv: Sequence[str]) -> int:
@@ -57,8 +55,8 @@ def main(argv: Sequence[str]) -> int:
         EdgeCNNError: the one model could not be exported; VerificationError where the outputs differ. Of
             several models the others are still exported, and the exit status is the worst.
     """
-    options = _parser().parse_args(argv)
-    jobs = _jobs(options)
+    options = command_line.parser().parse_args(argv)
+    jobs = command_line.jobs(options)
     reports, status = [], OK
     for path, output in jobs:
         report = Report(source=str(path), output=str(output))
@@ -80,25 +78,9 @@ def main(argv: Sequence[str]) -> int:
     return status
 
 
-def _jobs(options: argparse.Namespace) -> list[tuple[Path, Path]]:
-    """(model, file to write) for every model of the command line."""
-    paths = [Path(m) for m in options.models]
-    if len(paths) == 1:
-        return [(paths[0], Path(options.output) if options.output else paths[0].with_suffix(".onnx"))]
-    folder = Path(options.output) if options.output else None
-    if folder is not None and not folder.is_dir():
-        raise ModelError(f"-o {folder} must be a folder that exists, since there are {len(paths)} models")
-    jobs = [(p, (folder or p.parent) / p.with_suffix(".onnx").name) for p in paths]
-    outputs = [o for _, o in jobs]
-    twice = next((o for o in outputs if outputs.count(o) > 1), None)
-    if twice is not None:
-        raise ModelError(f"two of the models would be written to {twice}; export them one by one with -o")
-    return jobs
-
-
 def _export(path: Path, output: Path, options: argparse.Namespace, report: Report) -> None:
     """The chain of stages; each leaves its part in the report."""
-    _check_paths(path, output, options)
+    command_line.check(path, output, options)
 
     # 1. Load the model with the Keras that understands it.
     with report.stage("start") as line:
@@ -249,27 +231,6 @@ def _describe(small: Quantized) -> str:
     return ", ".join(parts)
 
 
-def _check_paths(path: Path, output: Path, options: argparse.Namespace) -> None:
-    """Refuse in a moment what would fail after many seconds."""
-    sniff(path)
-    if options.quantize in ("int8", "auto") and not options.calibration:
-        raise SourceError(
-            f"--quantize {options.quantize} needs real samples to set its ranges: give --calibration with a "
-            "folder of images or a CSV",
-            code="no_calibration",
-        )
-    for name in ("data", "calibration"):
-        where = getattr(options, name)
-        if where and not Path(where).exists():
-            raise SourceError(f"--{name} {where} does not exist")
-    if output.is_dir():
-        raise ModelError(f"{output} is a folder; -o takes the file to write")
-    if not output.parent.is_dir():
-        raise ModelError(f"the folder {output.parent} does not exist; make it, or choose another -o")
-    if output.exists() and output.samefile(path):
-        raise ModelError(f"-o {output} is the model itself; choose another name")
-
-
 def _with_table(spec: ModelSpec, source: Source, options: argparse.Namespace) -> ModelSpec:
     """Take the columns from the CSV that was given, where the training left none."""
     import dataclasses
@@ -292,52 +253,3 @@ def _read(where: str | None, spec: ModelSpec, source: Source, report: Report) ->
     if samples.skipped:
         report.note(f"{len(samples.skipped)} of the samples can't be used; the first: {samples.skipped[0]}")
     return samples
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="edgecnn export",
-        description="Convert a Keras model to ONNX, prove that it computes the same, and write it.",
-        epilog="Exit status: 0 exported; 1 the outputs differ, nothing was written; 2 wrong usage or unusable model.",
-    )
-    parser.add_argument("models", metavar="MODEL", nargs="+", help="a .keras, .h5 or .hdf5 file, or a SavedModel")
-    parser.add_argument(
-        "-o", "--output", metavar="OUT.onnx", help="default: MODEL with the ending .onnx; of several models a folder"
-    )
-    recipe.add_arguments(parser)
-    proof = parser.add_argument_group("proof")
-    proof.add_argument("--data", metavar="DIR|CSV", help="real inputs to compare on; subfolders are classes")
-    proof.add_argument(
-        "--atol",
-        type=float,
-        default=DEFAULT_ATOL,
-        help="largest difference allowed, for outputs above 1 in proportion (default: %(default)g)",
-    )
-    proof.add_argument(
-        "--golden",
-        type=int,
-        default=DEFAULT_COUNT,
-        metavar="N",
-        help="samples that travel inside the model, so that `edgecnn selftest` proves it on the device; real ones "
-        "where data is given; 0 for none (default: %(default)s)",
-    )
-    proof.add_argument("--report", metavar="FILE.json", help="write what was found, also when it fails")
-    small = parser.add_argument_group("size and speed")
-    small.add_argument(
-        "--quantize",
-        choices=KINDS,
-        default="none",
-        help="fp16 weights, int8 (needs --calibration), or auto: int8 if it loses little, else float32; OUT "
-        "then holds the quantised model (default: %(default)s)",
-    )
-    small.add_argument("--calibration", metavar="DIR|CSV", help="real inputs that set the ranges of int8")
-    small.add_argument(
-        "--max-drop",
-        type=float,
-        default=DEFAULT_MAX_DROP,
-        help="largest loss of accuracy by quantisation, on --data or else on --calibration; without class "
-        "folders, of agreement with float32 (default: %(default)g)",
-    )
-    parser.add_argument("--opset", type=int, default=DEFAULT_OPSET, help="ONNX operator set (default: %(default)s)")
-    loading.add_arguments(parser)
-    return parser

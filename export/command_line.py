@@ -1,0 +1,103 @@
+"""The command line of the export: its options, and what can be refused before anything heavy is loaded."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from edgecnn.errors import ModelError, SourceError
+
+from . import loading, recipe
+from .convert import DEFAULT_OPSET
+from .golden import DEFAULT_COUNT
+from .quality import DEFAULT_MAX_DROP
+from .quantize import KINDS
+from .stored import sniff
+from .verify import DEFAULT_ATOL
+
+
+def parser() -> argparse.ArgumentParser:
+    """All options of the export, with their defaults."""
+    options = argparse.ArgumentParser(
+        prog="edgecnn export",
+        description="Convert a Keras model to ONNX, prove that it computes the same, and write it.",
+        epilog="Exit status: 0 exported; 1 the outputs differ, nothing was written; 2 wrong usage or unusable model.",
+    )
+    options.add_argument("models", metavar="MODEL", nargs="+", help="a .keras, .h5 or .hdf5 file, or a SavedModel")
+    options.add_argument(
+        "-o", "--output", metavar="OUT.onnx", help="default: MODEL with the ending .onnx; of several models a folder"
+    )
+    recipe.add_arguments(options)
+    proof = options.add_argument_group("proof")
+    proof.add_argument("--data", metavar="DIR|CSV", help="real inputs to compare on; subfolders are classes")
+    proof.add_argument(
+        "--atol",
+        type=float,
+        default=DEFAULT_ATOL,
+        help="largest difference allowed, for outputs above 1 in proportion (default: %(default)g)",
+    )
+    proof.add_argument(
+        "--golden",
+        type=int,
+        default=DEFAULT_COUNT,
+        metavar="N",
+        help="samples that travel inside the model, so that `edgecnn selftest` proves it on the device; real ones "
+        "where data is given; 0 for none (default: %(default)s)",
+    )
+    proof.add_argument("--report", metavar="FILE.json", help="write what was found, also when it fails")
+    small = options.add_argument_group("size and speed")
+    small.add_argument(
+        "--quantize",
+        choices=KINDS,
+        default="none",
+        help="fp16 weights, int8 (needs --calibration), or auto: int8 if it loses little, else float32; OUT "
+        "then holds the quantised model (default: %(default)s)",
+    )
+    small.add_argument("--calibration", metavar="DIR|CSV", help="real inputs that set the ranges of int8")
+    small.add_argument(
+        "--max-drop",
+        type=float,
+        default=DEFAULT_MAX_DROP,
+        help="largest loss of accuracy by quantisation, on --data or else on --calibration; without class "
+        "folders, of agreement with float32 (default: %(default)g)",
+    )
+    options.add_argument("--opset", type=int, default=DEFAULT_OPSET, help="ONNX operator set (default: %(default)s)")
+    loading.add_arguments(options)
+    return options
+
+
+def jobs(options: argparse.Namespace) -> list[tuple[Path, Path]]:
+    """(model, file to write) for every model of the command line."""
+    paths = [Path(m) for m in options.models]
+    if len(paths) == 1:
+        return [(paths[0], Path(options.output) if options.output else paths[0].with_suffix(".onnx"))]
+    folder = Path(options.output) if options.output else None
+    if folder is not None and not folder.is_dir():
+        raise ModelError(f"-o {folder} must be a folder that exists, since there are {len(paths)} models")
+    pairs = [(p, (folder or p.parent) / p.with_suffix(".onnx").name) for p in paths]
+    outputs = [o for _, o in pairs]
+    twice = next((o for o in outputs if outputs.count(o) > 1), None)
+    if twice is not None:
+        raise ModelError(f"two of the models would be written to {twice}; export them one by one with -o")
+    return pairs
+
+
+def check(path: Path, output: Path, options: argparse.Namespace) -> None:
+    """Refuse in a moment what would fail after many seconds."""
+    sniff(path)
+    if options.quantize in ("int8", "auto") and not options.calibration:
+        raise SourceError(
+            f"--quantize {options.quantize} needs real samples to set its ranges: give --calibration with a "
+            "folder of images or a CSV",
+            code="no_calibration",
+        )
+    for name in ("data", "calibration"):
+        where = getattr(options, name)
+        if where and not Path(where).exists():
+            raise SourceError(f"--{name} {where} does not exist")
+    if output.is_dir():
+        raise ModelError(f"{output} is a folder; -o takes the file to write")
+    if not output.parent.is_dir():
+        raise ModelError(f"the folder {output.parent} does not exist; make it, or choose another -o")
+    if output.exists() and output.samefile(path):
+        raise ModelError(f"-o {output} is the model itself; choose another name")
