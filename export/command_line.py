@@ -8,7 +8,7 @@ from pathlib import Path
 from edgecnn.errors import ModelError, SourceError
 
 from . import loading, recipe
-from .convert import DEFAULT_OPSET
+from .convert import DEFAULT_OPSET, OPSETS
 from .golden import DEFAULT_COUNT
 from .quality import DEFAULT_MAX_DROP
 from .quantize import KINDS
@@ -61,7 +61,14 @@ def parser() -> argparse.ArgumentParser:
         help="largest loss of accuracy by quantisation, on --data or else on --calibration; without class "
         "folders, of agreement with float32 (default: %(default)g)",
     )
-    options.add_argument("--opset", type=int, default=DEFAULT_OPSET, help="ONNX operator set (default: %(default)s)")
+    options.add_argument(
+        "--opset",
+        type=int,
+        choices=OPSETS,
+        default=DEFAULT_OPSET,
+        metavar="N",
+        help=f"ONNX operator set, {OPSETS[0]} to {OPSETS[-1]} (default: %(default)s)",
+    )
     loading.add_arguments(options)
     return options
 
