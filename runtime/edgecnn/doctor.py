@@ -18,7 +18,7 @@ from .session import Session, import_onnxruntime
 
 _PACKAGES = (
     "numpy", "pillow", "simplejpeg", "onnxruntime", "onnxruntime-gpu", "opencv-python", "opencv-python-headless",
-    "tensorflow", "tensorflow-cpu", "keras", "tf2onnx", "onnx", "scikit-learn",
+    "tensorflow", "tensorflow-cpu", "keras", "tf-keras", "tf2onnx", "onnx", "scikit-learn",
 )  # fmt: skip
 
 _RIVALS = (
