@@ -145,7 +145,7 @@ def libvips(case: Case) -> Job | None:
 PEERS: dict[str, tuple[Callable[[Case], Job | None], str]] = {
     "Pillow": (pillow, "pillow"),
     "OpenCV": (opencv, "opencv-python"),
-    "TensorFlow": (tensorflow, "tensorflow-cpu"),
+    "TensorFlow": (tensorflow, "tensorflow"),
     "kornia-rs": (kornia_rs, "kornia-rs"),
     "ncnn": (ncnn, "ncnn"),
     "libvips": (libvips, "pyvips-binary"),
@@ -160,7 +160,7 @@ def installed() -> dict[str, str]:
     """Name -> version of every peer that can be imported here."""
     found = {}
     for name, (_, package) in PEERS.items():
-        for alternative in (package, package.removesuffix("-cpu"), f"{package}-headless"):
+        for alternative in (package, f"{package}-cpu", f"{package}-headless"):
             try:
                 found[name] = importlib.metadata.version(alternative)
                 break
