@@ -50,6 +50,7 @@ Recipe read_recipe(const py::object& spec) {
     r.color = static_cast<Color>(index_of("color", text("color"), kColors));
     r.layout = static_cast<Layout>(index_of("layout", text("layout"), kLayouts));
     r.dtype = static_cast<DType>(index_of("dtype", text("dtype"), kDTypes));
+    r.pillow = spec.attr("pillow").cast<int>();
     r.pad_value = spec.attr("pad_value").cast<uint8_t>();
     r.scale = number("scale");
     r.offset = number("offset");

@@ -95,10 +95,12 @@ void pil_window_axis(Axis& a, const PilFilter& filter, float from, float to) {
 }
 
 // Pillow 13 (pull request 9549) resizes y first where the height shrinks more than twice as much as the
-// width, in pixels; Pillow 12 and older always start with x. Which comes first changes single values by 1,
-// since the result of the first pass is rounded to uint8.
+// width, in pixels; Pillow 12 and older start with x (but for 12.2 and 12.3, whose Image.resize starts with y
+// where the source is more than 100 times as tall as wide; no recipe stands for that). Which comes first
+// matters, since the result of the first pass is rounded to uint8 (1 for the filters without negative
+// weights) and clipped to it (bicubic and lanczos: up to 42 on noise).
 bool pil_y_first(const Plan::State& s) {
-    if (s.x.identity || s.y.identity) return false;
+    if (s.recipe.pillow < 13 || s.x.identity || s.y.identity) return false;
     return s.y.in > s.y.out && s.y.in - s.y.out > 2 * (s.x.in - s.x.out);
 }
 

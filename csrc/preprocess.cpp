@@ -169,6 +169,10 @@ Plan::Plan(const Source& source, const Recipe& recipe) {
     check_side("source width", source.width, kMaxSourceSide);
     check_side("height", recipe.height, kMaxTensorSide);
     check_side("width", recipe.width, kMaxTensorSide);
+    if (recipe.pillow != 12 && recipe.pillow != 13) {
+        throw std::invalid_argument("pillow must be 12 (and older) or 13, got " +
+                                    std::to_string(recipe.pillow));
+    }
     auto s = std::make_unique<State>();
     s->source = source;
     s->recipe = recipe;

@@ -57,6 +57,7 @@ struct Recipe {
     Color color = Color::rgb;
     Layout layout = Layout::nhwc;
     DType dtype = DType::float32;
+    int pillow = 13;  // pil_*: whose order of the two passes, 13, or 12 for that and older: x always first
     uint8_t pad_value = 0;  // border of Fit::pad, before normalisation
     // Normalisation of float32: x / divisor or x * scale, then + offset, then (x - mean) / std; each
     // operation is rounded by itself, and one that changes nothing (scale 1, offset 0) is left out.

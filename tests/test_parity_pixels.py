@@ -1,11 +1,17 @@
 """Every resize method against the library it is named after: not one value may differ."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
+from PIL import __version__ as pillow_version
 
 from edgecnn.preprocess import preprocess
 from edgecnn.spec import RESIZES, PixelSpec
+
+PILLOW = 13 if int(pillow_version.split(".")[0]) >= 13 else 12
+"""The order of passes that the installed Pillow has."""
 
 TF = {
     "tf_nearest": "nearest", "tf_bilinear": "bilinear", "tf_bilinear_antialias": "bilinear", "tf_area": "area",
@@ -93,7 +99,8 @@ def test_resize_equals_its_library(method):
     for i, (h, w, out_h, out_w) in enumerate(EDGES + shapes(1, 490)):
         color, channels = ("gray", 1) if i % 4 == 3 else ("rgb", 3)
         image = picture(i, h, w, channels)
-        got = preprocess(image, PixelSpec(height=out_h, width=out_w, resize=method, color=color), color=color)
+        spec = PixelSpec(height=out_h, width=out_w, resize=method, color=color, pillow=PILLOW)
+        got = preprocess(image, spec, color=color)
         expected = library_resize(method, image, out_h, out_w)
         assert np.array_equal(got, expected), f"{method} {color} {w}x{h} -> {out_w}x{out_h}"
 
@@ -106,9 +113,43 @@ def test_fit_equals_its_library(method, fit):
         if fit == "pad" and squeeze > min(50, out_h, out_w):
             continue  # Pillow leaves no pixel, TensorFlow a canvas of gigabytes
         image = picture(i, h, w)
-        spec = PixelSpec(height=out_h, width=out_w, resize=method, fit=fit, pad_value=9)
+        spec = PixelSpec(height=out_h, width=out_w, resize=method, fit=fit, pad_value=9, pillow=PILLOW)
         expected = library_fit(method, fit, image, out_h, out_w, 9)
         assert np.array_equal(preprocess(image, spec), expected), f"{method} {fit} {w}x{h} -> {out_w}x{out_h}"
+
+
+def horizontal_first(method: str, fit: str, image: np.ndarray, height: int, width: int) -> np.ndarray:
+    """What Pillow 12 and older compute: a resize of one axis is one pass, whichever Pillow does it."""
+    source = Image.fromarray(image)
+    left, top, right, bottom = 0.0, 0.0, float(source.width), float(source.height)
+    inside = (width, height)
+    if fit == "crop":
+        ratio = width / height
+        w, h = (ratio * source.height, bottom) if right / bottom >= ratio else (right, source.width / ratio)
+        left, top = (source.width - w) * 0.5, (source.height - h) * 0.5
+        right, bottom = left + w, top + h
+    elif fit == "pad":
+        inside = ImageOps.contain(source, inside, PIL[method]).size
+    between = source.resize((inside[0], source.height), PIL[method], box=(left, 0, right, source.height))
+    small = between.resize(inside, PIL[method], box=(0, top, inside[0], bottom))
+    return np.asarray(ImageOps.pad(small, (width, height), PIL[method], color=(9, 9, 9)))
+
+
+@pytest.mark.parametrize("fit", ["stretch", "crop", "pad"])
+@pytest.mark.parametrize("method", sorted(set(PIL) - {"pil_nearest"}))
+def test_pillow_12_starts_with_the_horizontal_pass(method, fit):
+    other_order = 0
+    for i, (h, w, out_h, out_w) in enumerate(shapes(3, 60)):
+        h, out_h = 3 * h + out_h, max(out_h // 3, 8)  # the height shrinks by far more
+        if fit == "pad" and h / w / (out_h / out_w) > min(50, out_h, out_w):
+            continue  # leaves no pixel
+        image = picture(i, h, w)
+        spec = PixelSpec(height=out_h, width=out_w, resize=method, fit=fit, pad_value=9, pillow=12)
+        got = preprocess(image, spec)
+        expected = horizontal_first(method, fit, image, out_h, out_w)
+        assert np.array_equal(got, expected), f"{method} {fit} {w}x{h} -> {out_w}x{out_h}"
+        other_order += not np.array_equal(got, preprocess(image, dataclasses.replace(spec, pillow=13)))
+    assert other_order > 5
 
 
 @pytest.mark.parametrize("fit", ["crop", "pad"])

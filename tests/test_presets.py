@@ -96,6 +96,8 @@ def test_options_change_single_fields_of_a_recipe():
     base = PixelSpec(height=8, width=9, divisor=255.0, layout="nchw")
     assert not states_recipe(parse())
     assert states_recipe(parse("--fit", "pad"))
+    assert states_recipe(parse("--pillow", "12"))
+    assert recipe_from_options(parse("--pillow", "12"), PixelSpec(height=8, width=8)).pillow == 12
     assert recipe_from_options(parse(), base) == base
     changed = recipe_from_options(parse("--scale", "1/4", "--resize", "pil_box"), base)
     assert changed == PixelSpec(height=8, width=9, scale=0.25, resize="pil_box", layout="nchw")

@@ -11,7 +11,14 @@ PIXELS = {"height": 64, "width": 48}
 def test_survives_json():
     spec = ModelSpec(
         pixels=PixelSpec(
-            **PIXELS, resize="pil_lanczos", fit="crop", color="bgr", divisor=127.5, offset=-1.0, layout="nchw"
+            **PIXELS,
+            resize="pil_lanczos",
+            pillow=12,
+            fit="crop",
+            color="bgr",
+            divisor=127.5,
+            offset=-1.0,
+            layout="nchw",
         ),
         labels=("개", "cat"),
         provenance={"source": "model.h5"},
@@ -38,6 +45,9 @@ def test_keeps_every_bit_of_a_scale():
         ({"width": True}, "width must be a whole number"),
         ({"resize": "bilinear"}, "resize must be one of tf_nearest"),
         ({"resize": None}, "resize must be one of"),
+        ({"pillow": 11}, "pillow must be a whole number from 12 to 13"),
+        ({"pillow": 12.0}, "pillow must be a whole number"),
+        ({"pillow": True}, "pillow must be a whole number"),
         ({"fit": "squash"}, "fit must be one of"),
         ({"color": "yuv"}, "color must be one of"),
         ({"decode": "png"}, "decode must be one of"),
@@ -95,6 +105,8 @@ def test_refuses_json_that_it_does_not_understand(text, message):
 def test_describes_itself_in_one_line():
     spec = PixelSpec(**PIXELS, resize="pil_lanczos", fit="crop", divisor=127.5, offset=-1.0)
     assert spec.describe() == ("pil decode, rgb, crop, pil_lanczos to 48x64, x / 127.5 - 1, float32 nhwc")
+    older = PixelSpec(**PIXELS, resize="pil_lanczos", pillow=12)
+    assert "pil_lanczos of Pillow 12 and older to 48x64" in older.describe()
     assert "values 0..255" in PixelSpec(**PIXELS).describe()
     assert "(x - mean) / std" in PixelSpec(**PIXELS, mean=(1, 2, 3), std=(1, 1, 1)).describe()
 

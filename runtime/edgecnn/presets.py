@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Any
 
 from .errors import SpecError
-from .spec import COLORS, DECODES, FITS, RESIZES, PixelSpec
+from .spec import COLORS, DECODES, FITS, PILLOWS, RESIZES, PixelSpec
 
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
 _IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -60,7 +60,7 @@ def from_preset(name: str, *, height: int, width: int, **overrides: Any) -> Pixe
     return PixelSpec(height=height, width=width, **{**PRESETS[name], **overrides})
 
 
-_OPTIONS = ("resize", "fit", "color", "decode", "exif", "scale", "divisor", "offset", "mean", "std")
+_OPTIONS = ("resize", "pillow", "fit", "color", "decode", "exif", "scale", "divisor", "offset", "mean", "std")
 """The single options, by their names in PixelSpec."""
 
 
@@ -69,6 +69,9 @@ def add_recipe_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("recipe", "how the training turned image files into numbers")
     group.add_argument("--preset", choices=sorted(PRESETS), help="a loader that people train with")
     group.add_argument("--resize", choices=RESIZES, metavar="METHOD", help=f"one of {', '.join(RESIZES)}")
+    group.add_argument(
+        "--pillow", type=int, choices=PILLOWS, help="version that resized, for pil_*: 13, or 12 for that and older"
+    )
     group.add_argument("--fit", choices=FITS, help="another aspect ratio: stretch, centre crop first, or letterbox")
     group.add_argument("--color", choices=COLORS, help="channel order of the model's input")
     group.add_argument("--decode", choices=DECODES, help="JPEG decoder: pil (Pillow, OpenCV) or tf (tf.io)")

@@ -39,6 +39,8 @@ RESIZES = (
 FITS = ("stretch", "crop", "pad")
 COLORS = ("rgb", "bgr", "gray")
 DECODES = ("pil", "tf")
+PILLOWS = (12, 13)
+"""Versions of Pillow whose pil_* methods differ; 12 stands for 12 and older."""
 LAYOUTS = ("nhwc", "nchw")
 DTYPES = ("float32", "uint8")
 HEADS = ("softmax", "sigmoid", "logits", "regression")
@@ -105,6 +107,12 @@ class PixelSpec(_Spec):
     """Columns of the model input, pixels, 1 to MAX_SIDE."""
     resize: str = "tf_bilinear"
     """One of RESIZES: the library and the filter whose arithmetic is reproduced."""
+    pillow: int = 13
+    """Whose order of the two passes the pil_* methods keep. 12 stands for 12 and older: horizontal pass first
+    (Pillow 12.2 and 12.3 alone make an exception for images more than 100 times as tall as wide). 13 starts
+    with the vertical one where the height shrinks by more than twice as many pixels as the width; values
+    then differ by 1, and with bicubic and lanczos, whose overshoot is clipped between the passes, by more (up to 42
+    on noise). Other methods don't look at it."""
     fit: str = "stretch"
     """What happens to another aspect ratio: stretch, crop (centre crop first) or pad (letterbox)."""
     color: str = "rgb"
@@ -128,8 +136,8 @@ class PixelSpec(_Spec):
     layout: str = "nhwc"
     """Order of the tensor's axes: nhwc (Keras) or nchw."""
     dtype: str = "float32"
-    """Type of the tensor. uint8 takes no normalisation; a method that computes in float truncates
-    into it, as keras.ops.image.resize does."""
+    """Type of the tensor. uint8 takes no normalisation; a method that computes in float rounds half to even
+    and saturates, as keras.ops.image.resize does since Keras 3.15."""
 
     def __post_init__(self) -> None:
         for name in ("height", "width"):
@@ -142,6 +150,7 @@ class PixelSpec(_Spec):
             ("layout", LAYOUTS), ("dtype", DTYPES),
         ):  # fmt: skip
             _check_choice(self, name, allowed)
+        _check_int(self, "pillow", PILLOWS[0], PILLOWS[-1])
         if not isinstance(self.exif, bool):
             raise SpecError(f"exif must be true or false, got {self.exif!r}")
         for name in ("scale", "offset"):
@@ -200,8 +209,9 @@ class PixelSpec(_Spec):
         if self.mean is not None:
             step = f"({step or 'x'} - mean) / std"
         decode = f"{self.decode} decode" + (" with EXIF rotation" if self.exif else "")
+        older = " of Pillow 12 and older" if self.resize.startswith("pil_") and self.pillow == 12 else ""
         return (
-            f"{decode}, {self.color}, {self.fit}, {self.resize} to {self.width}x{self.height}, "
+            f"{decode}, {self.color}, {self.fit}, {self.resize}{older} to {self.width}x{self.height}, "
             f"{step or 'values 0..255'}, {self.dtype} {self.layout}"
         )
 

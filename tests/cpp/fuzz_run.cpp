@@ -40,6 +40,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     r.width = 1 + (in.side() - 1) % 150;
     r.resize = static_cast<Resize>(in.below(static_cast<int>(Resize::cv2_cubic) + 1));
     r.fit = static_cast<Fit>(in.below(3));
+    r.pillow = 12 + in.below(2);
     r.color = static_cast<Color>(in.below(3));
     r.layout = static_cast<Layout>(in.below(2));
     r.dtype = static_cast<DType>(in.below(2));

@@ -35,6 +35,9 @@ void refusals() {
     CHECK_THROWS(Plan(Source{7, -1, Format::rgb}, recipe(5, 4)));
     CHECK_THROWS(Plan(Source{7, kMaxSourceSide + 1, Format::rgb}, recipe(5, 4)));
     CHECK_THROWS(Plan(Source{7, 7, Format::rgb}, recipe(0, 4)));
+    Recipe pillow = recipe(5, 4);
+    pillow.pillow = 11;
+    CHECK_THROWS(Plan(Source{7, 7, Format::rgb}, pillow));
     CHECK_THROWS(Plan(Source{7, 7, Format::rgb}, recipe(4, kMaxTensorSide + 1)));
     CHECK_THROWS(Plan(Source{1, 900, Format::rgb}, recipe(8, 8, Resize::pil_box, Fit::pad)));
     CHECK_THROWS(Plan(Source{1, 900, Format::rgb}, recipe(800, 8, Resize::tf_area, Fit::pad)));

@@ -62,6 +62,7 @@ Recipe random_recipe(Random& random) {
     r.width = 1 + random.below(90);
     r.resize = static_cast<Resize>(random.below(kMethods));
     r.fit = static_cast<Fit>(random.below(3));
+    r.pillow = 12 + random.below(2);
     r.color = static_cast<Color>(random.below(3));
     r.layout = static_cast<Layout>(random.below(2));
     r.dtype = static_cast<DType>(random.below(2));
