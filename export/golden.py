@@ -92,9 +92,9 @@ def _images(samples: Samples | None, count: int) -> list[bytes]:
     for array in arrays:
         image = Image.fromarray(array)
         image.thumbnail((_SIDE, _SIDE))
-        file = io.BytesIO()
-        image.save(file, "JPEG", quality=_QUALITY)
-        encoded.append(file.getvalue())
+        jpeg = io.BytesIO()
+        image.save(jpeg, "JPEG", quality=_QUALITY)
+        encoded.append(jpeg.getvalue())
     return encoded
 
 
