@@ -1,8 +1,11 @@
 """decode: equal to Pillow and to tf.io.decode_image, or refused."""
 
 import io
+import logging
 import pathlib
 import struct
+import subprocess
+import sys
 import threading
 import warnings
 import zlib
@@ -12,8 +15,10 @@ import pytest
 from PIL import Image
 
 from edgecnn import decode as decode_module_function
-from edgecnn.decode import MAX_PIXELS, decode
+from edgecnn.decode import MAX_PIXELS, decode, decode_for
 from edgecnn.errors import ImageError, SourceError
+from edgecnn.preprocess import preprocess
+from edgecnn.spec import PixelSpec
 
 PHOTOS = sorted((pathlib.Path(__file__).parents[2] / "shared/data").glob("**/*.jpg"))
 
@@ -268,6 +273,87 @@ def test_bad_arguments():
         decode(b"x", color="bgr")
     with pytest.raises(ImageError, match="path or encoded bytes, got int"):
         decode(7)
+
+
+def many_samples_tiff() -> bytes:
+    """A TIFF that claims 2048 samples a pixel (tag 277), which Pillow logs before it raises."""
+    data = bytearray(encode(photo(), "TIFF"))
+    at = data.index(struct.pack("<HHI", 277, 3, 1))
+    data[at + 8 : at + 10] = struct.pack("<H", 2048)
+    return bytes(data)
+
+
+def test_pillows_log_stays_off_stderr():
+    work = """
+import sys
+from edgecnn import ImageError, decode
+try:
+    decode(sys.stdin.buffer.read())
+except ImageError as e:
+    print(e)
+"""
+    command = [sys.executable, "-c", work]
+    done = subprocess.run(command, input=many_samples_tiff(), capture_output=True, check=True)
+    assert b"TIFF" in done.stdout
+    assert done.stderr == b""
+
+
+def test_an_application_still_sees_pillows_log(caplog):
+    with caplog.at_level(logging.ERROR), pytest.raises(ImageError):
+        decode(many_samples_tiff())
+    assert "samples per pixel" in caplog.text
+
+
+@pytest.mark.parametrize("method", ["cv2_nearest", "cv2_linear", "cv2_area", "cv2_cubic"])
+def test_decode_for_gray_is_opencvs_gray(method, tmp_path):
+    import cv2
+
+    filters = {
+        "nearest": cv2.INTER_NEAREST,
+        "linear": cv2.INTER_LINEAR,
+        "area": cv2.INTER_AREA,
+        "cubic": cv2.INTER_CUBIC,
+    }
+    cv2.ipp.setUseIPP(False)  # the reference, see test_parity_pixels
+    for kind in ("JPEG", "PNG", "BMP"):
+        path = tmp_path / f"a.{kind.lower()}"
+        photo(300, 200).save(path, kind)
+        spec = PixelSpec(height=40, width=50, color="gray", resize=method, dtype="uint8")
+        image, color = decode_for(spec, path)
+        gray = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2GRAY)
+        expected = cv2.resize(gray, (50, 40), interpolation=filters[method.removeprefix("cv2_")])
+        assert color == "rgb"
+        assert np.array_equal(preprocess(image, spec, color=color)[..., 0], expected), kind
+    cv2.ipp.setUseIPP(True)
+
+
+def test_decode_for_gray_is_pillows_or_tensorflows_gray(tmp_path):
+    import tensorflow as tf
+
+    path = tmp_path / "a.jpg"
+    photo(300, 200).save(path)
+    with Image.open(path) as image:
+        pillows = np.asarray(image.convert("L").resize((50, 40), Image.Resampling.BILINEAR))
+    tensorflows = tf.image.resize(tf.io.decode_image(path.read_bytes(), channels=1), (40, 50)).numpy()
+    for decoder, method, expected in (
+        ("pil", "pil_bilinear", pillows[..., None]),
+        ("tf", "tf_bilinear", tensorflows),
+    ):
+        spec = PixelSpec(height=40, width=50, color="gray", resize=method, decode=decoder)
+        image, color = decode_for(spec, path)
+        assert color == "gray"
+        assert np.array_equal(preprocess(image, spec, color=color), expected), decoder
+
+
+def test_decode_for_colour_and_exif():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = encode(photo(), "JPEG", exif=exif)
+    for options in ({"exif": True}, {"decode": "tf"}, {"color": "bgr"}):
+        image, color = decode_for(PixelSpec(height=8, width=8, **options), data)
+        assert color == "rgb"
+        expected = decode(data, options.get("decode", "pil"), exif=options.get("exif", False))
+        assert np.array_equal(image, expected), options
 
 
 def test_large_image_gives_no_warning():

@@ -8,6 +8,7 @@ Pillow in nearly every photograph. What this module can't give exactly as that l
 from __future__ import annotations
 
 import io
+import logging
 import os
 import threading
 import warnings
@@ -22,6 +23,12 @@ from .errors import ImageError, SourceError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL import Image
+
+    from .spec import PixelSpec
+
+# Pillow logs what it then raises. Without any handler Python would print that on stderr beside our one error;
+# handlers that an application configured see it as before.
+logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 MAX_PIXELS = 178_956_970
 """Most pixels in an image (536 MB as RGB): Pillow's own error limit, twice its MAX_IMAGE_PIXELS."""
@@ -81,6 +88,22 @@ def decode(
     else:
         pixels = _decode_as_pil(data, kind, color)
     return _turn(pixels, _orientation(data, kind)) if exif else pixels
+
+
+def decode_for(spec: PixelSpec, source: str | os.PathLike[str] | bytes) -> tuple[NDArray[np.uint8], str]:
+    """Decode an image as a recipe wants it: `image, color = decode_for(spec, path)`, then preprocess(color=color).
+
+    A gray recipe decodes to gray by the decoder's own rule. With a cv2_* method it decodes to RGB, and preprocess
+    makes it gray by OpenCV's rule, which no decoder has.
+
+    Returns:
+        (H, W, 3) uint8 RGB and "rgb", or (H, W, 1) uint8 and "gray".
+
+    Raises:
+        SourceError, ImageError: as decode.
+    """
+    color = "gray" if spec.color == "gray" and not spec.resize.startswith("cv2_") else "rgb"
+    return decode(source, spec.decode, color=color, exif=spec.exif), color
 
 
 def _read(source: str | os.PathLike[str] | bytes) -> bytes:
