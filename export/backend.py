@@ -39,7 +39,7 @@ def tensorflow() -> Any:
             os.environ[name] = value
         else:
             os.environ.setdefault(name, value)
-    with _stderr_aside() if first else contextlib.nullcontext():
+    with stderr_aside() if first else contextlib.nullcontext():
         tf = require("tensorflow")
         keras = require("keras")
     if not keras.__version__.startswith("2.") and keras.backend.backend() != "tensorflow":
@@ -111,7 +111,7 @@ def quiet_logs(*names: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _stderr_aside() -> Iterator[None]:
+def stderr_aside() -> Iterator[None]:
     """Catch file descriptor 2 in a file; show what it caught only when the block raises."""
     sys.stderr.flush()
     try:

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
+from edgecnn.decode import decode, decode_for
 from edgecnn.errors import EdgeCNNError
-from edgecnn.golden import MAX_SAMPLES, Golden, Sample, digest, largest_difference, to_pixels, to_tensor
+from edgecnn.golden import MAX_SAMPLES, Golden, Sample, digest, largest_difference, to_tensor
 from edgecnn.selftest import synthetic_image
 from edgecnn.sources import IMAGE_SUFFIXES
-from edgecnn.spec import ModelSpec
+from edgecnn.spec import ModelSpec, PixelSpec
 
 from .load import Source
 from .samples import Samples, spread
@@ -48,7 +49,7 @@ def make_golden(
     if count < 1 or len(source.inputs) != 1 or len(source.outputs) != 1:
         return None
     if spec.pixels is not None:
-        inputs = [_image_sample(image, spec) for image in _images(samples, min(count, MAX_SAMPLES))]
+        inputs = [_image_sample(image, spec.pixels) for image in _images(samples, min(count, MAX_SAMPLES))]
     elif spec.table is not None:
         inputs = [_row_sample(row) for row in _rows(spec, samples, min(count, MAX_SAMPLES))]
     else:
@@ -65,8 +66,8 @@ def make_golden(
     return Golden(tuple(finished), max(atol, _MARGIN * worst))
 
 
-def _image_sample(image: bytes, spec: ModelSpec) -> Sample:
-    return Sample(image=image, row=None, pixels=digest([to_pixels(image, spec)]), tensor="", outputs=())
+def _image_sample(image: bytes, pixels: PixelSpec) -> Sample:
+    return Sample(image=image, row=None, pixels=digest([decode_for(pixels, image)[0]]), tensor="", outputs=())
 
 
 def _row_sample(row: np.ndarray) -> Sample:
@@ -76,8 +77,6 @@ def _row_sample(row: np.ndarray) -> Sample:
 def _images(samples: Samples | None, count: int) -> list[bytes]:
     """Encoded JPEGs, real where a folder was given."""
     from PIL import Image
-
-    from edgecnn.decode import decode
 
     found = []
     if samples is not None and Path(samples.source).is_dir():

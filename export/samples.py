@@ -14,7 +14,9 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from edgecnn.decode import decode_for
 from edgecnn.errors import EdgeCNNError, SourceError, SpecError, TableError
+from edgecnn.preprocess import preprocess
 from edgecnn.sources import IMAGE_SUFFIXES
 from edgecnn.spec import ModelSpec, PixelSpec, TableSpec
 from edgecnn.table import read_records
@@ -88,18 +90,14 @@ def class_names(folder: Path) -> list[str]:
 
 
 def _read_images(folder: Path, spec: ModelSpec, pixels: PixelSpec, limit: int) -> Samples:
-    from edgecnn.decode import decode
-    from edgecnn.preprocess import preprocess
-
     files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
     if not files:
         raise SourceError(f"{folder} holds no images ({', '.join(sorted(IMAGE_SUFFIXES))})", code="empty_folder")
     indices = _class_indices(folder, spec.labels)
-    color = "gray" if pixels.color == "gray" else "rgb"
     arrays, classes, skipped = [], [], []
     for file in spread(files, limit):
         try:
-            image = decode(file, pixels.decode, color=color, exif=pixels.exif)
+            image, color = decode_for(pixels, file)
             arrays.append(preprocess(image, pixels, color=color))
         except EdgeCNNError as e:
             skipped.append(f"{file}: {e}")

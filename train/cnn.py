@@ -16,7 +16,8 @@ if __name__ == "__main__":
         from pathlib import Path as _Path
 
         _root = _Path(__file__).resolve().parent.parent
-        print(f"{_e}; run: {sys.executable} -m pip install '{_root}[cpu,train]'", file=sys.stderr)
+        _hint = f"run: {sys.executable} -m pip install '{_root}[cpu,train]'"
+        print(f"edgecnn is not installed ({_e}); {_hint}", file=sys.stderr)
         sys.exit(2)
     from edgecnn.cli import guard as _guard
 

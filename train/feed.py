@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edgecnn.decode import decode
+from edgecnn.decode import decode_for
 from edgecnn.errors import ImageError, InputError
 from edgecnn.preprocess import preprocess
 from edgecnn.spec import PixelSpec
@@ -35,8 +35,8 @@ def load(source: Path | bytes, spec: PixelSpec) -> np.ndarray:
     Raises:
         InputError: it can't be read.
     """
-    color = "gray" if spec.color == "gray" else "rgb"
-    return preprocess(decode(source, spec.decode, color=color, exif=spec.exif), spec, color=color)
+    image, color = decode_for(spec, source)
+    return preprocess(image, spec, color=color)
 
 
 @dataclasses.dataclass(frozen=True)

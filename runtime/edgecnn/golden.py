@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .decode import decode
+from .decode import decode_for
 from .errors import ModelError, VerificationError
 from .preprocess import preprocess
 from .session import Session
-from .spec import ModelSpec
+from .spec import ModelSpec, PixelSpec
 
 KEY = "edgecnn_golden"
 """Key in metadata_props."""
@@ -110,19 +110,12 @@ def digest(arrays: Sequence[npt.NDArray[np.generic]]) -> str:
     return h.hexdigest()[:16]
 
 
-def to_pixels(image: bytes, spec: ModelSpec) -> npt.NDArray[np.uint8]:
-    """Decode a sample's image as the recipe says: (H, W, 3) uint8 RGB, or (H, W, 1) gray."""
-    assert spec.pixels is not None
-    color = "gray" if spec.pixels.color == "gray" else "rgb"
-    return decode(image, spec.pixels.decode, color=color, exif=spec.pixels.exif)
-
-
 def to_tensor(sample: Sample, spec: ModelSpec) -> npt.NDArray[Any]:
     """A sample as the model's input, with the batch axis."""
     if sample.row is not None or sample.image is None or spec.pixels is None:
         return np.array([sample.row], np.float32)
-    color = "gray" if spec.pixels.color == "gray" else "rgb"
-    return preprocess(to_pixels(sample.image, spec), spec.pixels, color=color)[np.newaxis]
+    image, color = decode_for(spec.pixels, sample.image)
+    return preprocess(image, spec.pixels, color=color)[np.newaxis]
 
 
 def largest_difference(outputs: npt.ArrayLike, expected: npt.ArrayLike) -> float:
@@ -144,14 +137,14 @@ def checks(session: Session, spec: ModelSpec) -> Iterator[tuple[str, Callable[[]
     golden = Golden.from_json(text)
     for i, sample in enumerate(golden.samples):
         if sample.image is not None and sample.pixels is not None and spec.pixels is not None:
-            yield f"golden {i} decode", lambda s=sample: _check_pixels(s, spec)  # type: ignore[misc]
+            yield f"golden {i} decode", lambda s=sample, p=spec.pixels: _check_pixels(s, p)  # type: ignore[misc]
         yield f"golden {i} tensor", lambda s=sample: _check_tensor(s, spec)  # type: ignore[misc]
         yield f"golden {i} output", lambda s=sample: _check_outputs(s, spec, session, golden.tolerance)  # type: ignore[misc]
 
 
-def _check_pixels(sample: Sample, spec: ModelSpec) -> str:
+def _check_pixels(sample: Sample, pixels: PixelSpec) -> str:
     assert sample.image is not None
-    return _same(digest([to_pixels(sample.image, spec)]), sample.pixels, "decoded pixels")
+    return _same(digest([decode_for(pixels, sample.image)[0]]), sample.pixels, "decoded pixels")
 
 
 def _check_tensor(sample: Sample, spec: ModelSpec) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .decode import decode
+from .decode import decode_for
 from .errors import InputError, ModelError
 from .preprocess import preprocess
 from .session import Session
@@ -259,8 +259,7 @@ class Predictor:
         pixels = self.pixels
         start = time.perf_counter()
         if not isinstance(image, np.ndarray):
-            image = decode(image, pixels.decode, color="gray" if pixels.color == "gray" else "rgb", exif=pixels.exif)
-            color = "gray" if pixels.color == "gray" else "rgb"
+            image, color = decode_for(pixels, image)
         decoded = time.perf_counter()
         preprocess(image, pixels, out, color=color)
         done = time.perf_counter()
