@@ -34,7 +34,7 @@ const char* const kFits[] = {"stretch", "crop", "pad"};
 const char* const kColors[] = {"rgb", "bgr", "gray"};
 const char* const kLayouts[] = {"nhwc", "nchw"};
 const char* const kDTypes[] = {"float32", "uint8"};
-const char* const kFormats[] = {"rgb", "bgr", "rgba", "bgra", "gray"};
+const char* const kFormats[] = {"rgb", "bgr", "rgba", "bgra", "gray", "yuyv", "uyvy", "nv12", "nv21", "i420"};
 
 // spec: an edgecnn.spec.PixelSpec, which has checked its own fields.
 Recipe read_recipe(const py::object& spec) {
@@ -65,6 +65,25 @@ Recipe read_recipe(const py::object& spec) {
         }
     }
     return r;
+}
+
+// roi: (x, y, width, height) in pixels, or None for all of the image.
+Source::Region read_region(const py::object& roi) {
+    if (roi.is_none()) return {0, 0, 0, 0};
+    int side[4];
+    try {
+        const auto tuple = roi.cast<py::tuple>();
+        if (tuple.size() != 4) throw py::cast_error();
+        for (int i = 0; i < 4; ++i) side[i] = tuple[i].cast<int>();
+    } catch (const py::cast_error&) {
+        throw std::invalid_argument("roi must be four whole numbers (x, y, width, height), got " +
+                                    py::str(py::repr(roi)).cast<std::string>());
+    }
+    if (side[2] < 1 || side[3] < 1) {
+        throw std::invalid_argument("roi must be at least one pixel wide and high, got " +
+                                    py::str(py::repr(roi)).cast<std::string>());
+    }
+    return {side[0], side[1], side[2], side[3]};
 }
 
 // Grows to the largest plan that its thread has run, then stays.
@@ -111,11 +130,11 @@ Extent extent_of(const py::array& a) {
 
 class PyPlan {
   public:
-    PyPlan(const py::object& spec, int height, int width, const std::string& color)
+    PyPlan(const py::object& spec, int height, int width, const std::string& color, const py::object& roi)
         : format_(static_cast<Format>(index_of("color", color, kFormats))),
           color_(color),
           shape_(spec.attr("shape").cast<py::tuple>()),
-          plan_(Source{height, width, format_}, read_recipe(spec)) {}
+          plan_(Source{height, width, format_, read_region(roi)}, read_recipe(spec)) {}
 
     // Fails with std::invalid_argument before a byte of out is touched.
     void run(const py::array& image, const py::array& out) const {
@@ -144,12 +163,15 @@ class PyPlan {
             throw std::invalid_argument("image must be uint8 (0 to 255), got " +
                                         py::str(image.dtype()).cast<std::string>());
         }
+        const bool planar = is_planar(format_);
+        const int rows = planar ? s.height / 2 * 3 : s.height;
         const bool flat = image.ndim() == 2 && channels == 1;
-        if (!(flat || image.ndim() == 3) || image.shape(0) != s.height || image.shape(1) != s.width ||
-            (!flat && image.shape(2) != channels)) {
-            throw std::invalid_argument("image must be (" + std::to_string(s.height) + ", " +
-                                        std::to_string(s.width) + ", " + std::to_string(channels) +
-                                        ") for color='" + color_ + "', got " + shape_of(image));
+        if (!(flat || (image.ndim() == 3 && !planar)) || image.shape(0) != rows ||
+            image.shape(1) != s.width || (!flat && image.shape(2) != channels)) {
+            throw std::invalid_argument("image must be (" + std::to_string(rows) + ", " +
+                                        std::to_string(s.width) +
+                                        (planar ? "" : ", " + std::to_string(channels)) + ") for color='" +
+                                        color_ + "', got " + shape_of(image));
         }
         // A single column has no step; numpy may report any stride for it.
         const bool packed = (s.width == 1 || image.strides(1) == channels) &&
@@ -205,8 +227,8 @@ PYBIND11_MODULE(_core, m) {
         }
     });
     py::class_<PyPlan>(m, "Plan")
-        .def(py::init<const py::object&, int, int, const std::string&>(), py::arg("spec"), py::arg("height"),
-             py::arg("width"), py::arg("color"))
+        .def(py::init<const py::object&, int, int, const std::string&, const py::object&>(), py::arg("spec"),
+             py::arg("height"), py::arg("width"), py::arg("color"), py::arg("roi") = py::none())
         .def("run", &PyPlan::run, py::arg("image"), py::arg("out"))
         .def("empty", &PyPlan::empty);
     m.def("isa", [] { return std::string(isa()); });

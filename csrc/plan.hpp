@@ -67,14 +67,15 @@ struct Plan::State {
     int canvas_width = 0;  // pixels a row that the resize sees
     int canvas_height = 0;
     int channels = 0;               // bytes a pixel that the resize sees
-    bool materialise = false;       // rows are copied to scratch first: colour to gray, or a border
+    bool materialise = false;       // rows are copied to scratch first: another colour, or a border
+    std::vector<int32_t> columns;   // the columns of a YUV source that the canvas holds; empty: all, in order
     std::vector<uint8_t> row_used;  // canvas rows that the resize touches
     GrayRule gray{};
     Emit emit{};
     std::vector<float> table;  // 256 normalised values a channel
     const Kernels* kernels = nullptr;
     // Offsets into scratch, bytes.
-    size_t canvas_at = 0, temp_at = 0, row_at = 0, scratch = 0;
+    size_t canvas_at = 0, rgb_at = 0, temp_at = 0, row_at = 0, scratch = 0;
     int temp_first = 0, temp_rows = 0;  // pil_window: canvas rows that pass 1 resizes
     ptrdiff_t temp_stride = 0;          // bytes from one intermediate row to the next
     int ring_rows = 0;                  // area kinds: row sums kept

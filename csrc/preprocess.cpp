@@ -124,6 +124,39 @@ void add_wide_forms(Plan::State& s) {
     }
 }
 
+// Of a camera's frame only what the taps touch becomes RGB. Columns that are neighbours stay neighbours.
+void keep_used_columns(Plan::State& s) {
+    std::vector<int32_t> used = s.x.index;
+    std::sort(used.begin(), used.end());
+    used.erase(std::unique(used.begin(), used.end()), used.end());
+    // Converting all of a row is done 8 columns at a time, about four times as fast.
+    if (s.geometry.border_x > 0 || used.empty() || used.size() * 4 > static_cast<size_t>(s.x.in)) return;
+    for (int32_t& i : s.x.index) {
+        i = static_cast<int32_t>(std::lower_bound(used.begin(), used.end(), i) - used.begin());
+    }
+    s.canvas_width = s.x.in = static_cast<int>(used.size());
+    for (int32_t& i : used) i += s.geometry.x;
+    s.columns = std::move(used);
+}
+
+void check_source(const Source& s) {
+    check_side("source height", s.height, kMaxSourceSide);
+    check_side("source width", s.width, kMaxSourceSide);
+    if (is_yuv(s.format) && (s.width % 2 != 0 || (is_planar(s.format) && s.height % 2 != 0))) {
+        throw std::invalid_argument("a YUV frame has even sides, got " + std::to_string(s.width) + "x" +
+                                    std::to_string(s.height));
+    }
+    const Source::Region& r = s.region;
+    if (r.width == 0) return;
+    if (r.x < 0 || r.y < 0 || r.width < 1 || r.height < 1 || r.width > s.width - r.x ||
+        r.height > s.height - r.y) {
+        throw std::invalid_argument("region " + std::to_string(r.width) + "x" + std::to_string(r.height) +
+                                    " at " + std::to_string(r.x) + ", " + std::to_string(r.y) +
+                                    " is not inside the image of " + std::to_string(s.width) + "x" +
+                                    std::to_string(s.height));
+    }
+}
+
 // Bytes of one resized row, and of the intermediate rows of the methods that have any.
 void lay_out_scratch(Plan::State& s) {
     size_t at = 0;
@@ -135,6 +168,7 @@ void lay_out_scratch(Plan::State& s) {
     };
     if (s.materialise) {
         s.canvas_at = reserve(static_cast<size_t>(s.canvas_height) * s.canvas_width * s.channels);
+        s.rgb_at = reserve(static_cast<size_t>(s.canvas_width) * 3);
     }
     s.row_at = reserve(row_values * sizeof(float));
     const size_t canvas_row = static_cast<size_t>(s.canvas_width) * s.channels;
@@ -165,8 +199,7 @@ void lay_out_scratch(Plan::State& s) {
 }  // namespace
 
 Plan::Plan(const Source& source, const Recipe& recipe) {
-    check_side("source height", source.height, kMaxSourceSide);
-    check_side("source width", source.width, kMaxSourceSide);
+    check_source(source);
     check_side("height", recipe.height, kMaxTensorSide);
     check_side("width", recipe.width, kMaxTensorSide);
     if (recipe.pillow != 12 && recipe.pillow != 13) {
@@ -177,13 +210,21 @@ Plan::Plan(const Source& source, const Recipe& recipe) {
     s->source = source;
     s->recipe = recipe;
     s->kernels = &kernels();
-    s->geometry = plan_geometry(source, recipe);
+    Source part = source;
+    const Source::Region& region = source.region;
+    if (region.width > 0) {
+        part.width = region.width;
+        part.height = region.height;
+    }
+    s->geometry = plan_geometry(part, recipe);
+    s->geometry.x += region.x;
+    s->geometry.y += region.y;
     const Geometry& g = s->geometry;
     s->canvas_width = g.width + 2 * g.border_x;
     s->canvas_height = g.height + 2 * g.border_y;
     const bool to_gray = recipe.color == Color::gray && source.format != Format::gray;
-    s->channels = to_gray ? 1 : channels_of(source.format);
-    s->materialise = to_gray || g.border_x > 0 || g.border_y > 0;
+    s->channels = to_gray ? 1 : is_yuv(source.format) ? 3 : channels_of(source.format);
+    s->materialise = to_gray || is_yuv(source.format) || g.border_x > 0 || g.border_y > 0;
     if (to_gray) {
         int order[3];
         source_order(source.format, order);
@@ -204,6 +245,7 @@ Plan::Plan(const Source& source, const Recipe& recipe) {
             plan_cv2(*s);
             break;
     }
+    if (is_yuv(source.format)) keep_used_columns(*s);
     add_wide_forms(*s);
     fill_emit(*s);
     mark_rows(*s);

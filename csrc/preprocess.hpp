@@ -36,10 +36,16 @@ enum class Color : uint8_t { rgb, bgr, gray };
 enum class Layout : uint8_t { nhwc, nchw };
 enum class DType : uint8_t { float32, uint8 };
 
-// Channel order of the source; the number of interleaved bytes a pixel follows from it.
-enum class Format : uint8_t { rgb, bgr, rgba, bgra, gray };
+// Channel order of the source; the number of interleaved bytes a pixel follows from it. The last five are
+// what cameras give, of even sides: 4:2:2 packed in 2 bytes a pixel, or 4:2:0 with height rows of luma above
+// height / 2 rows of chroma, all of them row_stride apart; in i420 each of those holds two rows of width / 2.
+enum class Format : uint8_t { rgb, bgr, rgba, bgra, gray, yuyv, uyvy, nv12, nv21, i420 };
 
-constexpr int channels_of(Format f) { return f == Format::gray ? 1 : f <= Format::bgr ? 3 : 4; }
+constexpr bool is_yuv(Format f) { return f >= Format::yuyv; }
+constexpr bool is_planar(Format f) { return f >= Format::nv12; }
+constexpr int channels_of(Format f) {
+    return f == Format::gray || is_planar(f) ? 1 : is_yuv(f) ? 2 : f <= Format::bgr ? 3 : 4;
+}
 constexpr int channels_of(Color c) { return c == Color::gray ? 1 : 3; }
 constexpr Library library_of(Resize r) {
     return r < Resize::pil_nearest ? Library::tf : r < Resize::cv2_nearest ? Library::pil : Library::cv2;
@@ -71,11 +77,16 @@ struct Source {
     int height = 0;  // rows, 1 to kMaxSourceSide
     int width = 0;   // columns
     Format format = Format::rgb;
+    // The region that is resized, as if it were the whole image; width 0 stands for all of it.
+    struct Region {
+        int x, y, width, height;
+    } region = {0, 0, 0, 0};
 };
 
 class Plan {
   public:
-    // Throws std::invalid_argument when a size is out of range or the fit leaves no pixel.
+    // Throws std::invalid_argument when a size is out of range, a region leaves its source, or the fit leaves
+    // no pixel.
     Plan(const Source& source, const Recipe& recipe);
     ~Plan();
     Plan(const Plan&) = delete;
@@ -90,7 +101,8 @@ class Plan {
 
     // pixels: first byte of row 0; row y starts at pixels + y * row_stride (bytes, may be negative or 0).
     // out: output_bytes() bytes, aligned for its type; must overlap neither pixels nor scratch.
-    // Reads no byte outside the rows' height * (width * channels) bytes.
+    // Reads no byte outside the rows' width * channels bytes; there are height rows, 3 / 2 as many of a
+    // planar format.
     void run(const uint8_t* pixels, ptrdiff_t row_stride, void* out, void* scratch) const;
 
     struct State;

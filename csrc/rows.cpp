@@ -64,9 +64,30 @@ struct Sink {
     }
 };
 
-// The used rows of the canvas: source pixels as they are or as gray, inside the border.
-void materialise(const Plan::State& s, const View& part, uint8_t* canvas) {
+YuvRow yuv_row(const Source& source, const uint8_t* pixels, ptrdiff_t stride, int y) {
+    const uint8_t* const row = pixels + y * stride;
+    if (source.format == Format::yuyv) return {row, row + 1, row + 3, 2, 4};
+    if (source.format == Format::uyvy) return {row + 1, row, row + 2, 2, 4};
+    const uint8_t* const chroma = pixels + source.height * stride;
+    if (source.format == Format::i420) {
+        // Rows of half the width, two in a row of the array; those of v follow those of u.
+        const auto half_row = [&](int i) { return chroma + i / 2 * stride + i % 2 * (source.width / 2); };
+        return {row, half_row(y / 2), half_row(source.height / 2 + y / 2), 1, 1};
+    }
+    const uint8_t* const pairs = chroma + y / 2 * stride;
+    const int u = source.format == Format::nv12 ? 0 : 1;
+    return {row, pairs + u, pairs + 1 - u, 1, 2};
+}
+
+// The used rows of the canvas: source pixels as they are, as RGB or as gray, inside the border.
+void materialise(const Plan::State& s, const uint8_t* pixels, ptrdiff_t stride, uint8_t* canvas,
+                 uint8_t* rgb) {
     const Geometry& g = s.geometry;
+    const View part{pixels + g.y * stride + static_cast<ptrdiff_t>(g.x) * channels_of(s.source.format),
+                    stride};
+    const bool yuv = is_yuv(s.source.format);
+    const int width = s.columns.empty() ? g.width : s.canvas_width;
+    const int32_t* const columns = s.columns.empty() ? nullptr : s.columns.data();
     const size_t row_bytes = static_cast<size_t>(s.canvas_width) * s.channels;
     const int source_channels = channels_of(s.source.format);
     for (int y = 0; y < s.canvas_height; ++y, canvas += row_bytes) {
@@ -77,13 +98,17 @@ void materialise(const Plan::State& s, const View& part, uint8_t* canvas) {
             continue;
         }
         const size_t border = static_cast<size_t>(g.border_x) * s.channels;
-        const size_t inside = static_cast<size_t>(g.width) * s.channels;
+        const size_t inside = static_cast<size_t>(width) * s.channels;
         std::memset(canvas, s.recipe.pad_value, border);
         std::memset(canvas + border + inside, s.recipe.pad_value, border);
-        if (source_channels == s.channels) {
+        if (yuv) {
+            uint8_t* const to = s.channels == 3 ? canvas + border : rgb;
+            s.kernels->yuv_row(yuv_row(s.source, pixels, stride, g.y + from), g.x, columns, width, to);
+            if (s.channels == 1) s.kernels->gray_row(rgb, width, 3, s.gray, canvas + border);
+        } else if (source_channels == s.channels) {
             std::memcpy(canvas + border, part.row(from), inside);
         } else {
-            s.kernels->gray_row(part.row(from), g.width, source_channels, s.gray, canvas + border);
+            s.kernels->gray_row(part.row(from), width, source_channels, s.gray, canvas + border);
         }
     }
 }
@@ -283,7 +308,7 @@ void run_rows(const Plan::State& s, const uint8_t* pixels, ptrdiff_t row_stride,
     View in{pixels + g.y * row_stride + static_cast<ptrdiff_t>(g.x) * channels_of(s.source.format),
             row_stride};
     if (s.materialise) {
-        materialise(s, in, memory + s.canvas_at);
+        materialise(s, pixels, row_stride, memory + s.canvas_at, memory + s.rgb_at);
         in = View{memory + s.canvas_at, static_cast<ptrdiff_t>(s.canvas_width) * s.channels};
     }
     const Sink sink{s, static_cast<uint8_t*>(out)};

@@ -28,6 +28,11 @@ for method in RESIZES:
         color = ("rgb", "bgr", "rgba", "bgra", "gray")[turn % 5 if turn % 3 else 0]
         channels = {"rgb": 3, "bgr": 3, "gray": 1}.get(color, 4)
         image = rng.integers(0, 256, (height + 2, width + 3, channels)).astype(np.uint8)[1:-1, 1:-2]
+        if turn % 4 == 3:
+            color = ("yuyv", "uyvy", "nv12", "nv21", "i420")[turn % 5]
+            height, width = height + height % 2, width + width % 2
+            shape = (height, width, 2) if turn % 5 < 2 else (height * 3 // 2, width)
+            image = rng.integers(0, 256, shape).astype(np.uint8)
         target = ("rgb", "bgr", "gray")[turn % 7 % 3]
         float_out = bool(turn % 6)
         fields = {}

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from edgecnn.errors import ImageError
-from edgecnn.preprocess import preprocess
+from edgecnn.preprocess import preprocess, preprocess_batch
 from edgecnn.spec import RESIZES, PixelSpec
 
 
@@ -191,3 +191,145 @@ def test_pad_that_leaves_nothing():
 def test_spec_must_be_a_spec():
     with pytest.raises(TypeError, match="PixelSpec"):
         preprocess(picture(4, 4), "tf_bilinear")
+
+
+YUV = ("yuyv", "uyvy", "nv12", "nv21", "i420")
+
+
+def frame(color: str, height: int, width: int, seed: int = 0) -> np.ndarray:
+    """A camera's frame of random bytes, shaped as OpenCV has it."""
+    packed = color in ("yuyv", "uyvy")
+    shape = (height, width, 2) if packed else (height // 2 * 3, width)
+    return np.random.default_rng(seed).integers(0, 256, shape).astype(np.uint8)
+
+
+def opencvs_rgb(color: str, image: np.ndarray) -> np.ndarray:
+    import cv2
+
+    return cv2.cvtColor(image, getattr(cv2, f"COLOR_YUV2RGB_{color.upper()}"))
+
+
+@pytest.mark.parametrize("color", YUV)
+def test_every_yuv_value_is_opencvs(color):
+    """Every y with every v, and every fifth u (all of them were compared once)."""
+    y, v = np.meshgrid(np.arange(256), np.arange(256), indexing="ij")
+    for u in range(0, 256, 5):
+        image = np.zeros((256, 512, 2), np.uint8)
+        image[..., 0] = np.repeat(y, 2, axis=1)
+        image[:, 0::2, 1], image[:, 1::2, 1] = u, v
+        if color == "uyvy":
+            image = np.ascontiguousarray(image[..., ::-1])
+        elif color != "yuyv":
+            luma = np.repeat(y, 2, axis=1)
+            uv = np.stack([np.full((256, 256), u), v][:: -1 if color == "nv21" else 1], axis=-1)
+            chroma = (
+                uv.reshape(256, 512) if color != "i420" else np.concatenate([uv[..., 0], uv[..., 1]]).reshape(256, 512)
+            )
+            image = np.concatenate([np.repeat(luma, 2, axis=0), chroma]).astype(np.uint8)
+        rgb = opencvs_rgb(color, image)
+        same = PixelSpec(height=rgb.shape[0], width=rgb.shape[1], resize="cv2_nearest", dtype="uint8")
+        assert np.array_equal(preprocess(image, same, color=color), rgb), u
+
+
+@pytest.mark.parametrize("color", YUV)
+@pytest.mark.parametrize("method", RESIZES)
+def test_camera_frames_equal_their_rgb(color, method):
+    rng = np.random.default_rng(3)
+    for turn in range(24):
+        height, width = (2 * int(v) for v in rng.integers(1, [90, 160]))
+        image = frame(color, height, width, turn)
+        rgb = opencvs_rgb(color, image)
+        fields = {
+            "resize": method,
+            "fit": ("stretch", "crop", "pad")[turn % 3],
+            "color": ("rgb", "bgr", "gray")[turn % 4 % 3],
+        }
+        recipe = spec(**fields)
+        try:
+            expected = preprocess(rgb, recipe)
+        except ImageError:
+            continue  # the fit leaves no pixel
+        assert np.array_equal(preprocess(image, recipe, color=color), expected), (height, width, fields)
+
+
+@pytest.mark.parametrize("color", YUV)
+def test_camera_frames_may_have_padded_rows(color):
+    image = frame(color, 60, 80)
+    wide = np.zeros((image.shape[0], 96, *image.shape[2:]), np.uint8)
+    wide[:, :80] = image
+    expected = preprocess(opencvs_rgb(color, image), spec())
+    assert np.array_equal(preprocess(wide[:, :80], spec(), color=color), expected)
+
+
+@pytest.mark.parametrize("color", ["rgb", "bgra", "gray", *YUV])
+@pytest.mark.parametrize("method", ["tf_bilinear", "tf_area", "pil_lanczos", "cv2_cubic"])
+def test_roi_is_a_cut(color, method):
+    yuv = color in YUV
+    image = frame(color, 90, 120) if yuv else picture(90, 120, {"bgra": 4, "gray": 1}.get(color, 3))
+    whole = opencvs_rgb(color, image) if yuv else image
+    for x, y, w, h in ((0, 0, 120, 90), (7, 11, 61, 40), (119, 89, 1, 1), (3, 0, 117, 90)):
+        for fit in ("stretch", "crop", "pad"):
+            recipe = spec(resize=method, fit=fit)
+            cut = np.ascontiguousarray(whole[y : y + h, x : x + w])
+            expected = preprocess(cut, recipe, color="rgb" if yuv else color)
+            got = preprocess(image, recipe, color=color, roi=(x, y, w, h))
+            assert np.array_equal(got, expected), (x, y, w, h, fit)
+
+
+@pytest.mark.parametrize(
+    ("roi", "message"),
+    [
+        ((0, 0, 31, 5), "region 31x5 at 0, 0 is not inside the image of 30x40"),
+        ((-1, 0, 5, 5), "not inside"),
+        ((25, 0, 6, 5), "not inside"),
+        ((0, 0, 0, 5), "at least one pixel"),
+        ((0, 0, 5), "four whole numbers"),
+        ((0, 0, 5.5, 5), "four whole numbers"),
+        ([0, 0, 5, 5], "must be a tuple"),
+    ],
+)
+def test_bad_roi(roi, message):
+    with pytest.raises(ImageError, match=message):
+        preprocess(picture(40, 30), spec(), roi=roi)
+
+
+@pytest.mark.parametrize(
+    ("image", "color", "message"),
+    [
+        (np.zeros((4, 5, 2), np.uint8), "yuyv", "even sides, got 5x4"),
+        (np.zeros((6, 5), np.uint8), "nv12", "even sides, got 5x4"),
+        (np.zeros((7, 4), np.uint8), "i420", r"height \* 3 / 2, width"),
+        (np.zeros((6, 4, 3), np.uint8), "nv21", r"must be \(6, 4\) for color='nv21', got \(6, 4, 3\)"),
+        (np.zeros((6, 4, 1), np.uint8), "nv12", r"must be \(6, 4\)"),
+        (np.zeros((6, 4, 3), np.uint8), "uyvy", r"must be \(6, 4, 2\)"),
+        (np.zeros((6, 8), np.uint8)[:, ::2], "nv12", "ascontiguousarray"),
+    ],
+)
+def test_bad_frame(image, color, message):
+    with pytest.raises(ImageError, match=message):
+        preprocess(image, spec(), color=color)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_batch_of_different_sizes(threads):
+    images = [picture(*size, seed=i) for i, size in enumerate([(30, 20), (9, 200), (64, 64), (1, 1), (30, 20)])]
+    expected = np.stack([preprocess(image, spec()) for image in images])
+    assert np.array_equal(preprocess_batch(images, spec(), threads=threads), expected)
+    out = np.zeros_like(expected)
+    assert preprocess_batch(images, spec(), out, threads=threads) is out
+    assert np.array_equal(out, expected)
+    frames = [frame("nv12", 20, 30), frame("nv12", 40, 10)]
+    got = preprocess_batch(frames, spec(), color="nv12", threads=threads)
+    assert np.array_equal(got[1], preprocess(frames[1], spec(), color="nv12"))
+    assert preprocess_batch([], spec(), threads=threads).shape == (0, 20, 16, 3)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_batch_names_the_bad_image(threads):
+    images = [picture(9, 9), picture(9, 9).astype(np.float32), picture(9, 9)]
+    with pytest.raises(ImageError, match="image 1: image must be uint8"):
+        preprocess_batch(images, spec(), threads=threads)
+    with pytest.raises(ImageError, match=r"out must be a numpy array of \(3, 20, 16, 3\), got \(2, 20"):
+        preprocess_batch(images, spec(), np.zeros((2, 20, 16, 3), np.float32))
+    with pytest.raises(ImageError, match="threads must be"):
+        preprocess_batch(images, spec(), threads=0)

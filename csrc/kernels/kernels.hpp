@@ -16,6 +16,13 @@ struct GrayRule {
     int32_t shift;
 };
 
+// A row of a camera's frame: pixel x has its luma at y[x * y_step], its chroma at u[x / 2 * uv_step] and v
+// likewise.
+struct YuvRow {
+    const uint8_t *y, *u, *v;
+    int y_step, uv_step;
+};
+
 // How a resized row becomes a row of the tensor.
 struct Emit {
     int in_channels;       // interleaved channels of the resized row: 1, 3 or 4
@@ -52,6 +59,10 @@ struct Kernels {
 
     // rgb-like pixels of `channels` bytes -> one byte each.
     void (*gray_row)(const uint8_t* in, int width, int channels, const GrayRule& rule, uint8_t* out);
+
+    // ITU-R BT.601 of limited range, as OpenCV computes it -> RGB of `width` pixels: columns[i], or first + i
+    // where columns is nullptr.
+    void (*yuv_row)(const YuvRow& in, int first, const int32_t* columns, int width, uint8_t* out);
 
     // out[x] = in[index[x]], whole pixels.
     void (*nearest_row)(const uint8_t* in, const int32_t* index, int width, int channels, uint8_t* out);

@@ -15,6 +15,24 @@ void gray_row(const uint8_t* in, int width, int channels, const GrayRule& rule, 
     }
 }
 
+uint8_t yuv_clip(int32_t v) {
+    v >>= 20;
+    return static_cast<uint8_t>(v < 0 ? 0 : v > 255 ? 255 : v);
+}
+
+// OpenCV's modules/imgproc/src/color_yuv.simd.hpp, uvToRGBuv and yRGBuvToRGBA: 20-bit fixed point.
+void yuv_row(const YuvRow& in, int first, const int32_t* columns, int width, uint8_t* out) {
+    for (int i = 0; i < width; ++i) {
+        const ptrdiff_t x = columns != nullptr ? columns[i] : first + i;
+        const ptrdiff_t at = x / 2 * in.uv_step;
+        const int32_t luma = in.y[x * in.y_step], u = in.u[at] - 128, v = in.v[at] - 128;
+        const int32_t y = (luma > 16 ? luma - 16 : 0) * 1220542 + (1 << 19);
+        *out++ = yuv_clip(y + 1673527 * v);
+        *out++ = yuv_clip(y - 852492 * v - 409993 * u);
+        *out++ = yuv_clip(y + 2116026 * u);
+    }
+}
+
 void nearest_row(const uint8_t* in, const int32_t* index, int width, int channels, uint8_t* out) {
     for (int x = 0; x < width; ++x) {
         const uint8_t* pixel = in + static_cast<ptrdiff_t>(index[x]) * channels;
@@ -288,6 +306,7 @@ const Kernels& scalar_kernels() {
         Kernels k{};
         k.name = "scalar";
         k.gray_row = gray_row;
+        k.yuv_row = yuv_row;
         k.nearest_row = nearest_row;
         k.lerp_row = lerp_row;
         k.lerp_emit = lerp_emit;

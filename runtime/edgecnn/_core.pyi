@@ -11,10 +11,13 @@ class Plan:
     """Taps and weights for one recipe and one source shape; read only, so any number of threads may run it.
 
     Raises:
-        ImageError: a side of the source is 0 or above 32768, or the fit leaves no pixel.
+        ImageError: a side of the source is 0 or above 32768, roi (x, y, width, height) leaves it, or the fit
+            leaves no pixel.
     """
 
-    def __init__(self, spec: PixelSpec, height: int, width: int, color: str) -> None: ...
+    def __init__(
+        self, spec: PixelSpec, height: int, width: int, color: str, roi: tuple[int, int, int, int] | None = None
+    ) -> None: ...
     def run(self, image: NDArray[np.uint8], out: NDArray[np.float32] | NDArray[np.uint8]) -> None:
         """Write the tensor of image to out, without the GIL.
 

@@ -7,6 +7,8 @@ plans are kept and shared between threads, so a stream of equal frames pays for 
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,8 +23,11 @@ if TYPE_CHECKING:
 MAX_PLANS = 128
 """Plans kept: some kilobytes each; folders of photographs have a few dozen shapes."""
 
-SOURCE_COLORS = ("rgb", "bgr", "rgba", "bgra", "gray")
-"""Channel orders that a source array may have; alpha is ignored."""
+PACKED_YUV = ("yuyv", "uyvy")
+PLANAR_YUV = ("nv12", "nv21", "i420")
+SOURCE_COLORS = ("rgb", "bgr", "rgba", "bgra", "gray", *PACKED_YUV, *PLANAR_YUV)
+"""Channel orders that a source array may have; alpha is ignored. The YUV ones are cameras' frames, shaped as in
+OpenCV: (H, W, 2) packed, (H * 3 / 2, W) planar, H and W even."""
 
 
 def preprocess(
@@ -31,6 +36,7 @@ def preprocess(
     out: NDArray[np.float32] | NDArray[np.uint8] | None = None,
     *,
     color: str = "rgb",
+    roi: tuple[int, int, int, int] | None = None,
 ) -> NDArray[np.float32] | NDArray[np.uint8]:
     """Turn decoded pixels into one input tensor: colour, fit, resize, normalise, layout.
 
@@ -39,15 +45,18 @@ def preprocess(
     fit crop and pad follow the library of the method: keras.ops.image.resize(crop_to_aspect_ratio or
     pad_to_aspect_ratio) for tf_*, PIL.ImageOps.fit and .pad for pil_*, and Keras's whole-pixel crop and
     border around cv2.resize for cv2_*, since OpenCV has neither.
+    A YUV frame becomes RGB as by cv2.cvtColor (BT.601, limited range), and only where the resize touches it.
     With dtype uint8 the methods that compute in float (tf_bilinear, tf_bilinear_antialias, tf_area,
     tf_bicubic) round half to even and saturate, as keras.ops.image.resize does for integer images.
 
     Args:
         image: (H, W, C) uint8, 0 to 255, C and channel order as in `color`; (H, W) too for gray. The rows
-            may be apart (a crop of a larger frame), the pixels of a row may not.
+            may be apart (image[y:y+h, x:x+w] of a larger frame), the pixels of a row may not.
         spec: The recipe; `decode` and `exif` play no part here.
         out: Where to write: spec.shape, spec.dtype, C-contiguous; `batch[i]` of a larger tensor is fine.
         color: Channel order of image, one of SOURCE_COLORS.
+        roi: Region of interest (x, y, width, height), pixels: the same as cutting it out of the image, or of a YUV
+            frame's RGB, first.
 
     Returns:
         out, or a new array of spec.shape and spec.dtype.
@@ -60,13 +69,15 @@ def preprocess(
             f"image must be a (H, W, C) uint8 numpy array, got {type(image).__name__}; "
             "edgecnn.decode reads files and encoded bytes"
         )
+    if roi is not None and not isinstance(roi, tuple):
+        raise ImageError(f"roi must be a tuple (x, y, width, height), got {type(roi).__name__}")
     if image.ndim not in (2, 3):
         raise ImageError(f"image must be (H, W, C), or (H, W) with color='gray'; got {image.ndim}-D {image.shape}")
     global _latest
     key, plan = _latest
-    if key[0] is not spec or key[1] != image.shape or key[2] != color:
-        plan = _plan(spec, image.shape[0], image.shape[1], color)
-        _latest = ((spec, image.shape, color), plan)
+    if key[0] is not spec or key[1] != image.shape or key[2] != color or key[3] != roi:
+        plan = _plan(spec, image.shape[0], image.shape[1], color, roi)
+        _latest = ((spec, image.shape, color, roi), plan)
     assert plan is not None
     if out is None:
         out = plan.empty()
@@ -76,13 +87,66 @@ def preprocess(
     return out
 
 
-_latest: tuple[tuple[object, object, object], Plan | None] = ((None, None, None), None)
+def preprocess_batch(
+    images: Sequence[NDArray[np.uint8]],
+    spec: PixelSpec,
+    out: NDArray[np.float32] | NDArray[np.uint8] | None = None,
+    *,
+    color: str = "rgb",
+    threads: int = 1,
+) -> NDArray[np.float32] | NDArray[np.uint8]:
+    """Turn images of any sizes into one input batch, each as preprocess does.
+
+    Args:
+        images: Arrays as preprocess takes them, all of the same channel order.
+        spec: The recipe.
+        out: Where to write: (len(images), *spec.shape), spec.dtype, C-contiguous.
+        color: Channel order of the images, one of SOURCE_COLORS.
+        threads: Images worked on at the same time; the result is the same.
+
+    Returns:
+        out, or a new array of that shape.
+
+    Raises:
+        ImageError: out doesn't fit, or an image can't be used; the message names its index. Rows of out that
+            belong to other images may have been written.
+    """
+    if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
+        raise ImageError(f"threads must be a whole number from 1, got {threads!r}")
+    shape = (len(images), *spec.shape)
+    if out is None:
+        out = np.empty(shape, spec.dtype)
+    elif not isinstance(out, np.ndarray) or out.shape != shape:
+        raise ImageError(f"out must be a numpy array of {shape}, got {getattr(out, 'shape', type(out).__name__)}")
+    batch = out
+
+    def one(i: int) -> None:
+        try:
+            preprocess(images[i], spec, batch[i], color=color)
+        except ImageError as e:
+            raise ImageError(f"image {i}: {e}") from None
+
+    if threads == 1 or len(images) < 2:
+        for i in range(len(images)):
+            one(i)
+    else:
+        with ThreadPoolExecutor(min(threads, len(images))) as pool:
+            list(pool.map(one, range(len(images))))
+    return out
+
+
+_latest: tuple[tuple[object, object, object, object], Plan | None] = ((None, None, None, None), None)
 """The last call's key and plan: a stream of equal frames needs neither hash nor lookup. Replaced as a whole, so
 threads see one pair or the other."""
 
 
 @functools.lru_cache(maxsize=MAX_PLANS)
-def _plan(spec: PixelSpec, height: int, width: int, color: str) -> Plan:
+def _plan(spec: PixelSpec, rows: int, width: int, color: str, roi: tuple[int, int, int, int] | None) -> Plan:
     if not isinstance(spec, PixelSpec):
         raise TypeError(f"spec must be a PixelSpec, got {type(spec).__name__}")
-    return Plan(spec, height, width, color)
+    height = rows
+    if color in PLANAR_YUV:
+        height = rows // 3 * 2
+        if rows % 3 != 0:
+            raise ImageError(f"image must be (height * 3 / 2, width) for color={color!r}, got {rows} rows")
+    return Plan(spec, height, width, color, roi)

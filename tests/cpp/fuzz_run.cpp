@@ -34,7 +34,17 @@ struct Bytes {
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     Bytes in{data, size};
-    const Source source{in.side(), in.side(), static_cast<Format>(in.below(5))};
+    Source source{in.side(), in.side(), static_cast<Format>(in.below(10))};
+    if (is_yuv(source.format)) {
+        source.height += source.height % 2;
+        source.width += source.width % 2;
+    }
+    if (in.below(2)) {
+        source.region.width = 1 + (in.side() - 1) % source.width;
+        source.region.height = 1 + (in.side() - 1) % source.height;
+        source.region.x = (in.side() - 1) % (source.width - source.region.width + 1);
+        source.region.y = (in.side() - 1) % (source.height - source.region.height + 1);
+    }
     Recipe r;
     r.height = 1 + (in.side() - 1) % 150;
     r.width = 1 + (in.side() - 1) % 150;
@@ -55,7 +65,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     const int row = source.width * channels_of(source.format);
     const int padding = in.below(9);
     const bool backwards = in.below(2);
-    const size_t bytes = static_cast<size_t>(row + padding) * (source.height - 1) + row;
+    const int rows = is_planar(source.format) ? source.height / 2 * 3 : source.height;
+    const size_t bytes = static_cast<size_t>(row + padding) * (rows - 1) + row;
     std::vector<uint8_t> pixels(bytes);
     pixels.shrink_to_fit();
     for (size_t i = 0; i < bytes; ++i)
@@ -65,7 +76,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
         const Plan plan(source, r);
         std::vector<uint8_t> out(plan.output_bytes());
         void* scratch = std::aligned_alloc(64, plan.scratch_bytes() + 64);
-        const uint8_t* first = pixels.data() + (backwards ? stride * (source.height - 1) : 0);
+        const uint8_t* first = pixels.data() + (backwards ? stride * (rows - 1) : 0);
         plan.run(first, backwards ? -stride : stride, out.data(), scratch);
         std::free(scratch);
     } catch (const std::invalid_argument&) {

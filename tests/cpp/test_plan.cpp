@@ -38,6 +38,11 @@ void refusals() {
     Recipe pillow = recipe(5, 4);
     pillow.pillow = 11;
     CHECK_THROWS(Plan(Source{7, 7, Format::rgb}, pillow));
+    CHECK_THROWS(Plan(Source{4, 7, Format::yuyv}, recipe(5, 4)));
+    CHECK_THROWS(Plan(Source{7, 4, Format::nv12}, recipe(5, 4)));
+    CHECK_THROWS(Plan(Source{7, 7, Format::rgb, {-1, 0, 2, 2}}, recipe(5, 4)));
+    CHECK_THROWS(Plan(Source{7, 7, Format::rgb, {6, 0, 2, 2}}, recipe(5, 4)));
+    CHECK_THROWS(Plan(Source{7, 7, Format::rgb, {0, 6, 2, 2147483647}}, recipe(5, 4)));
     CHECK_THROWS(Plan(Source{7, 7, Format::rgb}, recipe(4, kMaxTensorSide + 1)));
     CHECK_THROWS(Plan(Source{1, 900, Format::rgb}, recipe(8, 8, Resize::pil_box, Fit::pad)));
     CHECK_THROWS(Plan(Source{1, 900, Format::rgb}, recipe(800, 8, Resize::tf_area, Fit::pad)));

@@ -35,10 +35,12 @@ struct Image {
     ptrdiff_t stride;
     std::vector<uint8_t> bytes;
 
+    int rows() const { return is_planar(source.format) ? source.height / 2 * 3 : source.height; }
+
     Image(Source s, int padding, Random& random) : source(s) {
         const int row = s.width * channels_of(s.format);
         stride = row + padding;
-        bytes.resize(static_cast<size_t>(stride) * (s.height - 1) + row);
+        bytes.resize(static_cast<size_t>(stride) * (rows() - 1) + row);
         bytes.shrink_to_fit();
         for (uint8_t& b : bytes) b = static_cast<uint8_t>(random.next());
     }
@@ -86,8 +88,17 @@ void anything_runs() {
     Random random{1};
     int ran = 0;
     for (int turn = 0; turn < 4000; ++turn) {
-        const Source source{1 + random.below(120), 1 + random.below(120),
-                            static_cast<Format>(random.below(5))};
+        Source source{1 + random.below(120), 1 + random.below(120), static_cast<Format>(random.below(10))};
+        if (is_yuv(source.format)) {
+            source.height += source.height % 2;
+            source.width += source.width % 2;
+        }
+        if (random.below(3) == 0) {
+            source.region.width = 1 + random.below(source.width);
+            source.region.height = 1 + random.below(source.height);
+            source.region.x = random.below(source.width - source.region.width + 1);
+            source.region.y = random.below(source.height - source.region.height + 1);
+        }
         const Recipe r = random_recipe(random);
         const Image image(source, random.below(2) * random.below(40), random);
         try {
