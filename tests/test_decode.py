@@ -2,11 +2,13 @@
 
 import io
 import logging
+import os
 import pathlib
 import struct
 import subprocess
 import sys
 import threading
+import time
 import warnings
 import zlib
 
@@ -378,3 +380,50 @@ def test_threads_leave_the_warning_filters_alone():
     for thread in threads:
         thread.join()
     assert warnings.filters == before
+
+
+def mutated(rng: np.random.Generator, data: bytes) -> bytes:
+    """The file with some bytes changed, a part lost, doubled or taken from elsewhere."""
+    found = bytearray(data)
+    kind = rng.integers(0, 4)
+    at, length = int(rng.integers(0, len(found))), int(rng.integers(1, 40))
+    if kind == 0:
+        del found[at : at + (len(found) if rng.random() < 0.3 else length)]
+    elif kind == 1:
+        found[at:at] = found[at : at + length]
+    else:
+        # Headers hold more that can go wrong than pixels do.
+        reach = len(found) if kind == 2 else min(len(found), 120)
+        for position in rng.integers(0, reach, int(rng.integers(1, 9))):
+            found[position] = int(rng.choice([0, 1, 127, 128, 255, rng.integers(0, 256)]))
+    return bytes(found)
+
+
+def test_mutated_files_give_pixels_or_one_error(monkeypatch):
+    """EDGECNN_FUZZ_SECONDS=600 looks longer."""
+    seconds = float(os.environ.get("EDGECNN_FUZZ_SECONDS", "3"))
+    seed = int(os.environ.get("EDGECNN_FUZZ_SEED", "0"))
+    tiffs = [encode(photo(), "TIFF", compression=c) for c in ("raw", "tiff_lzw", "jpeg")]
+    files = [*ENCODED.values(), *tiffs, small_frame_gif()]
+    monkeypatch.setattr(sys.modules["edgecnn.decode"], "MAX_PIXELS", 2**22)  # a mutated size may be gigabytes
+    rng = np.random.default_rng(seed)
+    end = time.monotonic() + seconds
+    messages, decoded = [], 0
+    while time.monotonic() < end:
+        data = mutated(rng, files[rng.integers(0, len(files))])
+        decoder, color = ("pil", "tf")[rng.integers(0, 2)], ("rgb", "gray")[rng.integers(0, 2)]
+        try:
+            pixels = decode(data, decoder, color=color, exif=bool(rng.integers(0, 2)))
+        except ImageError as error:
+            messages.append(str(error))
+        except BaseException:
+            print(f"decoder {decoder}, color {color}, data {data.hex()}", file=sys.stderr)
+            raise
+        else:
+            assert pixels.dtype == np.uint8
+            assert pixels.flags.c_contiguous
+            assert pixels.shape[2] == (3 if color == "rgb" else 1)
+            decoded += 1
+    assert [message for message in messages if "\n" in message] == []
+    assert decoded > 10
+    assert len(messages) > 10
