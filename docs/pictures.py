@@ -13,7 +13,7 @@ from PIL import Image
 
 import edgecnn
 from edgecnn.selftest import synthetic_image
-from edgecnn.train.cnn import FIT_DEFAULTS
+from edgecnn.train.cnn_options import FIT_DEFAULTS
 from edgecnn.train.digits import load_digits
 from edgecnn.train.split import split
 
