@@ -137,7 +137,9 @@ class PyPlan {
           plan_(Source{height, width, format_, read_region(roi)}, read_recipe(spec)) {}
 
     // Fails with std::invalid_argument before a byte of out is touched.
-    void run(const py::array& image, const py::array& out) const {
+    void run(const py::array& image, const py::array& out, int threads) const {
+        if (threads < 1)
+            throw std::invalid_argument("threads must be 1 or more, got " + std::to_string(threads));
         check_image(image);
         check_out(image, out);
         const auto* pixels = static_cast<const uint8_t*>(image.data());
@@ -145,7 +147,8 @@ class PyPlan {
         void* target = const_cast<void*>(out.data());
         py::gil_scoped_release release;
         thread_local Scratch scratch;
-        plan_.run(pixels, stride, target, scratch.get(plan_.scratch_bytes()));
+        threads = plan_.threads(threads);
+        plan_.run(pixels, stride, target, scratch.get(threads * plan_.scratch_bytes()), threads);
     }
 
     py::array empty() const {
@@ -229,7 +232,7 @@ PYBIND11_MODULE(_core, m) {
     py::class_<PyPlan>(m, "Plan")
         .def(py::init<const py::object&, int, int, const std::string&, const py::object&>(), py::arg("spec"),
              py::arg("height"), py::arg("width"), py::arg("color"), py::arg("roi") = py::none())
-        .def("run", &PyPlan::run, py::arg("image"), py::arg("out"))
+        .def("run", &PyPlan::run, py::arg("image"), py::arg("out"), py::arg("threads") = 1)
         .def("empty", &PyPlan::empty);
     m.def("isa", [] { return std::string(isa()); });
     m.def("available_isas", [] {

@@ -99,11 +99,17 @@ class Plan {
     const Source& source() const;
     const Recipe& recipe() const;
 
+    // How many of `wanted` threads (1 or more) run() is worth: 1 unless the work is over about 100 us.
+    int threads(int wanted) const;
+
     // pixels: first byte of row 0; row y starts at pixels + y * row_stride (bytes, may be negative or 0).
     // out: output_bytes() bytes, aligned for its type; must overlap neither pixels nor scratch.
+    // scratch: scratch_bytes() for each thread. threads: what threads() said; each computes some rows of the
+    // tensor, the same bits as one thread. Starting a thread allocates; one that can't be started is done
+    // without.
     // Reads no byte outside the rows' width * channels bytes; there are height rows, 3 / 2 as many of a
     // planar format.
-    void run(const uint8_t* pixels, ptrdiff_t row_stride, void* out, void* scratch) const;
+    void run(const uint8_t* pixels, ptrdiff_t row_stride, void* out, void* scratch, int threads = 1) const;
 
     struct State;
 

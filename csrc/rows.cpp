@@ -1,7 +1,10 @@
 // One image through its plan: source rows, a resize a row at a time, the tensor's rows.
 #include <algorithm>
 #include <cstring>
+#include <system_error>
+#include <thread>
 #include <utility>
+#include <vector>
 
 #include "plan.hpp"
 
@@ -14,6 +17,11 @@ struct View {
     ptrdiff_t stride;
 
     const uint8_t* row(int y) const { return data + y * stride; }
+};
+
+// Rows begin .. end - 1 of the resized image.
+struct Part {
+    int begin, end;
 };
 
 // Writes the resized rows of one image into its tensor.
@@ -79,8 +87,26 @@ YuvRow yuv_row(const Source& source, const uint8_t* pixels, ptrdiff_t stride, in
     return {row, pairs + u, pairs + 1 - u, 1, 2};
 }
 
+// The canvas rows that a part is made of.
+Part rows_for(const Plan::State& s, Part part) {
+    const Axis& y = s.y;
+    Part rows{y.in, 0};
+    const auto add = [&rows](int first, int last) {
+        rows.begin = std::min(rows.begin, first);
+        rows.end = std::max(rows.end, last + 1);
+    };
+    for (int i = part.begin; i < part.end; ++i) {
+        if (y.index.empty()) {
+            add(std::min(y.first[i], y.in - 1), std::min(y.first[i] + y.count[i], y.in) - 1);
+        } else {
+            for (int k = 0; k < y.taps; ++k) add(y.index[i * y.taps + k], y.index[i * y.taps + k]);
+        }
+    }
+    return rows;
+}
+
 // The used rows of the canvas: source pixels as they are, as RGB or as gray, inside the border.
-void materialise(const Plan::State& s, const uint8_t* pixels, ptrdiff_t stride, uint8_t* canvas,
+void materialise(const Plan::State& s, Part rows, const uint8_t* pixels, ptrdiff_t stride, uint8_t* canvas,
                  uint8_t* rgb) {
     const Geometry& g = s.geometry;
     const View part{pixels + g.y * stride + static_cast<ptrdiff_t>(g.x) * channels_of(s.source.format),
@@ -90,7 +116,8 @@ void materialise(const Plan::State& s, const uint8_t* pixels, ptrdiff_t stride, 
     const int32_t* const columns = s.columns.empty() ? nullptr : s.columns.data();
     const size_t row_bytes = static_cast<size_t>(s.canvas_width) * s.channels;
     const int source_channels = channels_of(s.source.format);
-    for (int y = 0; y < s.canvas_height; ++y, canvas += row_bytes) {
+    canvas += rows.begin * row_bytes;
+    for (int y = rows.begin; y < rows.end; ++y, canvas += row_bytes) {
         if (!s.row_used[y]) continue;
         const int from = y - g.border_y;
         if (from < 0 || from >= g.height) {
@@ -113,8 +140,8 @@ void materialise(const Plan::State& s, const uint8_t* pixels, ptrdiff_t stride, 
     }
 }
 
-void run_nearest(const Plan::State& s, const View& in, const Sink& sink, uint8_t* row) {
-    for (int y = 0; y < s.y.out; ++y) {
+void run_nearest(const Plan::State& s, Part part, const View& in, const Sink& sink, uint8_t* row) {
+    for (int y = part.begin; y < part.end; ++y) {
         if (float* const out = sink.direct(y)) {
             s.kernels->nearest_emit(in.row(s.y.index[y]), s.x.index.data(), s.x.safe, s.x.out, s.emit, out);
             continue;
@@ -124,8 +151,8 @@ void run_nearest(const Plan::State& s, const View& in, const Sink& sink, uint8_t
     }
 }
 
-void run_tf_lerp(const Plan::State& s, const View& in, const Sink& sink, float* row) {
-    for (int y = 0; y < s.y.out; ++y) {
+void run_tf_lerp(const Plan::State& s, Part part, const View& in, const Sink& sink, float* row) {
+    for (int y = part.begin; y < part.end; ++y) {
         if (float* const out = sink.direct(y)) {
             s.kernels->lerp_emit(in.row(s.y.index[2 * y]), in.row(s.y.index[2 * y + 1]), s.x.index.data(),
                                  s.x.weight.data(), s.y.weight[y], s.x.safe, s.x.out, s.emit, out);
@@ -137,11 +164,12 @@ void run_tf_lerp(const Plan::State& s, const View& in, const Sink& sink, float* 
     }
 }
 
-void run_pil_window(const Plan::State& s, const View& in, const Sink& sink, uint8_t* row, uint8_t* temp) {
+void run_pil_window(const Plan::State& s, Part part, const View& in, const Sink& sink, uint8_t* row,
+                    uint8_t* temp) {
     const int n = s.x.out * s.channels;
     const Windows x = s.x.windows(), y = s.y.windows();
     if (s.y_first) {
-        for (int i = 0; i < s.y.out; ++i) {
+        for (int i = part.begin; i < part.end; ++i) {
             s.kernels->pil_vertical(in.row(s.y.first[i]), in.stride, y, i, s.x.in * s.channels, temp);
             s.kernels->pil_horizontal(temp, 0, 1, x, s.channels, row, 0);
             sink.row(i, row);
@@ -150,11 +178,13 @@ void run_pil_window(const Plan::State& s, const View& in, const Sink& sink, uint
     }
     View between = in;
     if (!s.x.identity) {
-        s.kernels->pil_horizontal(in.row(s.temp_first), in.stride, s.temp_rows, x, s.channels, temp,
+        Part rows{s.temp_first, s.temp_first + s.temp_rows};
+        if (part.end - part.begin < s.y.out) rows = s.y.identity ? part : rows_for(s, part);
+        s.kernels->pil_horizontal(in.row(rows.begin), in.stride, rows.end - rows.begin, x, s.channels, temp,
                                   s.temp_stride);
-        between = View{temp - s.temp_first * s.temp_stride, s.temp_stride};
+        between = View{temp - rows.begin * s.temp_stride, s.temp_stride};
     }
-    for (int i = 0; i < s.y.out; ++i) {
+    for (int i = part.begin; i < part.end; ++i) {
         if (s.y.identity) {
             sink.row(i, between.row(i));
             continue;
@@ -164,12 +194,13 @@ void run_pil_window(const Plan::State& s, const View& in, const Sink& sink, uint
     }
 }
 
-void run_cv_linear(const Plan::State& s, const View& in, const Sink& sink, uint8_t* row, int32_t* temp) {
+void run_cv_linear(const Plan::State& s, Part part, const View& in, const Sink& sink, uint8_t* row,
+                   int32_t* temp) {
     const int n = s.x.out * s.channels;
     const ptrdiff_t step = s.temp_stride / static_cast<ptrdiff_t>(sizeof(int32_t));
     int32_t* sums[2] = {temp, temp + step};
     int held[2] = {-1, -1};
-    for (int y = 0; y < s.y.out; ++y) {
+    for (int y = part.begin; y < part.end; ++y) {
         const int32_t* need = &s.y.index[2 * y];
         if (held[1] == need[0]) {
             std::swap(sums[0], sums[1]);
@@ -186,12 +217,13 @@ void run_cv_linear(const Plan::State& s, const View& in, const Sink& sink, uint8
     }
 }
 
-void run_cv_cubic(const Plan::State& s, const View& in, const Sink& sink, uint8_t* row, int32_t* temp) {
+void run_cv_cubic(const Plan::State& s, Part part, const View& in, const Sink& sink, uint8_t* row,
+                  int32_t* temp) {
     const int n = s.x.out * s.channels;
     const ptrdiff_t step = s.temp_stride / static_cast<ptrdiff_t>(sizeof(int32_t));
     int32_t* sums[4] = {temp, temp + step, temp + 2 * step, temp + 3 * step};
     int held[4] = {-1, -1, -1, -1};
-    for (int y = 0; y < s.y.out; ++y) {
+    for (int y = part.begin; y < part.end; ++y) {
         const int32_t* need = &s.y.index[4 * y];
         for (int k = 0; k < 4; ++k) {
             for (int j = k; j < 4; ++j) {
@@ -210,8 +242,8 @@ void run_cv_cubic(const Plan::State& s, const View& in, const Sink& sink, uint8_
     }
 }
 
-void run_cv_box(const Plan::State& s, const View& in, const Sink& sink, uint8_t* row) {
-    for (int y = 0; y < s.y.out; ++y) {
+void run_cv_box(const Plan::State& s, Part part, const View& in, const Sink& sink, uint8_t* row) {
+    for (int y = part.begin; y < part.end; ++y) {
         s.kernels->cv_box_row(in.row(s.y.first[y]), in.stride, s.x.taps, s.y.taps, s.x.out, s.channels, row);
         sink.row(y, row);
     }
@@ -219,7 +251,8 @@ void run_cv_box(const Plan::State& s, const View& in, const Sink& sink, uint8_t*
 
 // Rows are read once for the two outputs that overlap in them: from where the next window starts, each row
 // also goes into that window's sum. Rows outside a window have weight 0 there, which changes no sum.
-void run_tf_window(const Plan::State& s, const View& in, const Sink& sink, float* row, uint8_t* temp) {
+void run_tf_window(const Plan::State& s, Part part, const View& in, const Sink& sink, float* row,
+                   uint8_t* temp) {
     const int n = s.x.in * s.channels;
     const Windows x = s.x.windows();
     const auto weight = [&s](int i, int source_row) {
@@ -228,16 +261,16 @@ void run_tf_window(const Plan::State& s, const View& in, const Sink& sink, float
     float* sum = reinterpret_cast<float*>(temp);
     float* next_sum = reinterpret_cast<float*>(temp + s.temp_stride);
     std::memset(sum, 0, n * sizeof(float));
-    int from = s.y.first[0];  // source rows of window i below are already in sum
-    for (int i = 0; i < s.y.out; ++i) {
+    int from = s.y.first[part.begin];  // source rows of window i below are already in sum
+    for (int i = part.begin; i < part.end; ++i) {
         const int end = s.y.first[i] + s.y.count[i];
         // Rows shared..both go into both sums. They end where window i + 2 begins, so that it can be shared
         // too.
         int shared = end, both = end;
-        if (i + 1 < s.y.out && s.y.first[i + 1] >= from) {
+        if (i + 1 < part.end && s.y.first[i + 1] >= from) {
             shared = std::min(s.y.first[i + 1], end);
             both = std::min(end, s.y.first[i + 1] + s.y.count[i + 1]);
-            if (i + 2 < s.y.out) both = std::min(both, s.y.first[i + 2]);
+            if (i + 2 < part.end) both = std::min(both, s.y.first[i + 2]);
             both = std::max(both, shared);
         }
         const auto add = [&](int first, int last, bool to_next) {
@@ -250,15 +283,15 @@ void run_tf_window(const Plan::State& s, const View& in, const Sink& sink, float
         add(from, shared, false);
         add(shared, both, true);
         add(both, end, false);
-        if (i + 1 < s.y.out) from = both > shared ? both : s.y.first[i + 1];
+        if (i + 1 < part.end) from = both > shared ? both : s.y.first[i + 1];
         s.kernels->tf_horizontal(sum, x, s.channels, row);
         sink.row(i, row);
         std::swap(sum, next_sum);
     }
 }
 
-void run_tf_cubic(const Plan::State& s, const View& in, const Sink& sink, float* row) {
-    for (int y = 0; y < s.y.out; ++y) {
+void run_tf_cubic(const Plan::State& s, Part part, const View& in, const Sink& sink, float* row) {
+    for (int y = part.begin; y < part.end; ++y) {
         const uint8_t* rows[4];
         for (int k = 0; k < 4; ++k) rows[k] = in.row(s.y.index[4 * y + k]);
         s.kernels->tf_cubic_row(rows, &s.y.weight[4 * y], s.x.index.data(), s.x.weight.data(), s.x.safe_from,
@@ -268,14 +301,14 @@ void run_tf_cubic(const Plan::State& s, const View& in, const Sink& sink, float*
 }
 
 // Both libraries: sums along each row, then over the rows. TensorFlow scales the float sum, OpenCV rounds it.
-void run_area(const Plan::State& s, const View& in, const Sink& sink, float* row, uint8_t* temp) {
+void run_area(const Plan::State& s, Part part, const View& in, const Sink& sink, float* row, uint8_t* temp) {
     const int n = s.x.out * s.channels;
     const Windows x = s.x.windows();
     const auto sums = [&](int source_row) {
         return reinterpret_cast<float*>(temp + source_row % s.ring_rows * s.temp_stride);
     };
-    int done = 0;  // source rows below are summed along x
-    for (int y = 0; y < s.y.out; ++y) {
+    int done = s.y.first[part.begin];  // source rows below are summed along x
+    for (int y = part.begin; y < part.end; ++y) {
         const int end = std::min(s.y.first[y] + s.y.count[y], s.y.in);
         for (int from = std::max(done, s.y.first[y]); from < end;) {
             const int rows = std::min(end - from, s.ring_rows - from % s.ring_rows);
@@ -300,44 +333,69 @@ void run_area(const Plan::State& s, const View& in, const Sink& sink, float* row
     }
 }
 
-}  // namespace
-
-void run_rows(const Plan::State& s, const uint8_t* pixels, ptrdiff_t row_stride, void* out, void* scratch) {
+void run_part(const Plan::State& s, Part part, const uint8_t* pixels, ptrdiff_t row_stride, const Sink& sink,
+              uint8_t* memory) {
     const Geometry& g = s.geometry;
-    uint8_t* const memory = static_cast<uint8_t*>(scratch);
     View in{pixels + g.y * row_stride + static_cast<ptrdiff_t>(g.x) * channels_of(s.source.format),
             row_stride};
     if (s.materialise) {
-        materialise(s, pixels, row_stride, memory + s.canvas_at, memory + s.rgb_at);
+        const bool all = part.end - part.begin == s.y.out;
+        const Part rows = all ? Part{0, s.canvas_height} : rows_for(s, part);
+        materialise(s, rows, pixels, row_stride, memory + s.canvas_at, memory + s.rgb_at);
         in = View{memory + s.canvas_at, static_cast<ptrdiff_t>(s.canvas_width) * s.channels};
     }
-    const Sink sink{s, static_cast<uint8_t*>(out)};
-    if (g.out_width != s.recipe.width || g.out_height != s.recipe.height) sink.fill();
     uint8_t* const row = memory + s.row_at;
     uint8_t* const temp = memory + s.temp_at;
     float* const float_row = reinterpret_cast<float*>(row);
     int32_t* const int_temp = reinterpret_cast<int32_t*>(temp);
     switch (s.kind) {
         case Kind::nearest:
-            return run_nearest(s, in, sink, row);
+            return run_nearest(s, part, in, sink, row);
         case Kind::tf_lerp:
-            return run_tf_lerp(s, in, sink, float_row);
+            return run_tf_lerp(s, part, in, sink, float_row);
         case Kind::tf_window:
-            return run_tf_window(s, in, sink, float_row, temp);
+            return run_tf_window(s, part, in, sink, float_row, temp);
         case Kind::tf_cubic:
-            return run_tf_cubic(s, in, sink, float_row);
+            return run_tf_cubic(s, part, in, sink, float_row);
         case Kind::pil_window:
-            return run_pil_window(s, in, sink, row, temp);
+            return run_pil_window(s, part, in, sink, row, temp);
         case Kind::cv_linear:
-            return run_cv_linear(s, in, sink, row, int_temp);
+            return run_cv_linear(s, part, in, sink, row, int_temp);
         case Kind::cv_cubic:
-            return run_cv_cubic(s, in, sink, row, int_temp);
+            return run_cv_cubic(s, part, in, sink, row, int_temp);
         case Kind::cv_box:
-            return run_cv_box(s, in, sink, row);
+            return run_cv_box(s, part, in, sink, row);
         case Kind::tf_area:
         case Kind::cv_area:
-            return run_area(s, in, sink, float_row, temp);
+            return run_area(s, part, in, sink, float_row, temp);
     }
+}
+
+}  // namespace
+
+void run_rows(const Plan::State& s, const uint8_t* pixels, ptrdiff_t row_stride, void* out, void* scratch,
+              int threads) {
+    const Geometry& g = s.geometry;
+    const Sink sink{s, static_cast<uint8_t*>(out)};
+    if (g.out_width != s.recipe.width || g.out_height != s.recipe.height) sink.fill();
+    uint8_t* const memory = static_cast<uint8_t*>(scratch);
+    if (threads < 2) return run_part(s, {0, s.y.out}, pixels, row_stride, sink, memory);
+    const auto work = [&](int i) {
+        const auto at = [&](int k) { return static_cast<int>(static_cast<int64_t>(s.y.out) * k / threads); };
+        run_part(s, {at(i), at(i + 1)}, pixels, row_stride, sink, memory + i * s.scratch);
+    };
+    std::vector<std::thread> started;
+    started.reserve(threads);
+    int mine = threads - 1;  // the calling thread does part 0, and the parts that no thread could be had for
+    for (; mine > 0; --mine) {
+        try {
+            started.emplace_back(work, mine);
+        } catch (const std::system_error&) {
+            break;
+        }
+    }
+    for (; mine >= 0; --mine) work(mine);
+    for (std::thread& t : started) t.join();
 }
 
 }  // namespace edgecnn

@@ -333,3 +333,22 @@ def test_batch_names_the_bad_image(threads):
         preprocess_batch(images, spec(), np.zeros((2, 20, 16, 3), np.float32))
     with pytest.raises(ImageError, match="threads must be"):
         preprocess_batch(images, spec(), threads=0)
+
+
+@pytest.mark.parametrize("method", ["tf_bilinear_antialias", "tf_area", "pil_lanczos", "pil_box", "cv2_area"])
+def test_threads_give_the_same_bits(method):
+    image = picture(901, 1103)
+    for fields in ({}, {"fit": "crop"}, {"fit": "pad"}, {"color": "gray", "layout": "nchw"}, {"dtype": "uint8"}):
+        recipe = PixelSpec(height=61, width=83, resize=method, **fields)
+        expected = preprocess(image, recipe)
+        for threads in (2, 3, 7):
+            assert np.array_equal(preprocess(image, recipe, threads=threads), expected), (fields, threads)
+    camera = frame("nv12", 900, 1100)
+    recipe = PixelSpec(height=61, width=83, resize=method)
+    expected = preprocess(camera, recipe, color="nv12")
+    assert np.array_equal(preprocess(camera, recipe, color="nv12", threads=2), expected)
+
+
+def test_bad_threads():
+    with pytest.raises(ImageError, match="threads must be 1 or more, got 0"):
+        preprocess(picture(9, 9), spec(), threads=0)

@@ -18,7 +18,7 @@ class Plan:
     def __init__(
         self, spec: PixelSpec, height: int, width: int, color: str, roi: tuple[int, int, int, int] | None = None
     ) -> None: ...
-    def run(self, image: NDArray[np.uint8], out: NDArray[np.float32] | NDArray[np.uint8]) -> None:
+    def run(self, image: NDArray[np.uint8], out: NDArray[np.float32] | NDArray[np.uint8], threads: int = 1) -> None:
         """Write the tensor of image to out, without the GIL.
 
         Raises:

@@ -37,6 +37,7 @@ def preprocess(
     *,
     color: str = "rgb",
     roi: tuple[int, int, int, int] | None = None,
+    threads: int = 1,
 ) -> NDArray[np.float32] | NDArray[np.uint8]:
     """Turn decoded pixels into one input tensor: colour, fit, resize, normalise, layout.
 
@@ -57,6 +58,8 @@ def preprocess(
         color: Channel order of image, one of SOURCE_COLORS.
         roi: Region of interest (x, y, width, height), pixels: the same as cutting it out of the image, or of a YUV
             frame's RGB, first.
+        threads: How many may share the work; the bits are the same. More than one is used only by the methods that
+            read every pixel, and only where they take longer than about 100 us.
 
     Returns:
         out, or a new array of spec.shape and spec.dtype.
@@ -83,7 +86,7 @@ def preprocess(
         out = plan.empty()
     elif not isinstance(out, np.ndarray):
         raise ImageError(f"out must be a numpy array of {spec.shape}, got {type(out).__name__}")
-    plan.run(image, out)
+    plan.run(image, out, threads)
     return out
 
 

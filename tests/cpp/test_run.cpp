@@ -168,6 +168,38 @@ void threads_share_a_plan() {
     for (const int w : wrong) CHECK(w == 0);
 }
 
+// Parts of the rows, each by a thread of its own, are the bits of one thread.
+void threads_share_an_image() {
+    Random random{5};
+    int split = 0;
+    for (int turn = 0; turn < 60; ++turn) {
+        Recipe r = random_recipe(random);
+        const Resize methods[] = {Resize::tf_bilinear_antialias, Resize::tf_area, Resize::pil_lanczos,
+                                  Resize::pil_box, Resize::cv2_area};
+        r.resize = methods[turn % 5];
+        const Source source{600 + 2 * random.below(50), 700 + 2 * random.below(50),
+                            static_cast<Format>(random.below(10))};
+        const Image image(source, random.below(40), random);
+        const Plan plan(source, r);
+        const int threads = plan.threads(2 + random.below(2));
+        if (threads == 1) continue;
+        ++split;
+        void* scratch = std::aligned_alloc(64, threads * plan.scratch_bytes());
+        std::vector<uint8_t> out(plan.output_bytes());
+        plan.run(image.bytes.data(), image.stride, out.data(), scratch, threads);
+        std::free(scratch);
+        CHECK(out == run(plan, image));
+    }
+    CHECK(split > 20);
+    Recipe small;
+    small.height = small.width = 64;
+    small.resize = Resize::pil_box;
+    CHECK(Plan(Source{200, 200, Format::rgb}, small).threads(8) == 1);
+    CHECK(Plan(Source{1080, 1920, Format::rgb}, small).threads(2) == 2);
+    small.resize = Resize::tf_bilinear;
+    CHECK(Plan(Source{1080, 1920, Format::rgb}, small).threads(2) == 1);
+}
+
 bool available(const std::string& name) {
     for (const char* const* n = available_isas(); *n != nullptr; ++n) {
         if (name == *n) return true;
@@ -188,5 +220,6 @@ int main() {
     constant_stays_constant();
     rows_may_run_backwards();
     threads_share_a_plan();
+    threads_share_an_image();
     return check_result();
 }
