@@ -343,8 +343,20 @@ def test_decode_for_gray_is_pillows_or_tensorflows_gray(tmp_path):
     ):
         spec = PixelSpec(height=40, width=50, color="gray", resize=method, decode=decoder)
         image, color = decode_for(spec, path)
-        assert color == "gray"
+        assert color == ("rgb" if decoder == "pil" else "gray")
         assert np.array_equal(preprocess(image, spec, color=color), expected), decoder
+
+
+@pytest.mark.parametrize(
+    ("kind", "mode"), [("JPEG", "L"), ("JPEG", "CMYK"), ("PNG", "RGB"), ("PNG", "P"), ("PNG", "LA")]
+)
+def test_decode_for_gray_is_pillows_gray_for_every_kind_of_file(kind, mode):
+    data = encode(photo(300, 200).convert(mode), kind)
+    with Image.open(io.BytesIO(data)) as image:
+        expected = np.asarray(image.convert("L").resize((50, 40), Image.Resampling.BILINEAR))
+    spec = PixelSpec(height=40, width=50, color="gray", resize="pil_bilinear", dtype="uint8")
+    pixels, color = decode_for(spec, data)
+    assert np.array_equal(preprocess(pixels, spec, color=color)[..., 0], expected)
 
 
 def test_decode_for_colour_and_exif():

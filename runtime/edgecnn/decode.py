@@ -93,8 +93,9 @@ def decode(
 def decode_for(spec: PixelSpec, source: str | os.PathLike[str] | bytes) -> tuple[NDArray[np.uint8], str]:
     """Decode an image as a recipe wants it: `image, color = decode_for(spec, path)`, then preprocess(color=color).
 
-    A gray recipe decodes to gray by the decoder's own rule. With a cv2_* method it decodes to RGB, and preprocess
-    makes it gray by OpenCV's rule, which no decoder has.
+    A gray recipe decodes to gray by the decoder's own rule. It decodes to RGB, and leaves the gray to preprocess,
+    with a cv2_* method, since no decoder has OpenCV's rule, and for Pillow's own of a colour JPEG, since the kernel
+    has that rule too and applies it only where the resize looks.
 
     Returns:
         (H, W, 3) uint8 RGB and "rgb", or (H, W, 1) uint8 and "gray".
@@ -103,7 +104,19 @@ def decode_for(spec: PixelSpec, source: str | os.PathLike[str] | bytes) -> tuple
         SourceError, ImageError: as decode.
     """
     color = "gray" if spec.color == "gray" and not spec.resize.startswith("cv2_") else "rgb"
+    if color == "gray" and spec.decode == "pil":
+        source = _read(source)
+        color = "rgb" if _is_color_jpeg(source) else "gray"
     return decode(source, spec.decode, color=color, exif=spec.exif), color
+
+
+def _is_color_jpeg(data: bytes) -> bool:
+    import simplejpeg
+
+    try:
+        return data.startswith(b"\xff\xd8\xff") and simplejpeg.decode_jpeg_header(data)[2] == "YCbCr"
+    except ValueError:
+        return False
 
 
 def _read(source: str | os.PathLike[str] | bytes) -> bytes:
