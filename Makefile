@@ -25,12 +25,13 @@ sanitize: test-cpp
 	$(BIN)/cmake --build build/thread
 	$(BIN)/ctest --test-dir build/thread --output-on-failure
 
-# Ten minutes of libFuzzer on sizes, strides, formats and recipes; needs clang++ (apt-get install clang).
+# Ten minutes of libFuzzer on sizes, strides, formats and recipes, ten of mutated image files; needs clang++ (apt-get install clang).
 fuzz: $(VENV)/all
 	$(CPP_TESTS)/fuzz $(CMAKE_TESTS) -DEDGECNN_SANITIZE=address,undefined \
 		-DCMAKE_CXX_COMPILER=clang++ -DEDGECNN_BUILD_FUZZ=ON
 	$(BIN)/cmake --build build/fuzz
 	build/fuzz/tests/cpp/fuzz_run -max_total_time=$(FUZZ_SECONDS)
+	EDGECNN_FUZZ_SECONDS=$(FUZZ_SECONDS) $(BIN)/python -m pytest -q tests/test_decode.py -k mutated
 
 CPP_TESTS := $(BIN)/cmake -S . -B build
 CMAKE_TESTS = -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja -DEDGECNN_BUILD_TESTS=ON

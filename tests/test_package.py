@@ -16,7 +16,7 @@ def test_the_public_names_are_locked():
     assert sorted(edgecnn.__all__) == [
         "DeviceError", "EdgeCNNError", "ImageError", "InputError", "MissingDependencyError", "ModelError",
         "ModelSpec", "PRESETS", "PixelSpec", "Prediction", "Predictor", "SourceError", "SpecError", "TableError",
-        "TableSpec", "VerificationError", "__version__", "decode", "preprocess",
+        "TableSpec", "VerificationError", "__version__", "decode", "preprocess", "preprocess_batch",
     ]  # fmt: skip
     for name in edgecnn.__all__:
         assert getattr(edgecnn, name) is not None

@@ -25,7 +25,7 @@ from .errors import (
     VerificationError,
 )
 from .predictor import Prediction, Predictor
-from .preprocess import preprocess
+from .preprocess import preprocess, preprocess_batch
 from .presets import PRESETS
 from .session import INSTALL_HINT as _INSTALL_HINT
 from .spec import ModelSpec, PixelSpec, TableSpec
@@ -50,6 +50,7 @@ __all__ = [
     "__version__",
     "decode",
     "preprocess",
+    "preprocess_batch",
 ]
 
 if _importlib_util.find_spec("onnxruntime") is None:
