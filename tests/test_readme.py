@@ -55,6 +55,19 @@ def test_the_chain_and_the_program(tmp_path):
     assert len((tmp_path / "results.jsonl").read_text().splitlines()) == len(list(tmp_path.glob("digits/7/*.png")))
 
 
+def rows_of(text):
+    """The rows of a Markdown table as cells without markup."""
+    lines = [line for line in text.splitlines() if re.match(r"\| `?(tf|pil|cv2)_", line)]
+    return [[cell.strip(" *`") for cell in line.strip("|").split("|")] for line in lines]
+
+
+def test_every_figure_comes_from_the_benchmark():
+    measured = {(r[0], r[2], r[4], r[5], r[6], r[7]) for r in rows_of((ROOT / "bench/RESULTS.md").read_text())}
+    quoted = {tuple(r) for r in rows_of(README)}
+    assert len(quoted) >= 5
+    assert quoted <= measured
+
+
 @pytest.mark.parametrize("link", re.findall(r"\]\(([^)]+)\)", README))
 def test_links_lead_somewhere(link):
     assert (ROOT / link).exists()
