@@ -15,11 +15,10 @@ from edgecnn.decode import decode, decode_for
 from edgecnn.errors import EdgeCNNError
 from edgecnn.golden import MAX_SAMPLES, Golden, Sample, digest, largest_difference, to_tensor
 from edgecnn.selftest import synthetic_image
-from edgecnn.sources import IMAGE_SUFFIXES
 from edgecnn.spec import ModelSpec, PixelSpec
 
 from .load import Source
-from .samples import Samples, spread
+from .samples import Samples, list_images, spread
 from .verify import open_session, run
 
 DEFAULT_COUNT = 3
@@ -80,8 +79,7 @@ def _images(samples: Samples | None, count: int) -> list[bytes]:
 
     found = []
     if samples is not None and Path(samples.source).is_dir():
-        files = sorted(p for p in Path(samples.source).rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
-        for file in spread(files, 2 * count):
+        for file in spread(list_images(Path(samples.source)), 2 * count):
             try:
                 found.append(decode(file, "pil"))
             except EdgeCNNError:

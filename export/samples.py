@@ -19,7 +19,7 @@ from edgecnn.errors import EdgeCNNError, SourceError, SpecError, TableError
 from edgecnn.preprocess import preprocess
 from edgecnn.sources import IMAGE_SUFFIXES
 from edgecnn.spec import ModelSpec, PixelSpec, TableSpec
-from edgecnn.table import read_records
+from edgecnn.table import is_number, read_records
 
 _T = TypeVar("_T")
 
@@ -89,8 +89,13 @@ def class_names(folder: Path) -> list[str]:
     return sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
 
 
+def list_images(folder: Path) -> list[Path]:
+    """Every image below a folder, sorted by path."""
+    return sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
+
+
 def _read_images(folder: Path, spec: ModelSpec, pixels: PixelSpec, limit: int) -> Samples:
-    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
+    files = list_images(folder)
     if not files:
         raise SourceError(f"{folder} holds no images ({', '.join(sorted(IMAGE_SUFFIXES))})", code="empty_folder")
     indices = _class_indices(folder, spec.labels)
@@ -132,7 +137,7 @@ def infer_table(path: str | Path, columns: int) -> TableSpec:
     width = len(first)
     if width not in (columns, columns + 1):
         raise TableError(f"{path} has {width} columns, the model takes {columns} (and may have one target more)")
-    header = not any(_is_number(cell) for cell in first)
+    header = not any(is_number(cell) for cell in first)
     fields = tuple(c.strip() for c in first) if header else tuple(f"column {i + 1}" for i in range(width))
     return TableSpec(fields=fields, target=fields[-1] if width > columns else None, header=header)
 
@@ -172,22 +177,14 @@ def _class_of(spec: ModelSpec) -> Callable[[str], int]:
     def to_class(cell: str) -> int:
         if cell in labels:
             return labels.index(cell)
-        if spec.head == "regression" or not _is_number(cell):
+        if spec.head == "regression" or not is_number(cell):
             return -1
         value = float(cell)
-        if [n for n in labels if _is_number(n) and float(n) == value]:
-            return next(i for i, n in enumerate(labels) if _is_number(n) and float(n) == value)
+        if [n for n in labels if is_number(n) and float(n) == value]:
+            return next(i for i, n in enumerate(labels) if is_number(n) and float(n) == value)
         return int(value) if value >= 0 and value == int(value) else -1
 
     return to_class
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
 
 
 def spread(items: Sequence[_T], limit: int) -> list[_T]:

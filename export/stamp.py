@@ -130,14 +130,23 @@ def _umask() -> int:
     return mask
 
 
-def _kind(path: Path) -> str:
+def read_head(path: Path, size: int) -> bytes:
+    """The first bytes of a model file.
+
+    Raises:
+        ModelError: it is missing or can't be read.
+    """
     try:
         with open(path, "rb") as f:
-            head = f.read(8)
+            return f.read(size)
     except FileNotFoundError:
         raise ModelError(f"{path} does not exist") from None
     except OSError as e:
         raise ModelError(f"can't read {path}: {e.strerror or e}") from None
+
+
+def _kind(path: Path) -> str:
+    head = read_head(path, 8)
     if head == HDF5_MAGIC:
         return "hdf5"
     if head.startswith(ZIP_MAGIC):

@@ -18,7 +18,7 @@ from typing import Any
 from edgecnn.errors import EdgeCNNError, ModelError
 
 from .backend import require
-from .stamp import HDF5_MAGIC, ZIP_MAGIC
+from .stamp import HDF5_MAGIC, ZIP_MAGIC, read_head
 
 _PICKLE = "a Python pickle, which can run code when opened; ask its author for a .keras or .h5 file"
 _HTML = "an HTML page, probably the download page and not the file"
@@ -99,13 +99,7 @@ def sniff(path: Path) -> str:
         if (path / "saved_model.pb").is_file():
             return "savedmodel"
         raise ModelError(f"{path} is a folder without saved_model.pb; give a .keras or .h5 file or a SavedModel")
-    try:
-        with open(path, "rb") as f:
-            head = f.read(64)
-    except FileNotFoundError:
-        raise ModelError(f"{path} does not exist") from None
-    except OSError as e:
-        raise ModelError(f"can't read {path}: {e.strerror or e}") from None
+    head = read_head(path, 64)
     if head.startswith(HDF5_MAGIC):
         return "hdf5"
     if head.startswith(ZIP_MAGIC):

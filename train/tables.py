@@ -15,6 +15,7 @@ import numpy as np
 
 from edgecnn.errors import SourceError, TableError
 from edgecnn.spec import TableSpec
+from edgecnn.table import is_number
 
 TASKS = ("binary", "multiclass", "regression")
 
@@ -73,7 +74,7 @@ def read_table(
     path = Path(path)
     lines, delimiter = _read(path, delimiter)
     if header is None:
-        header = not any(_is_number(cell) for cell in lines[0][1])
+        header = not any(is_number(cell) for cell in lines[0][1])
     width = len(lines[0][1])
     names = [c.strip() for c in lines[0][1]] if header else [f"column {i + 1}" for i in range(width)]
     repeated = sorted({n for n in names if names.count(n) > 1})
@@ -133,14 +134,6 @@ def _sniff(text: str) -> str:
     return best if cells(best) > 1 else max(_DELIMITERS, key=text.count)
 
 
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
-
-
 def _number(cell: str, where: str) -> float:
     if not cell.strip():
         raise TableError(f"{where}: the cell is empty; fill it in or leave the row out")
@@ -174,9 +167,9 @@ def _targets(
 ) -> tuple[np.ndarray, tuple[str, ...] | None, str]:
     """Class indices and labels, or values."""
     for cell, place in zip(cells, where, strict=True):
-        if not cell or (_is_number(cell) and not math.isfinite(float(cell))):
+        if not cell or (is_number(cell) and not math.isfinite(float(cell))):
             raise TableError(f"{place}: {cell!r} is no target; fill it in or leave the row out")
-    numeric = all(_is_number(c) for c in cells)
+    numeric = all(is_number(c) for c in cells)
     # 1 and 1.0 are one class, under the name that comes first in the file.
     keys = [float(c) if numeric else c for c in cells]
     labels = {}
@@ -188,7 +181,7 @@ def _targets(
     task = task or _task(values, numeric)
     if task == "regression":
         if not numeric:
-            place = next(w for c, w in zip(cells, where, strict=True) if not _is_number(c))
+            place = next(w for c, w in zip(cells, where, strict=True) if not is_number(c))
             raise TableError(f"{place}: a regression needs numbers")
         return np.array(keys, np.float32), None, task
     if task == "binary" and len(values) != 2:

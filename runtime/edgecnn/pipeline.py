@@ -70,30 +70,29 @@ def run(
         raise InputError(f"batch size and workers must be at least 1, got {batch_size} and {workers}")
     workers = workers or default_workers()
     pending: list[_Prepared | Failure] = []
+    ready = 0
     with contextlib.closing(_prepare_ahead(predictor, items, workers, ahead=2 * workers + batch_size)) as prepared:
         for p in prepared:
+            if isinstance(p, Failure) and not ready:
+                yield p
+                continue
             pending.append(p)
-            if sum(isinstance(p, _Prepared) for p in pending) == batch_size or isinstance(pending[0], Failure):
-                yield from _flush(predictor, pending, batch_size, keep_images)
-        yield from _flush(predictor, pending, 1, keep_images)
+            ready += isinstance(p, _Prepared)
+            if ready == batch_size:
+                yield from _infer(predictor, pending, keep_images)
+                pending, ready = [], 0
+        if ready:
+            yield from _infer(predictor, pending, keep_images)
 
 
-def _flush(
-    predictor: Predictor, pending: list[_Prepared | Failure], batch_size: int, keep_images: bool
+def _infer(
+    predictor: Predictor, pending: list[_Prepared | Failure], keep_images: bool
 ) -> Iterator[Prediction | Failure]:
-    """Infer what is pending and yield it in order; without a full batch, only the Failures at its head."""
+    """Infer the prepared ones as one batch, and yield all in their order."""
     ready = [p for p in pending if isinstance(p, _Prepared)]
-    if len(ready) >= batch_size:
-        results = iter(predictor.infer(np.stack([p.tensor for p in ready]), [p.ms for p in ready]))
-        for p in pending:
-            yield p if isinstance(p, Failure) else _label(next(results), p.item, keep_images)
-        pending.clear()
-    while pending:
-        head = pending[0]
-        if not isinstance(head, Failure):
-            return
-        yield head
-        del pending[0]
+    results = iter(predictor.infer(np.stack([p.tensor for p in ready]), [p.ms for p in ready]))
+    for p in pending:
+        yield p if isinstance(p, Failure) else _label(next(results), p.item, keep_images)
 
 
 def _label(result: Prediction, item: ImageFile | Frame | Row, keep_image: bool) -> Prediction:

@@ -91,6 +91,7 @@ class Predictor:
         path: the model file.
         spec: its ModelSpec, with the recipe in use.
         provider: the onnxruntime provider in use, such as CPUExecutionProvider.
+        session: the Session that runs the model.
     """
 
     def __init__(
@@ -117,9 +118,9 @@ class Predictor:
         """
         self._options: dict[str, Any] = {"device": device, "threads": threads, "pixels": pixels}
         self.path = Path(model) if model is not None else default_model()
-        self._session = Session(self.path, device=device, threads=threads)
-        self.provider = self._session.provider
-        spec = self._session.read_spec() or ModelSpec(provenance={"recipe": "unknown"})
+        self.session = Session(self.path, device=device, threads=threads)
+        self.provider = self.session.provider
+        spec = self.session.read_spec() or ModelSpec(provenance={"recipe": "unknown"})
         if pixels is not None:
             spec = dataclasses.replace(spec, pixels=pixels, table=None)
         self.spec = spec
@@ -137,7 +138,7 @@ class Predictor:
     @property
     def classes(self) -> int | None:
         """Number of scores a Prediction has; None where the model leaves it free."""
-        size = self._session.output_shape[-1] if len(self._session.output_shape) > 1 else 1
+        size = self.session.output_shape[-1] if len(self.session.output_shape) > 1 else 1
         if not isinstance(size, int):
             return None
         return 2 if size == 1 and self.spec.head in ("sigmoid", "logits") else size
@@ -145,7 +146,7 @@ class Predictor:
     @property
     def input_shape(self) -> tuple[int | str | None, ...]:
         """The model's input shape, batch first, such as ('batch', 64, 64, 3)."""
-        return self._session.input_shape
+        return self.session.input_shape
 
     def predict(self, image: Image, *, color: str = "rgb") -> Prediction:
         """Classify one image.
@@ -275,7 +276,7 @@ class Predictor:
         if len(batch) == 0:
             return []
         start = time.perf_counter()
-        out = self._session.run(batch)
+        out = self.session.run(batch)
         each = (time.perf_counter() - start) * 1e3 / len(batch)
         regression = self.spec.head == "regression"
         scores = out if regression else _probabilities(out, self.spec.head)
@@ -292,7 +293,7 @@ class Predictor:
 
     def _check(self) -> None:
         """Hold the recipe against the graph, so that a mismatch shows at load and not as a wrong answer."""
-        shape, dtype = self._session.input_shape, self._session.input_dtype
+        shape, dtype = self.session.input_shape, self.session.input_dtype
         expected: tuple[int, ...] | None = None
         if self.spec.pixels is not None:
             expected = self.spec.pixels.shape

@@ -20,7 +20,7 @@ from .decode import decode
 from .errors import EdgeCNNError, VerificationError
 from .predictor import Predictor, embedded_model
 from .preprocess import preprocess
-from .session import DEVICES, Session
+from .session import DEVICES
 from .spec import DECODES, PixelSpec
 
 SHAPES = (((37, 53), (24, 31)), ((5, 7), (16, 16)), ((300, 401), (20, 24)))
@@ -137,14 +137,14 @@ def check_digits(predictor: Predictor) -> str:
     return f"reads {read}"
 
 
-def checks(predictor: Predictor, device: str = "auto") -> Iterator[tuple[str, Callable[[], str]]]:
+def checks(predictor: Predictor) -> Iterator[tuple[str, Callable[[], str]]]:
     """Name and function of every check, in the order from pixels to answer."""
     for decoder in DECODES:
         yield f"decode {decoder}", lambda d=decoder: check_decoder(d)  # type: ignore[misc]
     for resize in KERNEL_DIGESTS:
         yield f"kernel {resize}", lambda r=resize: check_kernel(r)  # type: ignore[misc]
     yield f"model {predictor.path.name}", lambda: check_model(predictor)
-    yield from golden.checks(Session(predictor.path, device=device), predictor.spec)
+    yield from golden.checks(predictor.session, predictor.spec)
     if predictor.path == embedded_model():
         yield "handwritten digits", lambda: check_digits(predictor)
 
@@ -157,7 +157,7 @@ def main(argv: Sequence[str]) -> int:
     args = parser.parse_args(argv)
     predictor = Predictor(args.model or embedded_model(), device=args.device)
     started, failed = time.monotonic(), 0
-    for name, check in checks(predictor, args.device):
+    for name, check in checks(predictor):
         try:
             print(f"ok      {name}: {check()}")
         except EdgeCNNError as e:

@@ -76,14 +76,15 @@ def _parse(lines: Any, path: str, spec: TableSpec) -> Iterator[Record | TableErr
 
 def _is_header(cells: Sequence[str], spec: TableSpec) -> bool:
     names = {c.strip() for c in cells}
-    return bool(names & set(spec.columns)) or not any(_is_number(c) for c in cells)
+    return bool(names & set(spec.columns)) or not any(is_number(c) or not c.strip() for c in cells)
 
 
-def _is_number(cell: str) -> bool:
+def is_number(cell: str) -> bool:
+    """Whether a cell reads as a number; an empty one does not."""
     try:
         float(cell)
     except ValueError:
-        return not cell.strip()
+        return False
     return True
 
 
