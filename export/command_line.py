@@ -12,7 +12,7 @@ from .convert import DEFAULT_OPSET, OPSETS
 from .golden import DEFAULT_COUNT
 from .quality import DEFAULT_MAX_DROP
 from .quantize import KINDS
-from .stored import sniff
+from .reading.stored import sniff
 from .verify import DEFAULT_ATOL
 
 

@@ -19,13 +19,13 @@ import numpy.typing as npt
 from edgecnn.errors import InputError, ModelError
 from edgecnn.spec import ModelSpec
 
-from . import screen, weights
 from .backend import reason, tensorflow
-from .expression import Expression
-from .generations import Opened, open_model
-from .savedmodel import open_savedmodel
+from .reading import screen, weights
+from .reading.expression import Expression
+from .reading.generations import Opened, open_model
+from .reading.savedmodel import open_savedmodel
+from .reading.stored import Stored, digest, read_stored
 from .stamp import read_stamp
-from .stored import Stored, digest, read_stored
 from .tracing import traceable
 
 NOISE_DRAWS = 3

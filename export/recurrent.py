@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .backend import require, tensorflow
-from .generations import parts
+from .reading.generations import parts
 
 MARK = "edgecnn_recurrent_"
 """Beginning of a marked function's name."""

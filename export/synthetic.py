@@ -10,8 +10,8 @@ import numpy.typing as npt
 from edgecnn.errors import ModelError
 from edgecnn.spec import ModelSpec
 
-from .generations import parts
 from .load import Source, Tensor
+from .reading.generations import parts
 from .samples import Samples
 
 BATCHES = (1, 3)

@@ -1,4 +1,4 @@
-"""edgecnn.export.expression: arithmetic is carried out, everything else is refused while parsing."""
+"""edgecnn.export.reading.expression: arithmetic is carried out, everything else is refused while parsing."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from edgecnn import InputError
-from edgecnn.export.expression import Expression
+from edgecnn.export.reading.expression import Expression
 
 X = np.random.default_rng(9).uniform(0.5, 2, (2, 3, 4)).astype(np.float32)
 

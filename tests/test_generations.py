@@ -1,4 +1,4 @@
-"""edgecnn.export.generations: a file is read with the semantics of the Keras that wrote it."""
+"""edgecnn.export.reading.generations: a file is read with the semantics of the Keras that wrote it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""edgecnn.export.keras1: files of Keras 1 open and compute what Keras 1 computed."""
+"""edgecnn.export.reading.keras1: files of Keras 1 open and compute what Keras 1 computed."""
 
 from __future__ import annotations
 

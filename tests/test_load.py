@@ -15,8 +15,8 @@ import pytest
 
 from edgecnn import ModelError, ModelSpec
 from edgecnn.export.load import load
+from edgecnn.export.reading.stored import sniff
 from edgecnn.export.stamp import write_stamp
-from edgecnn.export.stored import sniff
 
 # Keras itself calls numpy in a way that numpy 2 deprecates.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept:DeprecationWarning")
@@ -143,10 +143,11 @@ def test_lambda_is_refused_unless_allowed(tmp_path, name):
 
 
 def test_importing_the_export_is_light():
-    modules = " ".join(p.stem for p in (pathlib.Path(__file__).parents[1] / "export").glob("[a-z]*.py"))
+    folder = pathlib.Path(__file__).parents[1] / "export"
+    modules = [".".join(p.relative_to(folder).with_suffix("").parts) for p in folder.rglob("[a-z]*.py")]
     code = (
         "import sys, importlib\n"
-        f"for m in {modules.split()!r}: importlib.import_module('edgecnn.export.' + m)\n"
+        f"for m in {modules!r}: importlib.import_module('edgecnn.export.' + m)\n"
         "print([m for m in ('tensorflow', 'keras', 'onnx', 'tf2onnx', 'onnxruntime', 'h5py') if m in sys.modules])"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -46,9 +46,13 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel):
     assert {n.split("/")[0] for n in names} == {"edgecnn"}
     modules = {n for n in names if n.endswith((".py", ".pyi"))}
     expected = {
-        f"edgecnn/{p.relative_to(ROOT / folder)}" if folder == "runtime/edgecnn" else f"edgecnn/{folder}/{p.name}"
-        for folder in ("runtime/edgecnn", "export", "train")
-        for p in (ROOT / folder).glob("*.py*")
+        f"{place}/{p.relative_to(ROOT / folder)}"
+        for folder, place in (
+            ("runtime/edgecnn", "edgecnn"),
+            ("export", "edgecnn/export"),
+            ("train", "edgecnn/train"),
+        )
+        for p in (ROOT / folder).rglob("*.py*")
         if p.suffix in (".py", ".pyi")
     }
     assert modules == expected

@@ -1,4 +1,4 @@
-"""edgecnn.export.savedmodel: a SavedModel's signature becomes ONNX; one that could do harm is refused."""
+"""edgecnn.export.reading.savedmodel: a SavedModel's signature becomes ONNX; one that could do harm is refused."""
 
 from __future__ import annotations
 

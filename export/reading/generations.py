@@ -16,8 +16,8 @@ from typing import Any
 
 from edgecnn.errors import InputError, MissingDependencyError, ModelError
 
+from ..backend import quiet_logs, reason, require, tensorflow
 from . import archive, keras1, repair, screen
-from .backend import quiet_logs, reason, require, tensorflow
 from .expression import Expression
 from .stored import Stored, class_configs
 

@@ -17,8 +17,8 @@ from typing import Any
 
 from edgecnn.errors import EdgeCNNError, ModelError
 
-from .backend import require
-from .stamp import HDF5_MAGIC, ZIP_MAGIC, read_head
+from ..backend import require
+from ..stamp import HDF5_MAGIC, ZIP_MAGIC, read_head
 
 _PICKLE = "a Python pickle, which can run code when opened; ask its author for a .keras or .h5 file"
 _HTML = "an HTML page, probably the download page and not the file"

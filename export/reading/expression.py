@@ -161,7 +161,7 @@ class Expression:
         return self._value(node, x)
 
     def _call(self, node: ast.Call, x: Any) -> Any:
-        from .backend import tensorflow
+        from ..backend import tensorflow
 
         function: Any = tensorflow()
         for part in _TF_NAMES[self._function(node.func)].split("."):

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from .backend import require
+from ..backend import require
 from .stored import Stored, class_configs
 
 _DROPPED_FOR_KERAS_3 = {

@@ -16,7 +16,7 @@ from typing import Any
 
 from edgecnn.errors import ModelError
 
-from .backend import require
+from ..backend import require
 
 _OLD_CONTAINER = "_layer_checkpoint_dependencies"
 

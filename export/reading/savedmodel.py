@@ -11,7 +11,7 @@ from typing import Any
 
 from edgecnn.errors import ModelError
 
-from .backend import quiet_logs, reason, require, tensorflow
+from ..backend import quiet_logs, reason, require, tensorflow
 from .generations import Opened
 
 _REFUSED = frozenset(

@@ -10,7 +10,7 @@ from typing import Any
 
 from edgecnn.errors import InputError, ModelError
 
-from .backend import quiet_logs, reason, require, tensorflow
+from ..backend import quiet_logs, reason, require, tensorflow
 from .generations import Opened
 from .stored import Stored
 
