@@ -141,14 +141,37 @@ class PyPlan {
         if (threads < 1)
             throw std::invalid_argument("threads must be 1 or more, got " + std::to_string(threads));
         check_image(image);
-        check_out(image, out);
-        const auto* pixels = static_cast<const uint8_t*>(image.data());
-        const ptrdiff_t stride = image.strides(0);
-        void* target = const_cast<void*>(out.data());
-        py::gil_scoped_release release;
-        thread_local Scratch scratch;
-        threads = plan_.threads(threads);
-        plan_.run(pixels, stride, target, scratch.get(threads * plan_.scratch_bytes()), threads);
+        check_out(out);
+        check_apart(image, out);
+        run_checked({{plane_of(image), {}, {}}}, out, threads);
+    }
+
+    // The same for a frame whose planes are arrays of their own.
+    void run_planes(const py::tuple& planes, const py::array& out, int threads) const {
+        if (threads < 1)
+            throw std::invalid_argument("threads must be 1 or more, got " + std::to_string(threads));
+        const size_t count = planes_of(format_);
+        if (count == 1)
+            throw std::invalid_argument("color='" + color_ + "' takes one array, not a tuple of planes");
+        if (planes.size() != count) {
+            throw std::invalid_argument("image must be one array or " + std::to_string(count) +
+                                        " planes for color='" + color_ + "', got " +
+                                        std::to_string(planes.size()));
+        }
+        check_out(out);
+        Pixels pixels{};
+        for (size_t i = 0; i < count; ++i) {
+            if (!py::isinstance<py::array>(planes[i])) {
+                throw std::invalid_argument("plane " + std::to_string(i) +
+                                            " must be a uint8 numpy array, got " +
+                                            Py_TYPE(planes[i].ptr())->tp_name);
+            }
+            const auto plane = py::reinterpret_borrow<py::array>(planes[i]);
+            check_plane(static_cast<int>(i), plane);
+            check_apart(plane, out);
+            pixels.plane[i] = plane_of(plane);
+        }
+        run_checked(pixels, out, threads);
     }
 
     py::array empty() const {
@@ -159,13 +182,40 @@ class PyPlan {
     }
 
   private:
+    void run_checked(const Pixels& pixels, const py::array& out, int threads) const {
+        void* target = const_cast<void*>(out.data());
+        py::gil_scoped_release release;
+        thread_local Scratch scratch;
+        threads = plan_.threads(threads);
+        plan_.run(pixels, target, scratch.get(threads * plan_.scratch_bytes()), threads);
+    }
+
+    static Pixels::Plane plane_of(const py::array& a) {
+        return {static_cast<const uint8_t*>(a.data()), a.strides(0)};
+    }
+
+    static void check_type(const std::string& what, const py::array& a) {
+        if (py::isinstance<py::array_t<uint8_t>>(a)) return;
+        throw std::invalid_argument(what + " must be uint8 (0 to 255), got " +
+                                    py::str(a.dtype()).cast<std::string>());
+    }
+
+    // An axis of length 1 has no step; numpy may report any stride for it.
+    static void check_packed(const std::string& what, const py::array& a) {
+        py::ssize_t step = 1;
+        for (py::ssize_t i = a.ndim() - 1; i > 0; step *= a.shape(i--)) {
+            if (a.shape(i) == 1 || a.strides(i) == step) continue;
+            throw std::invalid_argument(
+                what +
+                " rows must be contiguous: pass numpy.ascontiguousarray(image) for a mirrored, transposed or "
+                "channel-reversed view (a channel order is better given as color=)");
+        }
+    }
+
     void check_image(const py::array& image) const {
         const Source& s = plan_.source();
         const py::ssize_t channels = channels_of(format_);
-        if (!py::isinstance<py::array_t<uint8_t>>(image)) {
-            throw std::invalid_argument("image must be uint8 (0 to 255), got " +
-                                        py::str(image.dtype()).cast<std::string>());
-        }
+        check_type("image", image);
         const bool planar = is_planar(format_);
         const int rows = planar ? s.height / 2 * 3 : s.height;
         const bool flat = image.ndim() == 2 && channels == 1;
@@ -176,18 +226,29 @@ class PyPlan {
                                         (planar ? "" : ", " + std::to_string(channels)) + ") for color='" +
                                         color_ + "', got " + shape_of(image));
         }
-        // A single column has no step; numpy may report any stride for it.
-        const bool packed = (s.width == 1 || image.strides(1) == channels) &&
-                            (flat || channels == 1 || image.strides(2) == 1);
-        if (!packed) {
-            throw std::invalid_argument(
-                "image rows must be contiguous: pass numpy.ascontiguousarray(image) for a mirrored, "
-                "transposed or "
-                "channel-reversed view (a channel order is better given as color=)");
-        }
+        check_packed("image", image);
     }
 
-    void check_out(const py::array& image, const py::array& out) const {
+    void check_plane(int i, const py::array& plane) const {
+        const Source& s = plan_.source();
+        const std::string what = "plane " + std::to_string(i);
+        check_type(what, plane);
+        const bool pairs = i == 1 && format_ != Format::i420;
+        const py::ssize_t height = i == 0 ? s.height : s.height / 2,
+                          width = i == 0 || pairs ? s.width : s.width / 2;
+        const bool flat = plane.ndim() == 2 && plane.shape(1) == width;
+        const bool paired = pairs && plane.ndim() == 3 && plane.shape(1) == width / 2 && plane.shape(2) == 2;
+        if (!(flat || paired) || plane.shape(0) != height) {
+            const std::string rows = "(" + std::to_string(height) + ", ";
+            throw std::invalid_argument(what + " must be " + rows + std::to_string(width) + ")" +
+                                        (pairs ? " or " + rows + std::to_string(width / 2) + ", 2)" : "") +
+                                        " for color='" + color_ + "' of " + std::to_string(s.width) + "x" +
+                                        std::to_string(s.height) + ", got " + shape_of(plane));
+        }
+        check_packed(what, plane);
+    }
+
+    void check_out(const py::array& out) const {
         const bool bytes = plan_.recipe().dtype == DType::uint8;
         if (bytes ? !py::isinstance<py::array_t<uint8_t>>(out) : !py::isinstance<py::array_t<float>>(out)) {
             throw std::invalid_argument(std::string("out must be ") + (bytes ? "uint8" : "float32") +
@@ -205,6 +266,9 @@ class PyPlan {
         if (reinterpret_cast<uintptr_t>(out.data()) % static_cast<uintptr_t>(out.itemsize()) != 0) {
             throw std::invalid_argument("out must be aligned to its item size");
         }
+    }
+
+    static void check_apart(const py::array& image, const py::array& out) {
         const Extent a = extent_of(image), b = extent_of(out);
         if (a.low < b.high && b.low < a.high) throw std::invalid_argument("out must not overlap image");
     }
@@ -233,6 +297,7 @@ PYBIND11_MODULE(_core, m) {
         .def(py::init<const py::object&, int, int, const std::string&, const py::object&>(), py::arg("spec"),
              py::arg("height"), py::arg("width"), py::arg("color"), py::arg("roi") = py::none())
         .def("run", &PyPlan::run, py::arg("image"), py::arg("out"), py::arg("threads") = 1)
+        .def("run_planes", &PyPlan::run_planes, py::arg("planes"), py::arg("out"), py::arg("threads") = 1)
         .def("empty", &PyPlan::empty);
     m.def("isa", [] { return std::string(isa()); });
     m.def("available_isas", [] {

@@ -102,7 +102,6 @@ void plan_pil(Plan::State& s);
 void plan_cv2(Plan::State& s);
 
 // Plan::run; see preprocess.hpp.
-void run_rows(const Plan::State& s, const uint8_t* pixels, ptrdiff_t row_stride, void* out, void* scratch,
-              int threads);
+void run_rows(const Plan::State& s, const Pixels& pixels, void* out, void* scratch, int threads);
 
 }  // namespace edgecnn

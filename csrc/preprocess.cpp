@@ -280,8 +280,8 @@ int Plan::threads(int wanted) const {
     return static_cast<int>(std::min<int64_t>({wanted, bytes / kBytesEach, s.y.out}));
 }
 
-void Plan::run(const uint8_t* pixels, ptrdiff_t row_stride, void* out, void* scratch, int threads) const {
-    run_rows(*state_, pixels, row_stride, out, scratch, threads);
+void Plan::run(const Pixels& pixels, void* out, void* scratch, int threads) const {
+    run_rows(*state_, pixels, out, scratch, threads);
 }
 
 }  // namespace edgecnn

@@ -37,8 +37,7 @@ enum class Layout : uint8_t { nhwc, nchw };
 enum class DType : uint8_t { float32, uint8 };
 
 // Channel order of the source; the number of interleaved bytes a pixel follows from it. The last five are
-// what cameras give, of even sides: 4:2:2 packed in 2 bytes a pixel, or 4:2:0 with height rows of luma above
-// height / 2 rows of chroma, all of them row_stride apart; in i420 each of those holds two rows of width / 2.
+// what cameras give, of even sides: 4:2:2 packed in 2 bytes a pixel, or 4:2:0 in planes; see Pixels.
 enum class Format : uint8_t { rgb, bgr, rgba, bgra, gray, yuyv, uyvy, nv12, nv21, i420 };
 
 constexpr bool is_yuv(Format f) { return f >= Format::yuyv; }
@@ -46,6 +45,7 @@ constexpr bool is_planar(Format f) { return f >= Format::nv12; }
 constexpr int channels_of(Format f) {
     return f == Format::gray || is_planar(f) ? 1 : is_yuv(f) ? 2 : f <= Format::bgr ? 3 : 4;
 }
+constexpr int planes_of(Format f) { return f == Format::i420 ? 3 : is_planar(f) ? 2 : 1; }
 constexpr int channels_of(Color c) { return c == Color::gray ? 1 : 3; }
 constexpr Library library_of(Resize r) {
     return r < Resize::pil_nearest ? Library::tf : r < Resize::cv2_nearest ? Library::pil : Library::cv2;
@@ -83,6 +83,19 @@ struct Source {
     } region = {0, 0, 0, 0};
 };
 
+// Where a source lies: row y of a plane starts at first + y * stride (bytes; may be negative or 0).
+struct Pixels {
+    struct Plane {
+        const uint8_t* first;
+        ptrdiff_t stride;
+    };
+    // Planar formats: luma, height rows of width bytes; then height / 2 rows of chroma, width bytes of u, v
+    // (v, u in nv21) or two planes of width / 2 bytes, u and v. Where plane[1].first is nullptr the chroma
+    // lies below the luma in the same array, as in OpenCV; in i420 each row of that array then holds two rows
+    // of chroma. The other formats have plane[0] alone.
+    Plane plane[3];
+};
+
 class Plan {
   public:
     // Throws std::invalid_argument when a size is out of range, a region leaves its source, or the fit leaves
@@ -102,14 +115,15 @@ class Plan {
     // How many of `wanted` threads (1 or more) run() is worth: 1 unless the work is over about 100 us.
     int threads(int wanted) const;
 
-    // pixels: first byte of row 0; row y starts at pixels + y * row_stride (bytes, may be negative or 0).
     // out: output_bytes() bytes, aligned for its type; must overlap neither pixels nor scratch.
     // scratch: scratch_bytes() for each thread. threads: what threads() said; each computes some rows of the
     // tensor, the same bits as one thread. Starting a thread allocates; one that can't be started is done
     // without.
-    // Reads no byte outside the rows' width * channels bytes; there are height rows, 3 / 2 as many of a
-    // planar format.
-    void run(const uint8_t* pixels, ptrdiff_t row_stride, void* out, void* scratch, int threads = 1) const;
+    // Reads no byte outside the bytes of the rows.
+    void run(const Pixels& pixels, void* out, void* scratch, int threads = 1) const;
+    void run(const uint8_t* pixels, ptrdiff_t row_stride, void* out, void* scratch, int threads = 1) const {
+        run(Pixels{{{pixels, row_stride}, {}, {}}}, out, scratch, threads);
+    }
 
     struct State;
 

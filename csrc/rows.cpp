@@ -72,17 +72,30 @@ struct Sink {
     }
 };
 
-YuvRow yuv_row(const Source& source, const uint8_t* pixels, ptrdiff_t stride, int y) {
-    const uint8_t* const row = pixels + y * stride;
+// The part of the first plane that is resized.
+View view_of(const Plan::State& s, const Pixels& pixels) {
+    const Geometry& g = s.geometry;
+    const auto [first, stride] = pixels.plane[0];
+    return {first + g.y * stride + static_cast<ptrdiff_t>(g.x) * channels_of(s.source.format), stride};
+}
+
+YuvRow yuv_row(const Source& source, const Pixels& pixels, int y) {
+    const auto row_of = [&pixels](int plane, int i) {
+        return pixels.plane[plane].first + i * pixels.plane[plane].stride;
+    };
+    const uint8_t* const row = row_of(0, y);
     if (source.format == Format::yuyv) return {row, row + 1, row + 3, 2, 4};
     if (source.format == Format::uyvy) return {row + 1, row, row + 2, 2, 4};
-    const uint8_t* const chroma = pixels + source.height * stride;
+    const bool apart = pixels.plane[1].first != nullptr;
     if (source.format == Format::i420) {
+        if (apart) return {row, row_of(1, y / 2), row_of(2, y / 2), 1, 1};
         // Rows of half the width, two in a row of the array; those of v follow those of u.
-        const auto half_row = [&](int i) { return chroma + i / 2 * stride + i % 2 * (source.width / 2); };
+        const auto half_row = [&](int i) {
+            return row_of(0, source.height + i / 2) + i % 2 * (source.width / 2);
+        };
         return {row, half_row(y / 2), half_row(source.height / 2 + y / 2), 1, 1};
     }
-    const uint8_t* const pairs = chroma + y / 2 * stride;
+    const uint8_t* const pairs = apart ? row_of(1, y / 2) : row_of(0, source.height + y / 2);
     const int u = source.format == Format::nv12 ? 0 : 1;
     return {row, pairs + u, pairs + 1 - u, 1, 2};
 }
@@ -106,11 +119,9 @@ Part rows_for(const Plan::State& s, Part part) {
 }
 
 // The used rows of the canvas: source pixels as they are, as RGB or as gray, inside the border.
-void materialise(const Plan::State& s, Part rows, const uint8_t* pixels, ptrdiff_t stride, uint8_t* canvas,
-                 uint8_t* rgb) {
+void materialise(const Plan::State& s, Part rows, const Pixels& pixels, uint8_t* canvas, uint8_t* rgb) {
     const Geometry& g = s.geometry;
-    const View part{pixels + g.y * stride + static_cast<ptrdiff_t>(g.x) * channels_of(s.source.format),
-                    stride};
+    const View part = view_of(s, pixels);
     const bool yuv = is_yuv(s.source.format);
     const int width = s.columns.empty() ? g.width : s.canvas_width;
     const int32_t* const columns = s.columns.empty() ? nullptr : s.columns.data();
@@ -130,7 +141,7 @@ void materialise(const Plan::State& s, Part rows, const uint8_t* pixels, ptrdiff
         std::memset(canvas + border + inside, s.recipe.pad_value, border);
         if (yuv) {
             uint8_t* const to = s.channels == 3 ? canvas + border : rgb;
-            s.kernels->yuv_row(yuv_row(s.source, pixels, stride, g.y + from), g.x, columns, width, to);
+            s.kernels->yuv_row(yuv_row(s.source, pixels, g.y + from), g.x, columns, width, to);
             if (s.channels == 1) s.kernels->gray_row(rgb, width, 3, s.gray, canvas + border);
         } else if (source_channels == s.channels) {
             std::memcpy(canvas + border, part.row(from), inside);
@@ -333,15 +344,12 @@ void run_area(const Plan::State& s, Part part, const View& in, const Sink& sink,
     }
 }
 
-void run_part(const Plan::State& s, Part part, const uint8_t* pixels, ptrdiff_t row_stride, const Sink& sink,
-              uint8_t* memory) {
-    const Geometry& g = s.geometry;
-    View in{pixels + g.y * row_stride + static_cast<ptrdiff_t>(g.x) * channels_of(s.source.format),
-            row_stride};
+void run_part(const Plan::State& s, Part part, const Pixels& pixels, const Sink& sink, uint8_t* memory) {
+    View in = view_of(s, pixels);
     if (s.materialise) {
         const bool all = part.end - part.begin == s.y.out;
         const Part rows = all ? Part{0, s.canvas_height} : rows_for(s, part);
-        materialise(s, rows, pixels, row_stride, memory + s.canvas_at, memory + s.rgb_at);
+        materialise(s, rows, pixels, memory + s.canvas_at, memory + s.rgb_at);
         in = View{memory + s.canvas_at, static_cast<ptrdiff_t>(s.canvas_width) * s.channels};
     }
     uint8_t* const row = memory + s.row_at;
@@ -373,16 +381,15 @@ void run_part(const Plan::State& s, Part part, const uint8_t* pixels, ptrdiff_t 
 
 }  // namespace
 
-void run_rows(const Plan::State& s, const uint8_t* pixels, ptrdiff_t row_stride, void* out, void* scratch,
-              int threads) {
+void run_rows(const Plan::State& s, const Pixels& pixels, void* out, void* scratch, int threads) {
     const Geometry& g = s.geometry;
     const Sink sink{s, static_cast<uint8_t*>(out)};
     if (g.out_width != s.recipe.width || g.out_height != s.recipe.height) sink.fill();
     uint8_t* const memory = static_cast<uint8_t*>(scratch);
-    if (threads < 2) return run_part(s, {0, s.y.out}, pixels, row_stride, sink, memory);
+    if (threads < 2) return run_part(s, {0, s.y.out}, pixels, sink, memory);
     const auto work = [&](int i) {
         const auto at = [&](int k) { return static_cast<int>(static_cast<int64_t>(s.y.out) * k / threads); };
-        run_part(s, {at(i), at(i + 1)}, pixels, row_stride, sink, memory + i * s.scratch);
+        run_part(s, {at(i), at(i + 1)}, pixels, sink, memory + i * s.scratch);
     };
     std::vector<std::thread> started;
     started.reserve(threads);

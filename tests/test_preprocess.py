@@ -261,6 +261,102 @@ def test_camera_frames_may_have_padded_rows(color):
     assert np.array_equal(preprocess(wide[:, :80], spec(), color=color), expected)
 
 
+PLANAR = ("nv12", "nv21", "i420")
+
+
+def planes_of(color: str, height: int, width: int, seed: int = 0) -> tuple[np.ndarray, ...]:
+    """A camera's frame in planes, each a view with a row stride of its own."""
+    rng = np.random.default_rng(seed)
+    sides = [(height, width), (height // 2, width // 2, 2)]
+    if color == "i420":
+        sides = [(height, width), (height // 2, width // 2), (height // 2, width // 2)]
+    found = []
+    for side in sides:
+        padded = (side[0], side[1] + int(rng.integers(0, 9)), *side[2:])
+        found.append(rng.integers(0, 256, padded).astype(np.uint8)[:, : side[1]])
+    return tuple(found)
+
+
+def opencvs_rgb_of_planes(color: str, planes: tuple[np.ndarray, ...]) -> np.ndarray:
+    import cv2
+
+    if color == "i420":
+        stacked = np.concatenate([np.ravel(p) for p in planes]).reshape(-1, planes[0].shape[1])
+        return opencvs_rgb(color, stacked)
+    y, uv = (np.ascontiguousarray(p) for p in planes)
+    return cv2.cvtColorTwoPlane(y, uv, getattr(cv2, f"COLOR_YUV2RGB_{color.upper()}"))
+
+
+@pytest.mark.parametrize("color", PLANAR)
+@pytest.mark.parametrize("method", RESIZES)
+def test_planes_equal_their_rgb(color, method):
+    rng = np.random.default_rng(4)
+    for turn in range(12):
+        height, width = (2 * int(v) for v in rng.integers(3, [90, 160]))
+        planes = planes_of(color, height, width, turn)
+        fields = {"resize": method, "color": ("rgb", "bgr", "gray")[turn % 3], "fit": ("stretch", "crop")[turn % 2]}
+        roi = (1, 2, width - 3, height - 4) if turn % 4 == 3 else None
+        expected = preprocess(opencvs_rgb_of_planes(color, planes), spec(**fields), roi=roi)
+        assert np.array_equal(preprocess(planes, spec(**fields), color=color, roi=roi), expected), (turn, fields)
+        if color != "i420":
+            flat = (planes[0], np.ascontiguousarray(planes[1]).reshape(height // 2, width))
+            assert np.array_equal(preprocess(flat, spec(**fields), color=color, roi=roi), expected)
+
+
+def test_planes_may_run_backwards_and_share_threads_and_batches():
+    y, uv = planes_of("nv12", 900, 1100)
+    recipe = PixelSpec(height=61, width=83, resize="pil_lanczos", fit="pad")
+    expected = preprocess(opencvs_rgb_of_planes("nv12", (y, uv))[::-1], recipe)
+    assert np.array_equal(preprocess((y[::-1], uv[::-1]), recipe, color="nv12", threads=2), expected)
+    batch = preprocess_batch([(y[::-1], uv[::-1]), frame("nv12", 6, 8)], recipe, color="nv12")
+    assert np.array_equal(batch[0], expected)
+
+
+def zeros(*shape: int) -> np.ndarray:
+    return np.zeros(shape, np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("planes", "color", "message"),
+    [
+        ((), "nv12", "must be the planes of a frame"),
+        ((zeros(4, 4, 3),), "rgb", "must be the planes of a frame"),
+        (([[1]], zeros(2, 4)), "nv12", "must be the planes of a frame"),
+        ((zeros(4, 4, 1), zeros(2, 4)), "nv12", "must be the planes of a frame"),
+        ((zeros(4, 4),), "nv12", "2 planes for color='nv12', got 1"),
+        ((zeros(4, 4), zeros(2, 2), zeros(2, 2)), "nv21", "2 planes for color='nv21', got 3"),
+        ((zeros(4, 4), zeros(2, 4)), "i420", "3 planes for color='i420', got 2"),
+        ((zeros(5, 4), zeros(2, 4)), "nv12", "even sides, got 4x5"),
+        ((zeros(4, 5), zeros(2, 4)), "nv12", "even sides, got 5x4"),
+        ((zeros(0, 4), zeros(0, 4)), "nv12", "height must be 1 to"),
+        ((zeros(4, 4), zeros(2, 2)), "nv12", r"plane 1 must be \(2, 4\) or \(2, 2, 2\) .*got \(2, 2\)"),
+        ((zeros(4, 4), zeros(3, 4)), "nv12", r"got \(3, 4\)"),
+        ((zeros(4, 4), zeros(2, 2, 3)), "nv12", r"got \(2, 2, 3\)"),
+        ((zeros(4, 4), zeros(2, 2), zeros(2, 4)), "i420", r"plane 2 must be \(2, 2\) .*of 4x4, got \(2, 4\)"),
+        ((zeros(4, 4), zeros(2, 4).astype(np.int16)), "nv12", "plane 1 must be uint8.*got int16"),
+        ((zeros(4, 4), [[0]]), "nv12", "plane 1 must be a uint8 numpy array, got list"),
+        ((zeros(4, 8)[:, ::2], zeros(2, 4)), "nv12", "plane 0 rows must be contiguous"),
+        ((zeros(4, 4), zeros(2, 2, 2)[..., ::-1]), "nv12", "plane 1 rows must be contiguous"),
+        ((zeros(4, 4), zeros(2, 4, 2)[:, ::2]), "nv12", "plane 1 rows must be contiguous"),
+    ],
+)
+def test_bad_planes(planes, color, message):
+    out = np.full((20, 16, 3), 7, np.float32)
+    with pytest.raises(ImageError, match=message):
+        preprocess(planes, spec(), out, color=color)
+    assert np.all(out == 7)
+
+
+def test_out_must_not_overlap_any_plane():
+    memory = np.full(20 * 16 * 3 * 4, 7, np.uint8)
+    out = memory.view(np.float32).reshape(20, 16, 3)
+    inside = memory[100:108].reshape(2, 4)
+    for planes in ((memory[:16].reshape(4, 4), zeros(2, 4)), (zeros(4, 4), inside)):
+        with pytest.raises(ImageError, match="overlap"):
+            preprocess(planes, spec(), out, color="nv12")
+    assert np.all(memory == 7)
+
+
 @pytest.mark.parametrize("color", ["rgb", "bgra", "gray", *YUV])
 @pytest.mark.parametrize("method", ["tf_bilinear", "tf_area", "pil_lanczos", "cv2_cubic"])
 def test_roi_is_a_cut(color, method):

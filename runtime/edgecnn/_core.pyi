@@ -25,6 +25,11 @@ class Plan:
             ImageError: image or out doesn't fit the plan; out is untouched.
         """
 
+    def run_planes(
+        self, planes: tuple[NDArray[np.uint8], ...], out: NDArray[np.float32] | NDArray[np.uint8], threads: int = 1
+    ) -> None:
+        """The same for a planar frame in arrays of their own: (y, uv) of nv12 and nv21, (y, u, v) of i420."""
+
     def empty(self) -> NDArray[np.float32] | NDArray[np.uint8]:
         """An uninitialised array that fits run's out."""
 

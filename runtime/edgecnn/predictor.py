@@ -22,8 +22,8 @@ from .session import Session
 from .spec import ModelSpec, PixelSpec, TableSpec
 from .table import to_rows
 
-Image = str | os.PathLike[str] | bytes | npt.NDArray[np.uint8]
-"""A path, encoded bytes, or an (H, W, 3) uint8 array (also (H, W, 4) or (H, W), by `color`)."""
+Image = str | os.PathLike[str] | bytes | npt.NDArray[np.uint8] | tuple[npt.NDArray[np.uint8], ...]
+"""A path, encoded bytes, or whatever preprocess takes by `color`: an (H, W, 3) uint8 array, a camera's frame."""
 
 Ms = dict[str, float]
 
@@ -153,7 +153,7 @@ class Predictor:
 
         Args:
             image: a path, encoded bytes, or a uint8 array (H, W, 3), 0 to 255.
-            color: channel order of an array: rgb, bgr (OpenCV frames), rgba, bgra or gray.
+            color: channel order of an array: rgb, bgr (OpenCV frames), rgba, bgra, gray, or a camera's, as preprocess.
 
         Raises:
             ImageError: the image can't be decoded or has another shape or dtype.
@@ -259,7 +259,7 @@ class Predictor:
         """
         pixels = self.pixels
         start = time.perf_counter()
-        if not isinstance(image, np.ndarray):
+        if not isinstance(image, (np.ndarray, tuple)):
             image, color = decode_for(pixels, image)
         decoded = time.perf_counter()
         preprocess(image, pixels, out, color=color)

@@ -31,7 +31,7 @@ OpenCV: (H, W, 2) packed, (H * 3 / 2, W) planar, H and W even."""
 
 
 def preprocess(
-    image: NDArray[np.uint8],
+    image: NDArray[np.uint8] | tuple[NDArray[np.uint8], ...],
     spec: PixelSpec,
     out: NDArray[np.float32] | NDArray[np.uint8] | None = None,
     *,
@@ -52,7 +52,9 @@ def preprocess(
 
     Args:
         image: (H, W, C) uint8, 0 to 255, C and channel order as in `color`; (H, W) too for gray. The rows
-            may be apart (image[y:y+h, x:x+w] of a larger frame), the pixels of a row may not.
+            may be apart (image[y:y+h, x:x+w] of a larger frame), the pixels of a row may not. Of a planar YUV frame
+            also a tuple of its planes, each with its own row stride, as GStreamer, libcamera and V4L2 hand them out:
+            (y, uv) for nv12 and nv21, uv (H / 2, W) or (H / 2, W / 2, 2); (y, u, v) for i420, u and v (H / 2, W / 2).
         spec: The recipe; `decode` and `exif` play no part here.
         out: Where to write: spec.shape, spec.dtype, C-contiguous; `batch[i]` of a larger tensor is fine.
         color: Channel order of image, one of SOURCE_COLORS.
@@ -67,31 +69,38 @@ def preprocess(
     Raises:
         ImageError: image or out has the wrong type, shape or layout, or they overlap; out is untouched.
     """
-    if not isinstance(image, np.ndarray):
+    if isinstance(image, np.ndarray):
+        shape = image.shape
+    elif isinstance(image, tuple):
+        shape = _stacked_shape(image, color)
+    else:
         raise ImageError(
             f"image must be a (H, W, C) uint8 numpy array, got {type(image).__name__}; "
             "edgecnn.decode reads files and encoded bytes"
         )
     if roi is not None and not isinstance(roi, tuple):
         raise ImageError(f"roi must be a tuple (x, y, width, height), got {type(roi).__name__}")
-    if image.ndim not in (2, 3):
-        raise ImageError(f"image must be (H, W, C), or (H, W) with color='gray'; got {image.ndim}-D {image.shape}")
+    if len(shape) not in (2, 3):
+        raise ImageError(f"image must be (H, W, C), or (H, W) with color='gray'; got {len(shape)}-D {shape}")
     global _latest
     key, plan = _latest
-    if key[0] is not spec or key[1] != image.shape or key[2] != color or key[3] != roi:
-        plan = _plan(spec, image.shape[0], image.shape[1], color, roi)
-        _latest = ((spec, image.shape, color, roi), plan)
+    if key[0] is not spec or key[1] != shape or key[2] != color or key[3] != roi:
+        plan = _plan(spec, shape[0], shape[1], color, roi)
+        _latest = ((spec, shape, color, roi), plan)
     assert plan is not None
     if out is None:
         out = plan.empty()
     elif not isinstance(out, np.ndarray):
         raise ImageError(f"out must be a numpy array of {spec.shape}, got {type(out).__name__}")
-    plan.run(image, out, threads)
+    if isinstance(image, tuple):
+        plan.run_planes(image, out, threads)
+    else:
+        plan.run(image, out, threads)
     return out
 
 
 def preprocess_batch(
-    images: Sequence[NDArray[np.uint8]],
+    images: Sequence[NDArray[np.uint8] | tuple[NDArray[np.uint8], ...]],
     spec: PixelSpec,
     out: NDArray[np.float32] | NDArray[np.uint8] | None = None,
     *,
@@ -141,6 +150,20 @@ def preprocess_batch(
 _latest: tuple[tuple[object, object, object, object], Plan | None] = ((None, None, None, None), None)
 """The last call's key and plan: a stream of equal frames needs neither hash nor lookup. Replaced as a whole, so
 threads see one pair or the other."""
+
+
+def _stacked_shape(planes: tuple[NDArray[np.uint8], ...], color: str) -> tuple[int, int]:
+    """The shape that the planes have in one array; the plan is the same, and looks at each of them itself."""
+    luma = planes[0] if planes else None
+    if color not in PLANAR_YUV or not isinstance(luma, np.ndarray) or luma.ndim != 2:
+        raise ImageError(
+            "image as a tuple must be the planes of a frame, (y, uv) or (y, u, v), y a (H, W) uint8 numpy array, with "
+            f"color {', '.join(PLANAR_YUV)}; got {len(planes)} with color={color!r}"
+        )
+    height, width = luma.shape
+    if height % 2:
+        raise ImageError(f"a YUV frame has even sides, got {width}x{height}")
+    return height // 2 * 3, width
 
 
 @functools.lru_cache(maxsize=MAX_PLANS)

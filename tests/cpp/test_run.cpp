@@ -46,16 +46,20 @@ struct Image {
     }
 };
 
-std::vector<uint8_t> run(const Plan& plan, const Image& image) {
+std::vector<uint8_t> run(const Plan& plan, const Pixels& pixels) {
     const size_t scratch_bytes = plan.scratch_bytes();
     void* scratch = scratch_bytes ? std::aligned_alloc(64, scratch_bytes) : nullptr;
     // Canaries on both sides of the output; what scratch held before must not matter.
     if (scratch_bytes) std::memset(scratch, 0xA5, scratch_bytes);
     std::vector<uint8_t> out(plan.output_bytes() + 128, 0xEE);
-    plan.run(image.bytes.data(), image.stride, out.data() + 64, scratch);
+    plan.run(pixels, out.data() + 64, scratch);
     std::free(scratch);
     for (size_t i = 0; i < 64; ++i) CHECK(out[i] == 0xEE && out[out.size() - 1 - i] == 0xEE);
     return std::vector<uint8_t>(out.begin() + 64, out.end() - 64);
+}
+
+std::vector<uint8_t> run(const Plan& plan, const Image& image) {
+    return run(plan, Pixels{{{image.bytes.data(), image.stride}, {}, {}}});
 }
 
 Recipe random_recipe(Random& random) {
@@ -149,6 +153,48 @@ void rows_may_run_backwards() {
     CHECK(out == run(plan, flipped));
 }
 
+// The planes of a frame in buffers of their own, as cameras give them, each exactly as large as its rows.
+struct Planes {
+    std::vector<uint8_t> bytes[3];
+    Pixels pixels{};
+
+    Planes(const Image& frame, Random& random) {
+        const Source& s = frame.source;
+        const int half = s.width / 2;
+        const auto fill = [&](int plane, int rows, int width, const auto& row_of) {
+            const int stride = width + random.below(30);
+            std::vector<uint8_t>& to = bytes[plane];
+            to.resize(static_cast<size_t>(stride) * (rows - 1) + width);
+            to.shrink_to_fit();
+            for (int y = 0; y < rows; ++y) std::memcpy(&to[y * stride], row_of(y), width);
+            pixels.plane[plane] = {to.data(), stride};
+        };
+        const auto row = [&frame](int y) { return frame.bytes.data() + y * frame.stride; };
+        const auto half_row = [&](int i) { return row(s.height + i / 2) + i % 2 * half; };
+        fill(0, s.height, s.width, row);
+        if (s.format == Format::i420) {
+            fill(1, s.height / 2, half, half_row);
+            fill(2, s.height / 2, half, [&](int i) { return half_row(s.height / 2 + i); });
+        } else {
+            fill(1, s.height / 2, s.width, [&](int i) { return row(s.height + i); });
+        }
+    }
+};
+
+void planes_may_lie_apart() {
+    Random random{6};
+    for (int turn = 0; turn < 300; ++turn) {
+        const Format formats[] = {Format::nv12, Format::nv21, Format::i420};
+        const Source source{2 + 2 * random.below(40), 2 + 2 * random.below(40), formats[turn % 3]};
+        const Image image(source, random.below(20), random);
+        const Planes planes(image, random);
+        Recipe r = random_recipe(random);
+        r.fit = Fit::stretch;
+        const Plan plan(source, r);
+        CHECK(run(plan, planes.pixels) == run(plan, image));
+    }
+}
+
 void threads_share_a_plan() {
     Random random{4};
     const Image image(Source{300, 200, Format::bgr}, 0, random);
@@ -219,6 +265,7 @@ int main() {
     anything_runs();
     constant_stays_constant();
     rows_may_run_backwards();
+    planes_may_lie_apart();
     threads_share_a_plan();
     threads_share_an_image();
     return check_result();
