@@ -7,6 +7,7 @@ kernel and Keras see exactly what the device will see.
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from edgecnn.decode import decode, decode_for
 from edgecnn.errors import EdgeCNNError
 from edgecnn.golden import MAX_SAMPLES, Golden, Sample, digest, largest_difference, to_tensor
 from edgecnn.selftest import synthetic_image
-from edgecnn.spec import ModelSpec, PixelSpec
+from edgecnn.spec import ColumnSpec, ModelSpec, PixelSpec, TableSpec
 
 from .load import Source
 from .samples import Samples, list_images, spread
@@ -50,7 +51,7 @@ def make_golden(
     if spec.pixels is not None:
         inputs = [_image_sample(image, spec.pixels) for image in _images(samples, min(count, MAX_SAMPLES))]
     elif spec.table is not None:
-        inputs = [_row_sample(row) for row in _rows(spec, samples, min(count, MAX_SAMPLES))]
+        inputs = [_row_sample(row) for row in _rows(spec.table, samples, min(count, MAX_SAMPLES))]
     else:
         return None
     session = open_session(model)
@@ -69,8 +70,8 @@ def _image_sample(image: bytes, pixels: PixelSpec) -> Sample:
     return Sample(image=image, row=None, pixels=digest([decode_for(pixels, image)[0]]), tensor="", outputs=())
 
 
-def _row_sample(row: np.ndarray) -> Sample:
-    return Sample(image=None, row=tuple(float(v) for v in row), pixels=None, tensor="", outputs=())
+def _row_sample(row: Sequence[float | str | None]) -> Sample:
+    return Sample(image=None, row=tuple(row), pixels=None, tensor="", outputs=())
 
 
 def _images(samples: Samples | None, count: int) -> list[bytes]:
@@ -95,9 +96,20 @@ def _images(samples: Samples | None, count: int) -> list[bytes]:
     return encoded
 
 
-def _rows(spec: ModelSpec, samples: Samples | None, count: int) -> list[np.ndarray]:
-    if samples is not None:
-        return [np.asarray(row) for row in samples.thin(count)]
-    assert spec.table is not None
-    columns = len(spec.table.columns)
-    return list(np.arange(count * columns, dtype=np.float32).reshape(count, columns))
+def _rows(table: TableSpec, samples: Samples | None, count: int) -> list[tuple[float | str | None, ...]]:
+    """Cells of rows: real ones, or made-up ones whose last has gaps and categories that training never saw."""
+    if samples is not None and samples.cells:
+        return spread(samples.cells, count)
+    last = count - 1 if table.missing else None
+    return [
+        tuple(_cell(column, i, position, gap=i == last) for position, column in enumerate(table.recipes))
+        for i in range(count)
+    ]
+
+
+def _cell(column: ColumnSpec, row: int, position: int, *, gap: bool) -> float | str | None:
+    if column.kind == "number":
+        return None if gap and column.fill is not None else float((column.fill or 0) + row + position)
+    if gap and column.unseen != "error":
+        return "?"
+    return column.categories[row % len(column.categories)] if column.categories else "?"

@@ -5,7 +5,6 @@ Folder order is sorted by name, as Keras's loaders number their classes, so that
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -14,12 +13,13 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from edgecnn.cells import is_header, is_number, sniff
 from edgecnn.decode import decode_for
 from edgecnn.errors import EdgeCNNError, SourceError, SpecError, TableError
 from edgecnn.preprocess import preprocess
 from edgecnn.sources import IMAGE_SUFFIXES
 from edgecnn.spec import ModelSpec, PixelSpec, TableSpec
-from edgecnn.table import is_number, read_records
+from edgecnn.table import read_blocks
 
 _T = TypeVar("_T")
 
@@ -43,6 +43,8 @@ class Samples:
     """The folder or file that they came from."""
     skipped: tuple[str, ...] = ()
     """One line for each image or row that couldn't be used."""
+    cells: tuple[tuple[str, ...], ...] = ()
+    """Of table rows: the cells as they are in the file."""
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -133,41 +135,38 @@ def infer_table(path: str | Path, columns: int) -> TableSpec:
     Raises:
         TableError: the file has another number of columns.
     """
-    first = _first_line(Path(path))
-    width = len(first)
+    delimiter, lines = sniff(path)
+    width = len(lines[0]) if lines else 0
     if width not in (columns, columns + 1):
         raise TableError(f"{path} has {width} columns, the model takes {columns} (and may have one target more)")
-    header = not any(is_number(cell) for cell in first)
-    fields = tuple(c.strip() for c in first) if header else tuple(f"column {i + 1}" for i in range(width))
-    return TableSpec(fields=fields, target=fields[-1] if width > columns else None, header=header)
-
-
-def _first_line(path: Path) -> list[str]:
-    try:
-        with open(path, newline="", encoding="utf-8-sig") as f:
-            return next((row for row in csv.reader(f) if any(c.strip() for c in row)), [])
-    except (OSError, UnicodeDecodeError, csv.Error) as e:
-        raise SourceError(f"{path} can't be read as CSV: {e}") from None
+    header = is_header(lines[0], lines[1:])
+    fields = tuple(c.strip() for c in lines[0]) if header else tuple(f"column {i + 1}" for i in range(width))
+    target = fields[-1] if width > columns else None
+    return TableSpec(fields=fields, target=target, header=header, delimiter=delimiter)
 
 
 def _read_table(path: Path, spec: ModelSpec, table: TableSpec, limit: int) -> Samples:
-    records, skipped = [], []
-    for record in read_records(path, table):
-        if isinstance(record, TableError):
-            skipped.append(str(record))
-        else:
-            records.append(record)
-    if not records:
+    """Every stride-th usable row; the stride doubles where there are many, so memory doesn't grow with the file."""
+    kept: list[tuple[npt.NDArray[np.float32], tuple[str, ...], str | None]] = []
+    skipped: list[str] = []
+    count, stride = 0, 1
+    for block in read_blocks(path, table):
+        skipped += map(str, block.failures.values())
+        for i in range(len(block.lines)):
+            if i in block.failures:
+                continue
+            if count % stride == 0:
+                kept.append((block.values[i].copy(), block.cells(i), block.target(i)))
+                if len(kept) > 2 * limit:
+                    kept, stride = kept[::2], 2 * stride
+            count += 1
+    if not kept:
         raise SourceError(f"no row of {path} can be used; {skipped[0]}")
-    chosen = spread(records, limit)
+    values, cells, targets = zip(*spread(kept, limit), strict=True)
     to_class = _class_of(spec)
-    classes = [to_class(r.target) if r.target is not None else -1 for r in chosen]
-    return Samples(
-        np.stack([r.values for r in chosen]),
-        np.array(classes, np.int64) if min(classes) >= 0 else None,
-        str(path),
-        tuple(skipped),
-    )
+    classes = [to_class(target) if target is not None else -1 for target in targets]
+    known = np.array(classes, np.int64) if min(classes) >= 0 else None
+    return Samples(np.stack(values), known, str(path), tuple(skipped), cells)
 
 
 def _class_of(spec: ModelSpec) -> Callable[[str], int]:

@@ -7,7 +7,7 @@ import onnx
 import pytest
 from PIL import Image
 
-from edgecnn import ModelError, Predictor
+from edgecnn import ColumnSpec, ModelError, ModelSpec, Predictor, TableSpec
 from edgecnn.cli import main
 from edgecnn.golden import KEY, Golden, Sample, digest, largest_difference
 from edgecnn.selftest import synthetic_image
@@ -76,6 +76,46 @@ def test_rows(rows_model, capsys):
     put(rows_model, golden.to_json())
     _, found = lines(rows_model, capsys)
     assert [line.split(":")[0] for line in found] == ["ok      golden 0 tensor", "ok      golden 0 output"]
+
+
+def test_rows_prove_the_recipe_of_their_columns_too(make_model, tmp_path, capsys):
+    columns = (
+        ColumnSpec(name="x", fill=2, indicator=True),
+        ColumnSpec(name="c", kind="category", categories=("a", "b")),
+    )
+    table = TableSpec(fields=("x", "c"), inputs=columns, missing=("",))
+    weights = np.array([[1], [10], [100], [1000]], np.float32)
+    path = make_model(
+        tmp_path / "m.onnx", [("MatMul", ["row", "w"], ["out"], {})], [("row", "float32", ["batch", 4])],
+        [("out", ["batch", 1])], [("w", weights)], ModelSpec(table=table, head="regression"),
+    )  # fmt: skip
+    good = Sample(None, (None, "b"), None, digest([np.float32([[2, 1, 0, 1]])]), (1012,))
+    bad = Sample(None, ("3", "a"), None, digest([np.float32([[2, 0, 1, 0]])]), (102,))
+    put(path, Golden((good, bad, dataclasses.replace(bad, row=("x", "a"))), 1e-5).to_json())
+    status, found = lines(path, capsys)
+    assert status == 1
+    assert [line.split()[0] for line in found] == ["ok", "ok", *["FAILED"] * 4]
+
+
+@pytest.mark.parametrize("data", [True, False])
+def test_export_puts_cells_of_rows_into_the_model(tmp_path, data, capsys):
+    import keras
+
+    from edgecnn.export.stamp import write_stamp
+
+    columns = (ColumnSpec(name="x", fill=2), ColumnSpec(name="c", kind="category", categories=("a", "b")))
+    table = TableSpec(fields=("x", "c", "y"), target="y", header=True, inputs=columns, missing=("", "?"))
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+    model.save(tmp_path / "m.keras")
+    write_stamp(tmp_path / "m.keras", ModelSpec(table=table, head="regression"))
+    (tmp_path / "t.csv").write_text("x,c,y\n?,a,1\n2,b,1\n5,?,3\n")
+    more = ["--data", str(tmp_path / "t.csv")] if data else []
+    assert main(["export", str(tmp_path / "m.keras"), *more]) == 0, capsys.readouterr().err
+    text = next(p.value for p in onnx.load(tmp_path / "m.onnx").metadata_props if p.key == KEY)
+    rows = [list(s.row) for s in Golden.from_json(text).samples]
+    assert rows == ([["?", "a"], ["2", "b"], ["5", "?"]] if data else [[2, "a"], [3, "b"], [None, "?"]])
+    status, found = lines(tmp_path / "m.onnx", capsys)
+    assert (status, len(found)) == (0, 6)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 
 def test_the_public_names_are_locked():
     assert sorted(edgecnn.__all__) == [
-        "DeviceError", "EdgeCNNError", "ImageError", "InputError", "MissingDependencyError", "ModelError",
+        "ColumnSpec", "DeviceError", "EdgeCNNError", "ImageError", "InputError", "MissingDependencyError", "ModelError",
         "ModelSpec", "PRESETS", "PixelSpec", "Prediction", "Predictor", "SourceError", "SpecError", "TableError",
         "TableSpec", "VerificationError", "__version__", "decode", "preprocess", "preprocess_batch",
     ]  # fmt: skip

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from edgecnn import ColumnSpec, ModelSpec, Predictor, TableSpec
 from edgecnn.cli import main
 
 
@@ -200,3 +201,38 @@ def test_without_a_model_the_built_in_one_is_used_and_said(photos, tmp_path, mon
     monkeypatch.chdir(tmp_path)
     assert predict(photos / "red" / "one.png") == 0
     assert "no --model given, using the built-in digits classifier" in capfd.readouterr().err
+
+
+def test_a_table_with_categories_and_gaps_from_csv_to_records(make_model, tmp_path, capfd):
+    """y = 2 * age (40 where missing) + 100 * (city is Oslo)."""
+    spec = ModelSpec(
+        table=TableSpec(
+            fields=("age", "city", "y"), target="y", header=True, missing=("", "?"),
+            inputs=(
+                ColumnSpec(name="age", fill=40),
+                ColumnSpec(name="city", kind="category", categories=("Oslo", "Rome")),
+            ),
+        ),
+        head="regression",
+    )  # fmt: skip
+    weights = np.array([[2], [100], [0]], np.float32)
+    path = make_model(
+        tmp_path / "m.onnx", [("MatMul", ["row", "w"], ["out"], {})], [("row", "float32", ["batch", 3])],
+        [("out", ["batch", 1])], [("w", weights)], spec,
+    )  # fmt: skip
+    rows = tmp_path / "rows.csv"
+    rows.write_text("city;age\nOslo;30\nRome;?\nOslo;ten\nParis;1\nOslo\n")
+    assert predict(rows, "--model", path, "--format", "jsonl") == 1
+    results = records(capfd.readouterr().out)
+    assert [r["row"] for r in results] == [0, 1, 2, 3, 4]
+    assert [r.get("value") for r in results] == [160, 80, None, 2, None]
+    assert "line 4: column 'age' is 'ten', not a number" in results[2]["error"]["message"]
+    assert "line 6: 1 cell, but the header has 2" in results[4]["error"]["message"]
+    assert predict(rows, "--model", path, "--batch-size", "1") == 1
+    assert capfd.readouterr().out.splitlines()[0] == f"{rows} row 0: 160"
+    assert [r.value for r in Predictor(path).predict_table([{"age": None, "city": "Oslo"}])] == [180]
+    assert main(["info", str(path)]) == 0
+    out = capfd.readouterr().out
+    assert "table of 2 columns -> 3 inputs; missing: empty, ?" in out
+    assert "age: number; missing -> 40" in out
+    assert "city: category: Oslo, Rome; any other value is none of them" in out

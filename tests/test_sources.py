@@ -3,7 +3,7 @@ import io
 import pytest
 
 from edgecnn import TableSpec
-from edgecnn.sources import Failure, ImageFile, Row, read_sources
+from edgecnn.sources import Failure, ImageFile, Rows, read_sources
 
 TABLE = TableSpec(fields=("a", "b"))
 
@@ -58,10 +58,10 @@ def test_a_table_model_takes_csv_only(tmp_path, photos):
     path = tmp_path / "rows.csv"
     path.write_text("1,2\n3,x\n5,6\n")
     items = list(read_sources([str(path), str(photos), str(photos / "red" / "one.png")], TABLE))
-    assert [type(i) for i in items] == [Row, Failure, Row, Failure, Failure]
-    assert [i.number for i in (items[0], items[2])] == [0, 2]
-    assert items[1].row == 1
-    assert {i.error.code for i in items[3:]} == {"wrong_kind"}
+    assert [type(i) for i in items] == [Rows, Failure, Failure]
+    assert items[0].block.values.tolist() == [[1, 2], [0, 0], [5, 6]]
+    assert list(items[0].block.failures) == [1]
+    assert {i.error.code for i in items[1:]} == {"wrong_kind"}
 
 
 def test_a_video_gives_its_frames(video):

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from edgecnn import ModelSpec, PixelSpec, SpecError, TableSpec
+from edgecnn import ColumnSpec, ModelSpec, PixelSpec, SpecError, TableSpec
 from edgecnn.spec import MAX_SIDE, RESIZES
 
 PIXELS = {"height": 64, "width": 48}
@@ -128,3 +128,62 @@ def test_the_kernel_knows_every_resize():
     for resize in RESIZES:
         small = preprocess(image, PixelSpec(height=3, width=3, resize=resize))
         np.testing.assert_allclose(small, 77, rtol=1e-6, err_msg=resize)
+
+
+def test_columns_survive_json_and_describe_themselves():
+    columns = (
+        ColumnSpec(name="age", missing=("0",), fill=29, indicator=True),
+        ColumnSpec(name="city", kind="category", categories=("", "Oslo", "Rome"), unseen="other"),
+        ColumnSpec(name="size"),
+    )
+    table = TableSpec(fields=("age", "id", "city", "size", "y"), target="y", inputs=columns, missing=("", "na"))
+    spec = ModelSpec(table=table, head="regression")
+    assert ModelSpec.from_json(spec.to_json()) == spec
+    assert (table.columns, table.width) == (("age", "city", "size"), 7)
+    assert table.describe() == "3 columns -> 7 inputs; missing: empty, na"
+    assert [c.describe() for c in columns] == [
+        "number; missing or 0 -> 29, and 1 in an input of its own",
+        "category: (missing), Oslo, Rome; any other value is (other), as rare ones were",
+        "number; must not be missing",
+    ]
+
+
+def test_a_model_from_before_the_column_recipes_still_reads():
+    text = '{"schema": 1, "table": {"fields": ["a", "y"], "target": "y", "header": true, "delimiter": ";"}}'
+    table = ModelSpec.from_json(text).table
+    assert (table.inputs, table.missing, table.width) == (None, (), 1)
+    assert table.recipes == (ColumnSpec(name="a"),)
+
+
+@pytest.mark.parametrize(
+    ("column", "message"),
+    [
+        ({"kind": "text"}, "kind must be one of number, category"),
+        ({"kind": "category"}, "has no categories"),
+        ({"kind": "category", "categories": ["a", "a"]}, "same category twice"),
+        ({"kind": "category", "categories": ["a"], "fill": 1}, "can't have fill"),
+        ({"kind": "category", "categories": ["a"], "unseen": "guess"}, "unseen must be one of"),
+        ({"categories": ["a"]}, "holds numbers, so it can't have categories"),
+        ({"indicator": True}, "has an indicator, so it needs a fill"),
+        ({"indicator": 1, "fill": 1}, "indicator must be true or false"),
+        ({"fill": float("nan")}, "fill must be a finite number"),
+        ({"missing": ["zero"]}, "missing must be a finite number"),
+        ({"missing": "0"}, "missing must be a list of strings"),
+        ({"name": "b"}, "inputs must be fields in their order, without the target"),
+        ({"name": "y"}, "inputs must be fields in their order, without the target"),
+        ({"name": 1}, "name of a column must be a string"),
+        ({"scale": 1}, "column recipe has the unknown field 'scale'"),
+    ],
+)
+def test_refuses_a_column_that_makes_no_sense(column, message):
+    with pytest.raises(SpecError, match=message):
+        TableSpec(fields=("a", "y"), target="y", inputs=({"name": "a", **column},))
+
+
+def test_refuses_columns_that_do_not_fit_together():
+    with pytest.raises(SpecError, match="inputs must be a list of columns, got str"):
+        TableSpec(fields=("a", "b"), inputs="ab")
+    with pytest.raises(SpecError, match="fields in their order"):
+        TableSpec(fields=("a", "b"), inputs=({"name": "b"}, {"name": "a"}))
+    with pytest.raises(SpecError, match="at least one input column"):
+        TableSpec(fields=("a", "b"), inputs=())

@@ -28,10 +28,11 @@ from .predictor import Prediction, Predictor
 from .preprocess import preprocess, preprocess_batch
 from .presets import PRESETS
 from .session import INSTALL_HINT as _INSTALL_HINT
-from .spec import ModelSpec, PixelSpec, TableSpec
+from .spec import ColumnSpec, ModelSpec, PixelSpec, TableSpec
 
 __all__ = [
     "PRESETS",
+    "ColumnSpec",
     "DeviceError",
     "EdgeCNNError",
     "ImageError",

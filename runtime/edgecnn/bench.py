@@ -54,7 +54,7 @@ def measure(predictor: Predictor, *, seconds: float = 0.5) -> dict[str, dict[str
 
 def _inputs(predictor: Predictor, n: int) -> npt.NDArray[Any]:
     if predictor.spec.table is not None:
-        return np.ones((n, len(predictor.spec.table.columns)), np.float32)
+        return np.ones((n, predictor.spec.table.width), np.float32)
     batch = predictor.allocate(n)
     for slot in batch:
         predictor.prepare(synthetic_image(_HEIGHT // 4, _WIDTH // 4), slot)

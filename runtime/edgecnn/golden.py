@@ -21,6 +21,7 @@ from .errors import ModelError, VerificationError
 from .preprocess import preprocess
 from .session import Session
 from .spec import ModelSpec, PixelSpec
+from .table import to_rows
 
 KEY = "edgecnn_golden"
 """Key in metadata_props."""
@@ -36,8 +37,8 @@ class Sample:
 
     image: bytes | None
     """An encoded image, for a model with a pixel recipe."""
-    row: tuple[float, ...] | None
-    """Or a table row, in the model's column order."""
+    row: tuple[float | str | None, ...] | None
+    """Or the cells of a table row, as they stand in a file, in the model's column order."""
     pixels: str | None
     """digest() of the decoded image."""
     tensor: str
@@ -95,7 +96,7 @@ def _to_sample(data: Any) -> Sample:
     image, row = data["image"], data["row"]
     return Sample(
         image=None if image is None else base64.b64decode(image, validate=True),
-        row=None if row is None else tuple(float(v) for v in row),
+        row=None if row is None else tuple(v if v is None or isinstance(v, str) else float(v) for v in row),
         pixels=None if data["pixels"] is None else str(data["pixels"]),
         tensor=str(data["tensor"]),
         outputs=tuple(float(v) for v in data["outputs"]),
@@ -111,9 +112,15 @@ def digest(arrays: Sequence[npt.NDArray[np.generic]]) -> str:
 
 
 def to_tensor(sample: Sample, spec: ModelSpec) -> npt.NDArray[Any]:
-    """A sample as the model's input, with the batch axis."""
-    if sample.row is not None or sample.image is None or spec.pixels is None:
-        return np.array([sample.row], np.float32)
+    """A sample as the model's input, with the batch axis.
+
+    Raises:
+        VerificationError: the sample is none for this recipe.
+    """
+    if sample.row is not None and spec.table is not None:
+        return to_rows([sample.row], spec.table)
+    if sample.image is None or spec.pixels is None:
+        raise VerificationError("the golden sample is none for the model's recipe; export the model again")
     image, color = decode_for(spec.pixels, sample.image)
     return preprocess(image, spec.pixels, color=color)[np.newaxis]
 

@@ -8,6 +8,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from .session import Session
+from .spec import ModelSpec
+
+_COLUMNS = 60
+"""Columns shown at most."""
 
 
 def read_info(path: str) -> dict[str, Any]:
@@ -27,8 +31,18 @@ def read_info(path: str) -> dict[str, Any]:
         },
         "output": {"name": session.output_name, "shape": list(session.output_shape)},
         "spec": None if spec is None else json.loads(spec.to_json()),
-        "recipe": None if spec is None or spec.pixels is None else spec.pixels.describe(),
+        "recipe": _describe(spec),
+        "columns": None if spec is None or spec.table is None else {c.name: c.describe() for c in spec.table.recipes},
     }  # fmt: skip
+
+
+def _describe(spec: ModelSpec | None) -> str | None:
+    if spec is None or (spec.pixels is None and spec.table is None):
+        return None
+    if spec.pixels is not None:
+        return spec.pixels.describe()
+    assert spec.table is not None
+    return f"table of {spec.table.describe()}"
 
 
 def main(argv: Sequence[str]) -> int:
@@ -49,11 +63,12 @@ def main(argv: Sequence[str]) -> int:
     if spec is None:
         print("  recipe  none: not written by edgecnn, or exported without one; predict needs --preset")
         return 0
-    if spec["table"]:
-        columns = [f for f in spec["table"]["fields"] if f != spec["table"]["target"]]
-        print(f"  recipe  table of {len(columns)} columns: {', '.join(columns)}")
-    else:
-        print(f"  recipe  {info['recipe'] or 'unknown: export again with --preset, or name one to predict'}")
+    print(f"  recipe  {info['recipe'] or 'unknown: export again with --preset, or name one to predict'}")
+    columns = info["columns"] or {}
+    for name, rule in list(columns.items())[:_COLUMNS]:
+        print(f"            {name}: {rule}")
+    if len(columns) > _COLUMNS:
+        print(f"            and {len(columns) - _COLUMNS} more (--json shows all)")
     labels = spec["labels"]
     print(f"  head    {spec['head']}")
     print(f"  labels  {f'{len(labels)}: ' + _short(labels) if labels else 'none'}")

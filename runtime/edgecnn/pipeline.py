@@ -23,7 +23,7 @@ import numpy.typing as npt
 
 from .capture import Camera, Frame, is_url, read_video
 from .errors import EdgeCNNError, InputError, ModelError
-from .sources import Failure, ImageFile, Item, Row
+from .sources import Failure, ImageFile, Item, Rows
 
 if TYPE_CHECKING:
     from .predictor import Ms, Prediction, Predictor
@@ -41,7 +41,7 @@ def default_workers() -> int:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Prepared:
-    item: ImageFile | Frame | Row
+    item: ImageFile | Frame
     tensor: npt.NDArray[Any]
     ms: Ms
 
@@ -68,6 +68,9 @@ def run(
     """
     if batch_size < 1 or (workers is not None and workers < 1):
         raise InputError(f"batch size and workers must be at least 1, got {batch_size} and {workers}")
+    if predictor.spec.table is not None:
+        yield from _run_rows(predictor, items, batch_size)
+        return
     workers = workers or default_workers()
     pending: list[_Prepared | Failure] = []
     ready = 0
@@ -95,21 +98,39 @@ def _infer(
         yield p if isinstance(p, Failure) else _label(next(results), p.item, keep_images)
 
 
-def _label(result: Prediction, item: ImageFile | Frame | Row, keep_image: bool) -> Prediction:
+def _label(result: Prediction, item: ImageFile | Frame, keep_image: bool) -> Prediction:
     """Add to a result where it came from."""
-    if isinstance(item, Row):
-        return dataclasses.replace(result, source=item.source, row=item.number)
     if isinstance(item, ImageFile):
         return dataclasses.replace(result, source=item.source)
     return dataclasses.replace(result, source=item.source, frame=item.number, image=item.image if keep_image else None)
+
+
+def _run_rows(
+    predictor: Predictor, items: Iterable[Item], batch_size: int
+) -> Generator[Prediction | Failure, None, None]:
+    """Tables: their rows come in blocks, encoded already, and need neither threads nor a tensor each."""
+    for item in items:
+        if isinstance(item, Failure):
+            yield item
+            continue
+        assert isinstance(item, Rows)
+        block = item.block
+        good = [i for i in range(len(block.lines)) if i not in block.failures]
+        batches = (good[i : i + batch_size] for i in range(0, len(good), batch_size))
+        results = itertools.chain.from_iterable(predictor.infer(block.values[b], [{}] * len(b)) for b in batches)
+        for i in range(len(block.lines)):
+            error = block.failures.get(i)
+            if error is not None:
+                yield Failure(item.source, error, row=block.first + i)
+            else:
+                yield dataclasses.replace(next(results), source=item.source, row=block.first + i)
 
 
 def _prepare(predictor: Predictor, item: Item) -> _Prepared | Failure:
     if isinstance(item, Failure):
         return item
     try:
-        if isinstance(item, Row):
-            return _Prepared(item, item.values, {})
+        assert not isinstance(item, Rows)
         tensor = predictor.allocate(1)[0]
         if isinstance(item, Frame):
             return _Prepared(item, tensor, predictor.prepare(item.image, tensor, color="bgr"))

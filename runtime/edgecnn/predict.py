@@ -24,6 +24,9 @@ from .spec import PixelSpec
 _CHANNELS = (1, 3)
 """Sizes of the axis that must be the channels, where a model without a recipe leaves its layout open."""
 
+_ROWS = 1024
+"""Rows of one inference by default: they come in blocks, so that waiting for more costs nothing."""
+
 
 def main(argv: Sequence[str]) -> int:
     """The command."""
@@ -79,7 +82,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--format", choices=FORMATS, default="text", help="default: text")
     parser.add_argument("--output", metavar="FILE", help="write the results there instead of to stdout")
-    parser.add_argument("--batch-size", type=int, default=1, metavar="B", help="inputs of one inference (default: 1)")
+    parser.add_argument(
+        "--batch-size", type=int, metavar="B", help="inputs of one inference (default: 1, of a table 1024)"
+    )
     parser.add_argument("--workers", type=int, metavar="N", help="threads that decode (default: the processors, <= 8)")
     parser.add_argument("--threads", type=int, metavar="N", help="threads of one inference (default: onnxruntime's)")
     parser.add_argument("--max-frames", type=int, metavar="N", help="stop a camera or a video after N frames")
@@ -139,7 +144,8 @@ def _results(predictor: Predictor, args: argparse.Namespace) -> Iterator[Result]
     keep_images = args.show or args.save_video is not None
     if args.sources:
         items = read_sources(args.sources, predictor.spec.table, max_frames=args.max_frames)
-        yield from run(predictor, items, batch_size=args.batch_size, workers=args.workers, keep_images=keep_images)
+        size = args.batch_size if args.batch_size is not None else _ROWS if predictor.spec.table is not None else 1
+        yield from run(predictor, items, batch_size=size, workers=args.workers, keep_images=keep_images)
     if args.camera is not None:
         yield from _live(predictor, args)
 

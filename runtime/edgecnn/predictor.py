@@ -178,14 +178,16 @@ class Predictor:
             for image, r in zip(images, results, strict=True)
         ]
 
-    def predict_table(self, rows: npt.ArrayLike | Sequence[Mapping[str, Any]]) -> list[Prediction]:
+    def predict_table(self, rows: Any) -> list[Prediction]:
         """Classify or regress table rows.
 
         Args:
-            rows: (n, columns) numbers in the order of spec.table.columns, or a list of dicts by column name.
+            rows: an (n, columns) array or a list of rows, cells in the order of spec.table.columns; a list of dicts
+                by column name; or a DataFrame. A cell is a number, a category's text, or None or NaN where it is
+                missing; spec.table says which columns may miss values, and what becomes of them.
 
         Raises:
-            TableError: a column is missing, the width is wrong, or a value is no finite number.
+            TableError: a column is missing, the width is wrong, or a cell can't be used.
             ModelError: the model takes no table.
         """
         batch = to_rows(rows, self.table)
@@ -300,7 +302,7 @@ class Predictor:
             if _DTYPES.get(dtype) != self.spec.pixels.dtype:
                 raise ModelError(f"{self.path}: the recipe gives {self.spec.pixels.dtype}, the graph takes {dtype}")
         elif self.spec.table is not None:
-            expected = (len(self.spec.table.columns),)
+            expected = (self.spec.table.width,)
         if expected is not None and not _fits(expected, shape[1:]):
             raise ModelError(f"{self.path}: the recipe gives inputs of {expected}, the graph takes {shape[1:]}")
         classes, labels = self.classes, self.spec.labels

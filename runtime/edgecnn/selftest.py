@@ -116,7 +116,7 @@ def check_model(predictor: Predictor) -> str:
 
 def _inputs(predictor: Predictor) -> npt.NDArray[np.float32]:
     if predictor.spec.table is not None:
-        columns = len(predictor.spec.table.columns)
+        columns = predictor.spec.table.width
         return np.arange(3 * columns, dtype=np.float32).reshape(3, columns)
     batch = predictor.allocate(3)
     for slot, size in zip(batch, (17, 200, 640), strict=True):

@@ -12,13 +12,10 @@ import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
-
 from .capture import Frame, read_video
 from .errors import EdgeCNNError, SourceError, TableError
 from .spec import TableSpec
-from .table import read_records
+from .table import Block, read_blocks
 
 IMAGE_SUFFIXES = frozenset(".jpg .jpeg .jpe .jfif .png .bmp .dib .gif .webp .tif .tiff .ppm .pgm .pbm .pnm".split())
 """Suffixes that a folder is searched for; a file that is named outright may have any."""
@@ -36,14 +33,11 @@ class ImageFile:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Row:
-    """One row of a table."""
+class Rows:
+    """Consecutive rows of a table."""
 
     source: str
-    number: int
-    """Counted from 0, header not counted."""
-    values: npt.NDArray[np.float32]
-    """(columns,) float32."""
+    block: Block
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -56,7 +50,7 @@ class Failure:
     row: int | None = None
 
 
-Item = ImageFile | Frame | Row | Failure
+Item = ImageFile | Frame | Rows | Failure
 
 
 def read_sources(names: Iterable[str], table: TableSpec | None, *, max_frames: int | None = None) -> Iterator[Item]:
@@ -124,11 +118,8 @@ def _file(name: str, table: TableSpec | None, max_frames: int | None) -> Iterato
     if suffix == ".csv":
         if table is None:
             raise SourceError(f"{name}: a table, but the model takes images", code="wrong_kind")
-        for number, record in enumerate(read_records(name, table)):
-            if isinstance(record, TableError):
-                yield Failure(name, record, row=number)
-            else:
-                yield Row(name, number, record.values)
+        for block in read_blocks(name, table):
+            yield Rows(name, block)
     elif table is not None:
         raise SourceError(f"{name}: not a .csv, but the model takes table rows; {_WHERE_ROWS}", code="wrong_kind")
     elif suffix in VIDEO_SUFFIXES:

@@ -1,4 +1,4 @@
-"""ModelSpec, PixelSpec and TableSpec: what a model was trained on, as it travels inside the ONNX file.
+"""ModelSpec, PixelSpec, TableSpec and ColumnSpec: what a model was trained on, as it travels inside the ONNX file.
 
 This is the only contract between training, export and runtime. Reading is strict: an unknown field or
 schema is an error, since a recipe that is only half understood gives other pixels without a word.
@@ -44,6 +44,11 @@ PILLOWS = (12, 13)
 LAYOUTS = ("nhwc", "nchw")
 DTYPES = ("float32", "uint8")
 HEADS = ("softmax", "sigmoid", "logits", "regression")
+KINDS = ("number", "category")
+UNSEEN = ("zeros", "other", "error")
+
+MAX_INPUTS = 2**20
+"""Most numbers that one table row may become: 4 MB as float32."""
 
 _S = TypeVar("_S", bound="_Spec")
 
@@ -217,8 +222,86 @@ class PixelSpec(_Spec):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class ColumnSpec(_Spec):
+    """How the cells of one input column become numbers.
+
+    A number column gives one input (and one more with `indicator`), a category column one for each of its
+    categories (and one more where `unseen` is other): 1 for the cell's own, 0 for the others.
+    """
+
+    _what: ClassVar[str] = "column recipe"
+
+    name: str
+    """One of TableSpec.fields."""
+    kind: str = "number"
+    """One of KINDS."""
+    missing: tuple[str, ...] = ()
+    """Cells that mean a missing value in this column, besides TableSpec.missing; in a number column compared as
+    numbers, so that 0 also stands for 0.0."""
+    fill: float | None = None
+    """Number columns: stands in for a missing value; None where a missing value is an error."""
+    indicator: bool = False
+    """Number columns: a second input that is 1 where the value is missing, else 0."""
+    categories: tuple[str, ...] = ()
+    """Category columns: the values with an input of their own; '' is the missing value."""
+    unseen: str = "zeros"
+    """Category columns: what any other value gives. One of UNSEEN: zeros in all inputs, the input other, which
+    training used for rare values, or an error."""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str):
+            raise SpecError(f"name of a column must be a string, got {self.name!r:.80}")
+        _check_choice(self, "kind", KINDS)
+        _check_choice(self, "unseen", UNSEEN)
+        for name in ("missing", "categories"):
+            object.__setattr__(self, name, _check_names(name, getattr(self, name)))
+        if len(set(self.categories)) != len(self.categories):
+            raise SpecError(f"column {self.name!r} has the same category twice")
+        if self.fill is not None:
+            _check_float("fill", self.fill)
+            object.__setattr__(self, "fill", float(self.fill))
+        if not isinstance(self.indicator, bool):
+            raise SpecError(f"indicator must be true or false, got {self.indicator!r}")
+        if self.kind == "number" and (self.categories or self.unseen != "zeros"):
+            raise SpecError(f"column {self.name!r} holds numbers, so it can't have categories")
+        if self.kind == "category" and (self.fill is not None or self.indicator):
+            raise SpecError(f"column {self.name!r} holds categories, so it can't have fill or indicator")
+        if self.kind == "category" and not self.width:
+            raise SpecError(f"column {self.name!r} has no categories")
+        if self.indicator and self.fill is None:
+            raise SpecError(f"column {self.name!r} has an indicator, so it needs a fill too")
+        if self.kind == "number":
+            for cell in self.missing:
+                _check_float("missing", _to_float(cell))
+
+    @property
+    def width(self) -> int:
+        """How many inputs of the model this column gives."""
+        return 1 + self.indicator if self.kind == "number" else len(self.categories) + (self.unseen == "other")
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """A name for each input of the model that this column gives, in their order."""
+        if self.kind == "number":
+            return (self.name, f"{self.name} is missing")[: self.width]
+        values = (*(value or "(missing)" for value in self.categories), "(other)")
+        return tuple(f"{self.name} = {value}" for value in values[: self.width])
+
+    def describe(self, limit: int = 12) -> str:
+        """The rule in words: 'number; missing or 0 -> 117' or 'category: a, b; any other value is an error'."""
+        also = "".join(f" or {cell}" for cell in self.missing)
+        if self.kind == "number":
+            rule = "must not be missing" if self.fill is None else f"missing{also} -> {self.fill:.6g}"
+            return f"number; {rule}{', and 1 in an input of its own' if self.indicator else ''}"
+        named = [value or f"(missing{also})" for value in self.categories]
+        shown = ", ".join(named[:limit]) + (f" and {len(named) - limit} more" if len(named) > limit else "")
+        unseen = {"zeros": "is none of them", "other": "is (other), as rare ones were", "error": "is an error"}
+        return f"category: {shown or '(other)'}; any other value {unseen[self.unseen]}"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class TableSpec(_Spec):
-    """Which cells of a row the model takes, and in which order."""
+    """Which cells of a row the model takes, in which order, and how they become numbers."""
 
     _what: ClassVar[str] = "table recipe"
 
@@ -230,9 +313,25 @@ class TableSpec(_Spec):
     """Whether the training file had a header line."""
     delimiter: str = ","
     """One character between the cells."""
+    inputs: tuple[ColumnSpec, ...] | None = None
+    """The columns that the model takes, in the order of the fields; None where every field but the target is a
+    number that must not be missing."""
+    missing: tuple[str, ...] = ()
+    """Cells that mean a missing value, in lower case without blanks around them ('' is the empty cell); compared
+    likewise. Where there are some, None and NaN count too; without any, a missing value is an error."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "fields", _check_names("fields", self.fields))
+        object.__setattr__(self, "missing", _check_names("missing", self.missing))
+        if self.inputs is not None:
+            if not isinstance(self.inputs, (list, tuple)):
+                raise SpecError(f"inputs must be a list of columns, got {type(self.inputs).__name__}")
+            columns = tuple(c if isinstance(c, ColumnSpec) else ColumnSpec.from_dict(c) for c in self.inputs)
+            object.__setattr__(self, "inputs", columns)
+            place = {name: i for i, name in enumerate(self.fields) if name != self.target}
+            places = [place.get(c.name, -1) for c in columns]
+            if -1 in places or places != sorted(set(places)):
+                raise SpecError(f"inputs must be fields in their order, without the target; got {self.columns!r:.200}")
         if not self.columns:
             raise SpecError("a table recipe needs at least one input column")
         if self.target is not None and self.target not in self.fields:
@@ -241,11 +340,31 @@ class TableSpec(_Spec):
             raise SpecError(f"header must be true or false, got {self.header!r}")
         if not isinstance(self.delimiter, str) or len(self.delimiter) != 1:
             raise SpecError(f"delimiter must be one character, got {self.delimiter!r}")
+        if self.width > MAX_INPUTS:
+            raise SpecError(f"the table recipe gives {self.width} inputs, more than the limit of {MAX_INPUTS}")
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The input columns in the model's order."""
+        """Names of the columns that the model takes, in their order."""
+        if self.inputs is not None:
+            return tuple(c.name for c in self.inputs)
         return tuple(f for f in self.fields if f != self.target)
+
+    @property
+    def recipes(self) -> tuple[ColumnSpec, ...]:
+        """The rule of each of the columns."""
+        return self.inputs if self.inputs is not None else tuple(ColumnSpec(name=c) for c in self.columns)
+
+    @property
+    def width(self) -> int:
+        """Number of the model's inputs."""
+        return sum(c.width for c in self.recipes)
+
+    def describe(self) -> str:
+        """One line for people: '3 columns -> 5 inputs; missing: empty, na, ?'."""
+        words = ", ".join(word or "empty" for word in self.missing)
+        missing = f"; missing: {words}" if words else "; nothing may be missing"
+        return f"{len(self.columns)} columns -> {self.width} inputs{missing}"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -318,6 +437,13 @@ def _check_int(spec: object, name: str, low: int, high: int) -> None:
 def _check_float(name: str, value: object) -> None:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
         raise SpecError(f"{name} must be a finite number, got {value!r}")
+
+
+def _to_float(cell: str) -> float:
+    try:
+        return float(cell)
+    except ValueError:
+        return math.nan
 
 
 def _check_choice(spec: object, name: str, allowed: tuple[str, ...]) -> None:

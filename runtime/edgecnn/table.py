@@ -1,14 +1,15 @@
-"""Rows of a CSV or of the caller -> float32 rows in the model's column order.
+"""Rows of a CSV or of the caller -> float32 rows as the model takes them, by its TableSpec.
 
-A row may come as in the training file, target included, or with the input columns alone. Nothing is
-guessed: a text cell or a missing one is an error of that row, named by line and column.
+Training, calibration, verification and prediction all encode rows here, a column at a time. A row may come as in
+the training file, target included, or with the input columns alone. A row that can't be used is an error of its own.
 """
 
 from __future__ import annotations
 
-import csv
 import dataclasses
+import functools
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,158 +17,358 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .cells import Lines, is_number, not_a_number, read_cells, sniff
 from .errors import SourceError, TableError
-from .spec import TableSpec
+from .spec import ColumnSpec, TableSpec
 
-Row = npt.NDArray[np.float32]
+Cells = Sequence[Any] | npt.NDArray[Any]
+"""The cells of one column: text, numbers or None."""
 
 _LARGEST = float(np.finfo(np.float32).max)
 
+_WHOLE = re.compile(r"(-?\d+)\.0+")
+"""A whole number with a point: programs write a column of 1, 2 and a gap as 1.0, 2.0 and a gap."""
+
+_MEMO = 2**16
+"""Different texts of a category column that are remembered."""
+
+_NONE, _ERROR = -1, -2
+"""Codes of a category cell that gives zeros in all inputs, and of one that can't be used."""
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Record:
-    """One line of a CSV file."""
+class Block:
+    """Consecutive rows of a CSV file."""
 
-    values: Row
-    """(columns,) float32, in the order of TableSpec.columns."""
-    target: str | None
-    """The cell of the target, where the file has it."""
+    first: int
+    """Number of the first row, from 0, header not counted."""
+    values: npt.NDArray[np.float32]
+    """(n, TableSpec.width); zeros in the rows that failed."""
+    failures: Mapping[int, TableError]
+    """Why a row can't be used, by its position in the block."""
+    lines: Lines
+    """The rows as they are in the file."""
+    layout: Layout
+
+    def cells(self, position: int) -> tuple[str, ...]:
+        """The input cells of a row that did not fail, in the order of TableSpec.columns."""
+        cells = self.lines[position][1]
+        return tuple(cells[i] for i in self.layout.widths[len(cells)].columns)
+
+    def target(self, position: int) -> str | None:
+        """The cell of the target, where the file has it."""
+        cells = self.lines[position][1]
+        place = self.layout.widths[len(cells)].target
+        return None if place is None else cells[place].strip()
 
 
-def read_records(path: str | Path, spec: TableSpec) -> Iterator[Record | TableError]:
-    """Read a CSV file row by row.
-
-    Yields:
-        A Record, or the TableError of a row that can't be used; reading goes on after it.
+def read_blocks(path: str | Path, spec: TableSpec) -> Iterator[Block]:
+    """Read a CSV file in blocks of rows; memory doesn't grow with the file.
 
     Raises:
-        SourceError: the file is missing or unreadable, or has no rows.
-        TableError: the header lacks a column of the model.
+        SourceError: the file is missing, or has no rows.
+        TableError: it is no CSV, or its header doesn't fit the model. Rows before a damaged place come first.
     """
-    try:
-        with open(path, encoding="utf-8-sig", newline="") as f:
-            yield from _parse(csv.reader(f, delimiter=spec.delimiter), str(path), spec)
-    except FileNotFoundError:
-        raise SourceError(f"{path}: no such file", code="missing_file") from None
-    except (OSError, UnicodeDecodeError, csv.Error) as e:
-        raise TableError(f"{path}: can't be read as CSV: {e}") from None
-
-
-def _parse(lines: Any, path: str, spec: TableSpec) -> Iterator[Record | TableError]:
-    header: Mapping[str, int] | None = None
-    first = True
+    layout: Layout | None = None
     rows = 0
-    for cells in lines:
-        if not any(cell.strip() for cell in cells):
-            continue
-        if first and _is_header(cells, spec):
-            header = _read_header(cells, path, spec)
-            first = False
-            continue
-        first = False
-        rows += 1
-        try:
-            yield _to_record(cells, spec, header)
-        except TableError as e:
-            yield TableError(f"{path}, line {lines.line_num}: {e}")
+    for lines in read_cells(path, _delimiter(path, spec)):
+        if layout is None:
+            layout = Layout.of(lines[0][1], path, spec)
+            lines = lines[layout.header :]
+        if lines:
+            yield _encode_lines(lines, rows, layout, path, spec)
+            rows += len(lines)
     if rows == 0:
         raise SourceError(f"{path}: no rows of data", code="empty_table")
 
 
-def _is_header(cells: Sequence[str], spec: TableSpec) -> bool:
-    names = {c.strip() for c in cells}
-    return bool(names & set(spec.columns)) or not any(is_number(c) or not c.strip() for c in cells)
+def _delimiter(path: str | Path, spec: TableSpec) -> str:
+    """The recipe's, save where a file without it has another that splits its first line as the model needs it."""
+    found, lines = sniff(path)
+    if not lines or len(lines[0]) < 2 or any(spec.delimiter in cell for cell in lines[0]):
+        return spec.delimiter
+    fits = len(lines[0]) in (len(spec.columns), len(spec.fields)) or {c.strip() for c in lines[0]} & set(spec.fields)
+    return found if fits else spec.delimiter
 
 
-def is_number(cell: str) -> bool:
-    """Whether a cell reads as a number; an empty one does not."""
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
+@dataclasses.dataclass(frozen=True, slots=True)
+class Places:
+    """Positions in a line."""
+
+    columns: tuple[int, ...]
+    """Of TableSpec.columns."""
+    target: int | None
 
 
-def _read_header(cells: Sequence[str], path: str, spec: TableSpec) -> Mapping[str, int] | None:
-    """Position of each name; None where the training file had no names to compare with."""
-    positions = {name.strip(): i for i, name in enumerate(cells)}
-    missing = [c for c in spec.columns if c not in positions]
-    if missing and spec.header:
-        raise TableError(f"{path}: the header has no column {missing[0]!r}; the model needs {', '.join(spec.columns)}")
-    return None if missing else positions
+@dataclasses.dataclass(frozen=True, slots=True)
+class Layout:
+    """Where in the lines of a file the model's columns are."""
+
+    header: bool
+    """Whether the first line holds names."""
+    widths: Mapping[int, Places]
+    """By the number of cells that a line may have."""
+    expected: str
+    """Those numbers, in words."""
+
+    @classmethod
+    def of(cls, first: Sequence[str], path: str | Path, spec: TableSpec) -> Layout:
+        """The layout of a file, by its first line.
+
+        Raises:
+            TableError: the line holds names, but not those of the model's columns.
+        """
+        header = _is_header(first, spec)
+        names = [cell.strip() for cell in first]
+        absent = [c for c in spec.columns if c not in names]
+        if header and not absent:
+            twice = next((c for c in spec.columns if names.count(c) > 1), None)
+            if twice is not None:
+                raise TableError(f"{path}: the header has the name {twice!r} twice; rename one")
+            return cls(True, {len(names): _places(names, spec)}, f"the header has {len(names)}")
+        if header and spec.header:
+            raise TableError(
+                f"{path}: the header has no column {absent[0]!r}; the model needs {_list(spec.columns)}, "
+                f"the header has {_list(names)}"
+            )
+        # As the training file, without its target, or with the model's columns alone.
+        lines = (spec.fields, [f for f in spec.fields if f != spec.target], spec.columns)
+        widths = {len(line): _places(line, spec) for line in lines}
+        target = f" (or {len(spec.fields)} with the target {spec.target!r})" if spec.target is not None else ""
+        return cls(header, widths, f"the model takes {len(spec.columns)}{target}: {_list(spec.columns)}")
 
 
-def _to_record(cells: Sequence[str], spec: TableSpec, header: Mapping[str, int] | None) -> Record:
-    if header is not None:
-        if len(cells) != len(header):
-            raise TableError(f"{len(cells)} cells, but the header has {len(header)}")
-        named = {name: cells[i] for name, i in header.items()}
-    elif len(cells) == len(spec.columns):
-        named = dict(zip(spec.columns, cells, strict=True))
-    elif len(cells) == len(spec.fields):
-        named = dict(zip(spec.fields, cells, strict=True))
-    else:
-        raise TableError(_width_message(len(cells), spec))
-    values = np.array([_number(named[c], c) for c in spec.columns], np.float32)
-    target = named.get(spec.target) if spec.target is not None else None
-    return Record(values, None if target is None else target.strip())
+def _places(line: Sequence[str], spec: TableSpec) -> Places:
+    at = {name: i for i, name in enumerate(line)}
+    return Places(tuple(at[c] for c in spec.columns), at.get(spec.target) if spec.target is not None else None)
 
 
-def _width_message(got: int, spec: TableSpec) -> str:
-    expected = str(len(spec.columns))
-    if spec.target is not None:
-        expected += f" (or {len(spec.fields)} with the target {spec.target!r})"
-    return f"{got} columns, but the model takes {expected}: {', '.join(spec.columns)}"
+def _is_header(first: Sequence[str], spec: TableSpec) -> bool:
+    """Whether a line holds names: one of the model's, or no number, no gap and no category that it knows."""
+    cells = {cell.strip() for cell in first}
+    if cells & set(spec.columns):
+        return True
+    known = {category for column in spec.recipes for category in column.categories}
+    return not any(is_number(c) or not c or c.lower() in spec.missing or c in known for c in cells)
 
 
-def _number(cell: object, name: str) -> float:
-    if cell is None or (isinstance(cell, str) and not cell.strip()):
-        raise TableError(f"column {name!r} is empty; fill it in or leave the row out")
-    try:
-        value = float(cell)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        raise TableError(f"column {name!r} is {cell!r:.40}, not a number") from None
-    if not math.isfinite(value) or abs(value) > _LARGEST:
-        raise TableError(f"column {name!r} is {value}, not a finite float32 number")
-    return value
+def _list(names: Sequence[str], most: int = 20) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
-def to_rows(rows: npt.ArrayLike | Sequence[Mapping[str, Any]], spec: TableSpec) -> npt.NDArray[np.float32]:
-    """Rows of the caller as the model's input.
+def _encode_lines(lines: Lines, first: int, layout: Layout, path: str | Path, spec: TableSpec) -> Block:
+    values = np.zeros((len(lines), spec.width), np.float32)
+    failures: dict[int, str] = {}
+    positions: dict[int, list[int]] = {}
+    for i, (_, cells) in enumerate(lines):
+        positions.setdefault(len(cells), []).append(i)
+    for width, at in positions.items():
+        places = layout.widths.get(width)
+        if places is None:
+            failures |= dict.fromkeys(at, f"{width} cell{'s' if width > 1 else ''}, but {layout.expected}")
+            continue
+        across = list(zip(*(lines[i][1] for i in at), strict=True))
+        encoded, bad = encode([across[i] for i in places.columns], len(at), spec)
+        values[at] = encoded
+        failures |= {at[i]: message for i, message in bad.items()}
+    named = {i: TableError(f"{path}, line {lines[i][0]}: {message}") for i, message in failures.items()}
+    return Block(first, values, named, lines, layout)
+
+
+def encode(columns: Sequence[Cells], rows: int, spec: TableSpec) -> tuple[npt.NDArray[np.float32], dict[int, str]]:
+    """Cells, column by column, as the model's input.
 
     Args:
-        rows: (n, columns) numbers in the order of spec.columns, or a sequence of mappings by column name
-            (other keys, such as the target, are ignored).
+        columns: the cells of each of spec.columns.
+        rows: how many each has.
         spec: the model's table recipe.
 
     Returns:
-        (n, columns) float32.
+        (rows, spec.width) float32, and what is wrong with a row by its number; such rows hold zeros.
+    """
+    values = np.zeros((rows, spec.width), np.float32)
+    failures: dict[int, str] = {}
+    start = 0
+    for cells, column in zip(columns, spec.recipes, strict=True):
+        out = values[:, start : start + column.width]
+        fill = _encode_numbers if column.kind == "number" else _encode_categories
+        for i, message in fill(cells, column, spec.missing, out).items():
+            failures.setdefault(i, f"column {column.name!r} {message}")
+        start += column.width
+    values[list(failures)] = 0
+    return values, failures
+
+
+def _encode_numbers(
+    cells: Cells, column: ColumnSpec, words: tuple[str, ...], out: npt.NDArray[np.float32]
+) -> dict[int, str]:
+    values, failures = to_numbers(cells, words)
+    for cell in column.missing:
+        values[values == float(cell)] = np.nan
+    missing = np.isnan(values)
+    if column.fill is not None and words:
+        values[missing] = column.fill
+        missing[list(failures)] = False
+    usable = np.abs(values) <= _LARGEST
+    for i in np.flatnonzero(~usable).tolist():
+        if missing[i] and words:
+            failures.setdefault(i, "is missing; fill it in or leave the row out")
+        failures.setdefault(i, f"is {values[i]}, not a finite float32 number")
+    out[usable, 0] = values[usable]
+    if column.indicator:
+        out[:, 1] = missing
+    return failures
+
+
+def to_numbers(cells: Cells, words: tuple[str, ...]) -> tuple[npt.NDArray[np.float64], dict[int, str]]:
+    """Cells as numbers.
+
+    Args:
+        cells: text, numbers or None.
+        words: cells that mean a missing value, as in TableSpec.missing.
+
+    Returns:
+        (n,) float64, NaN where a value is missing or unusable; and why it is unusable, by position.
+    """
+    if isinstance(cells, np.ndarray) and cells.dtype.kind in "biuf":
+        return cells.astype(np.float64), {}
+    try:
+        return np.fromiter(map(float, cells), np.float64, len(cells)), {}
+    except (TypeError, ValueError, OverflowError):
+        pass
+    values, failures = np.full(len(cells), np.nan), {}
+    for i, cell in enumerate(cells):
+        try:
+            values[i] = float(cell)
+        except (TypeError, ValueError, OverflowError):
+            text = "" if cell is None else str(cell).strip()
+            if not words and not text:
+                failures[i] = "is empty; fill it in or leave the row out"
+            elif cell is not None and text.lower() not in words:
+                failures[i] = f"is {not_a_number(cell)}"
+    return values, failures
+
+
+def _encode_categories(
+    cells: Cells, column: ColumnSpec, words: tuple[str, ...], out: npt.NDArray[np.float32]
+) -> dict[int, str]:
+    codes = _codes(cells, column, words)
+    failures = {}
+    for i in np.flatnonzero(codes == _ERROR).tolist():
+        text = category(cells[i])
+        known = ", ".join(repr(c) for c in column.categories[:5]) + (" ..." if len(column.categories) > 5 else "")
+        failures[i] = f"is {text!r:.40}, but the model knows {known}" if text else "is empty; fill it in"
+    chosen = np.flatnonzero(codes >= 0)
+    out[chosen, codes[chosen]] = 1
+    return failures
+
+
+def _codes(cells: Cells, column: ColumnSpec, words: tuple[str, ...]) -> npt.NDArray[np.int64]:
+    known = _known(column, words)
+    codes = [known.get(cell) if type(cell) is str else None for cell in cells]
+    for i, code in enumerate(codes):
+        if code is None:
+            codes[i] = _code(cells[i], column, words)
+            if type(cells[i]) is str and len(known) < _MEMO:
+                known[cells[i]] = codes[i]
+    return np.array(codes, np.int64)
+
+
+@functools.lru_cache(maxsize=1024)
+def _known(column: ColumnSpec, words: tuple[str, ...]) -> dict[str, int | None]:
+    """Code by the text of a cell; starts with the categories and takes in what is looked up."""
+    return {c: i for i, c in enumerate(column.categories) if c and not is_missing(c, words, column.missing)}
+
+
+def _code(cell: object, column: ColumnSpec, words: tuple[str, ...]) -> int:
+    text = category(cell)
+    if is_missing(text, words, column.missing):
+        text = ""
+    elif not text:
+        return _ERROR
+    if text in column.categories:
+        return column.categories.index(text)
+    return {"zeros": _NONE, "other": len(column.categories), "error": _ERROR}[column.unseen]
+
+
+def category(cell: object) -> str:
+    """The category that a cell of a row names: text without blanks around it, whole numbers without a point.
+
+    None and NaN give the empty text.
+    """
+    if isinstance(cell, np.generic):
+        cell = cell.item()
+    if cell is None or (isinstance(cell, float) and math.isnan(cell)):
+        return ""
+    text = str(cell).strip()
+    whole = _WHOLE.fullmatch(text)
+    return whole[1] if whole else text
+
+
+def is_missing(text: str, words: tuple[str, ...], others: tuple[str, ...] = ()) -> bool:
+    """Whether the text of a category cell means a missing value."""
+    return text.lower() in words or text in others
+
+
+def to_rows(rows: Any, spec: TableSpec) -> npt.NDArray[np.float32]:
+    """Rows of the caller as the model's input.
+
+    Args:
+        rows: an (n, columns) array or a list of rows, cells in the order of spec.columns; or a list of mappings by
+            column name, or one mapping of name -> n cells, such as a DataFrame (other names are ignored). Cells are
+            numbers, text, or None and NaN where missing.
+        spec: the model's table recipe.
+
+    Returns:
+        (n, spec.width) float32.
 
     Raises:
-        TableError: a column is missing, the width is wrong, or a value is no finite number.
+        TableError: a column is missing, the width is wrong, or a cell can't be used.
     """
-    if isinstance(rows, Sequence) and any(isinstance(r, Mapping) for r in rows):
-        return np.array([_from_mapping(i, r, spec) for i, r in enumerate(rows)], np.float32)
-    try:
-        array = np.asarray(rows, np.float64)
-    except (TypeError, ValueError) as e:
-        raise TableError(f"rows can't be read as numbers: {e}") from None
-    if array.ndim != 2 or array.shape[1] != len(spec.columns):
-        raise TableError(f"rows have shape {array.shape}, expected (n, {len(spec.columns)}): {', '.join(spec.columns)}")
-    usable = np.abs(array) <= _LARGEST
-    if not usable.all():
-        row, column = np.argwhere(~usable)[0]
-        raise TableError(f"row {row}: column {spec.columns[column]!r} is {array[row, column]}, not a finite number")
-    return array.astype(np.float32)
+    columns = _columns(rows, spec)
+    count = len(columns[0])
+    values, failures = encode(columns, count, spec)
+    if failures:
+        first = min(failures)
+        raise TableError(f"row {first}: {failures[first]}")
+    return values
 
 
-def _from_mapping(index: int, row: object, spec: TableSpec) -> list[float]:
-    if not isinstance(row, Mapping):
-        raise TableError(f"row {index} is a {type(row).__name__}, expected a mapping like the others")
-    missing = [c for c in spec.columns if c not in row]
-    if missing:
-        raise TableError(f"row {index} lacks the column {missing[0]!r}; the model needs {', '.join(spec.columns)}")
-    try:
-        return [_number(row[c], c) for c in spec.columns]
-    except TableError as e:
-        raise TableError(f"row {index}: {e}") from None
+def _columns(rows: Any, spec: TableSpec) -> list[Cells]:
+    names = spec.columns
+    if hasattr(rows, "keys"):
+        absent = next((c for c in names if c not in rows), None)
+        if absent is not None:
+            raise TableError(f"the rows lack the column {absent!r}; the model needs {_list(names)}")
+        columns: list[Cells] = [_plain(rows[c]) for c in names]
+        if len({len(c) for c in columns}) > 1:
+            raise TableError(f"the columns have different lengths: {[len(c) for c in columns]}")
+        return columns
+    if isinstance(rows, np.ndarray):
+        if rows.ndim != 2 or rows.shape[1] != len(names):
+            raise TableError(f"rows have shape {rows.shape}, expected (n, {len(names)}): {_list(names)}")
+        return [_plain(rows[:, i]) for i in range(len(names))]
+    rows = list(rows)
+    if any(isinstance(r, Mapping) for r in rows):
+        _check_mappings(rows, names)
+        return [[row[c] for row in rows] for c in names]
+    for i, row in enumerate(rows):
+        if isinstance(row, (str, bytes)) or not hasattr(row, "__len__") or len(row) != len(names):
+            got = f"has {len(row)} cells" if isinstance(row, (list, tuple, np.ndarray)) else f"is {row!r:.40}"
+            raise TableError(f"row {i} {got}, expected {len(names)}: {_list(names)}")
+    return list(zip(*rows, strict=True)) if rows else [()] * len(names)
+
+
+def _plain(cells: Any) -> Cells:
+    """An array of numbers as it is, anything else as a list."""
+    array = np.asarray(cells)
+    return array if array.dtype.kind in "biuf" else list(array.tolist())
+
+
+def _check_mappings(rows: Sequence[object], names: Sequence[str]) -> None:
+    for i, row in enumerate(rows):
+        if not isinstance(row, Mapping):
+            raise TableError(f"row {i} is a {type(row).__name__}, expected a mapping like the others")
+        absent = next((c for c in names if c not in row), None)
+        if absent is not None:
+            raise TableError(f"row {i} lacks the column {absent!r}; the model needs {_list(names)}")
