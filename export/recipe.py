@@ -24,6 +24,9 @@ from .backend import versions
 from .load import Source
 from .synthetic import random_inputs
 
+TRAINING_DECODE = "decode_in_training"
+"""Key of the provenance: the decoder that the training used, where the model is exported with decode="fast"."""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the recipe and the labels."""
@@ -58,7 +61,10 @@ def build_spec(source: Source, options: argparse.Namespace) -> tuple[ModelSpec, 
         notes += structure.scaled_twice(source, pixels)
     if labels is None and head in ("softmax", "logits"):
         notes.append("no class names: results will show indices; give them with --labels FILE")
-    spec = ModelSpec(pixels=pixels, table=table, labels=labels, head=head, provenance=provenance(source, stamp))
+    found = provenance(source, stamp)
+    if pixels is not None and pixels.decode == "fast" and (exact := _decoder_before(source, options)) != "fast":
+        found[TRAINING_DECODE] = exact
+    spec = ModelSpec(pixels=pixels, table=table, labels=labels, head=head, provenance=found)
     return spec, notes
 
 
@@ -160,6 +166,12 @@ def _pixels(source: Source, options: argparse.Namespace) -> tuple[PixelSpec | No
     if pixels.channels != channels:
         raise SpecError(f"color={pixels.color!r} has {pixels.channels} channels, the model takes {channels}")
     return pixels, True
+
+
+def _decoder_before(source: Source, options: argparse.Namespace) -> str:
+    """The decoder of the recipe without --decode: what the training used."""
+    pixels, _ = _pixels(source, argparse.Namespace(**{**vars(options), "decode": None}))
+    return pixels.decode if pixels is not None else PixelSpec.decode
 
 
 def _check_labels(source: Source, labels: tuple[str, ...] | None, head: str) -> None:

@@ -34,6 +34,9 @@ class Report:
     parity: dict[str, Any] | None = None
     """Of the float32 graph against Keras: samples, max_abs_diff, tolerance, top1_agreement."""
     quantization: dict[str, Any] | None = None
+    decode: dict[str, Any] | None = None
+    """Of decode="fast" against the training's decoder, on real images: samples, max_levels, mean_levels,
+    top1_agreement; None for an exact decoder."""
     nodes: dict[str, int] = dataclasses.field(default_factory=dict)
     """Operator -> count."""
     bytes: int | None = None

@@ -32,7 +32,7 @@ from edgecnn.errors import EdgeCNNError, ModelError, SourceError, VerificationEr
 from edgecnn.seal import seal
 from edgecnn.spec import ModelSpec
 
-from . import command_line, loading, recipe
+from . import command_line, loading, recipe, shortcut
 from .backend import tensorflow
 from .convert import convert
 from .golden import make_golden
@@ -103,6 +103,7 @@ def _export(path: Path, output: Path, options: argparse.Namespace, report: Repor
         calibration = _read(options.calibration, spec, source, report)
         judge = data or calibration
         line.append(f"{len(judge)} from {judge.source}" if judge else "none given: random inputs only")
+    _tell_shortcut(source, spec, judge, report)
 
     # 3. Convert and clean the graph.
     with report.stage("convert") as line:
@@ -137,6 +138,20 @@ def _export(path: Path, output: Path, options: argparse.Namespace, report: Repor
         write_atomically(output, content)
         report.bytes = len(content)
         line.append(f"{len(content):,} bytes")
+
+
+def _tell_shortcut(source: Source, spec: ModelSpec, judge: Samples | None, report: Report) -> None:
+    """Say that decode="fast" gives other pixels than the training saw, and by how much where there are images."""
+    training = spec.provenance.get(recipe.TRAINING_DECODE)
+    if training is None:
+        return
+    text = f"decode fast: the model will see JPEGs shrunk in the DCT, not the pixels that {training} gave the training"
+    if judge is None:
+        report.note(f"{text}; --data measures the difference")
+        return
+    found = shortcut.measure(source, spec, training, judge.source)
+    report.decode = found.to_dict()
+    report.note(f"{text}; {found}")
 
 
 def _verify(

@@ -17,8 +17,9 @@ import pytest
 from PIL import Image
 
 from edgecnn import decode as decode_module_function
-from edgecnn.decode import MAX_PIXELS, decode, decode_for
+from edgecnn.decode import decode, decode_for
 from edgecnn.errors import ImageError, SourceError
+from edgecnn.pillow import MAX_PIXELS
 from edgecnn.preprocess import preprocess
 from edgecnn.spec import PixelSpec
 
@@ -111,6 +112,80 @@ def test_tf_is_tensorflow_or_refused(name, color):
         assert error.value.code == "unsupported_image"
     else:
         assert np.array_equal(decode(data, "tf", color=color), expected)
+
+
+def drafted(data: bytes, size: tuple[int, int], mode: str) -> np.ndarray:
+    """What Pillow makes of a JPEG that it may shrink in the DCT, but not below (height, width)."""
+    with Image.open(io.BytesIO(data)) as image:
+        image.draft(image.mode, size[::-1])
+        return np.atleast_3d(np.asarray(image.convert(mode)))
+
+
+@pytest.mark.parametrize("name", jpegs())
+def test_fast_is_pillows_draft(name):
+    for size in ((8, 8), (7, 20), (30, 41), (31, 41), (61, 83), (500, 1)):
+        for color, mode in (("rgb", "RGB"), ("gray", "L")):
+            found = decode(ENCODED[name], "fast", size=size, color=color)
+            assert np.array_equal(found, drafted(ENCODED[name], size, mode)), (size, color)
+
+
+@pytest.mark.skipif(not PHOTOS, reason="no folder of photographs beside the checkout")
+def test_fast_is_pillows_draft_of_photographs():
+    shrunk = 0
+    for path in PHOTOS[::8]:
+        found = decode(path, "fast", size=(64, 64))
+        assert np.array_equal(found, drafted(path.read_bytes(), (64, 64), "RGB")), path
+        with Image.open(path) as image:
+            shrunk += found.shape[:2] != image.size[::-1]
+    assert shrunk > 10
+
+
+def test_fast_stays_above_the_tensors_size():
+    rng = np.random.default_rng(8)
+    divisors = set()
+    for _ in range(150):
+        height, width, *size = (int(v) for v in rng.integers(1, [300, 300, 60, 60]))
+        found = decode(encode(photo(height, width), "JPEG"), "fast", size=tuple(size))
+        assert found.shape[0] >= min(size[0], height), (height, width, size)
+        assert found.shape[1] >= min(size[1], width), (height, width, size)
+        divisors.add(round(width / found.shape[1]))
+    assert {1, 2, 4, 8} <= divisors
+
+
+def test_fast_turns_the_size_with_the_image():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = encode(photo(40, 160), "JPEG", exif=exif)
+    assert decode(data, "fast", size=(40, 10), exif=True).shape == (40, 10, 3)
+    assert decode(data, "fast", size=(10, 40), exif=True).shape == (160, 40, 3)
+    assert decode(data, "fast", size=(10, 40)).shape == (10, 40, 3)
+
+
+@pytest.mark.parametrize("name", others())
+def test_fast_is_pil_for_other_files(name):
+    assert np.array_equal(decode(ENCODED[name], "fast", size=(4, 4)), decode(ENCODED[name], "pil"))
+
+
+def test_fast_is_asked_for_by_name_and_size():
+    data = ENCODED["4:2:0"]
+    for decoder, size in (("fast", None), ("pil", (8, 8)), ("tf", (8, 8))):
+        with pytest.raises(ImageError, match="needs size"):
+            decode(data, decoder, size=size)
+    for size in ((0, 8), (8,), (8, -1)):
+        with pytest.raises(ImageError, match="1 or more pixels"):
+            decode(data, "fast", size=size)
+    assert PixelSpec(height=8, width=8).decode == "pil"
+
+
+def test_decode_for_fast():
+    data = encode(photo(300, 200), "JPEG")
+    for color in ("rgb", "gray"):
+        spec = PixelSpec(height=70, width=40, decode="fast", resize="pil_bilinear", color=color, dtype="uint8")
+        image, of = decode_for(spec, data)
+        assert (image.shape, of) == ((75, 50, 3), "rgb")
+        small = Image.fromarray(drafted(data, (70, 40), "RGB")).convert("L" if color == "gray" else "RGB")
+        expected = np.asarray(small.resize((40, 70), Image.Resampling.BILINEAR)).reshape(spec.shape)
+        assert np.array_equal(preprocess(image, spec, color=of), expected)
 
 
 def small_frame_gif() -> bytes:
@@ -269,7 +344,7 @@ def test_missing_and_folder(tmp_path):
 
 
 def test_bad_arguments():
-    with pytest.raises(ImageError, match="decoder must be pil or tf"):
+    with pytest.raises(ImageError, match="decoder must be one of pil, tf, fast; got 'cv2'"):
         decode(b"x", "cv2")
     with pytest.raises(ImageError, match="color must be rgb or gray"):
         decode(b"x", color="bgr")
@@ -417,15 +492,16 @@ def test_mutated_files_give_pixels_or_one_error(monkeypatch):
     seed = int(os.environ.get("EDGECNN_FUZZ_SEED", "0"))
     tiffs = [encode(photo(), "TIFF", compression=c) for c in ("raw", "tiff_lzw", "jpeg")]
     files = [*ENCODED.values(), *tiffs, small_frame_gif()]
-    monkeypatch.setattr(sys.modules["edgecnn.decode"], "MAX_PIXELS", 2**22)  # a mutated size may be gigabytes
+    monkeypatch.setattr("edgecnn.pillow.MAX_PIXELS", 2**22)  # a mutated size may be gigabytes
     rng = np.random.default_rng(seed)
     end = time.monotonic() + seconds
     messages, decoded = [], 0
     while time.monotonic() < end:
         data = mutated(rng, files[rng.integers(0, len(files))])
-        decoder, color = ("pil", "tf")[rng.integers(0, 2)], ("rgb", "gray")[rng.integers(0, 2)]
+        decoder, color = ("pil", "tf", "fast")[rng.integers(0, 3)], ("rgb", "gray")[rng.integers(0, 2)]
+        size = (8, 8) if decoder == "fast" else None
         try:
-            pixels = decode(data, decoder, color=color, exif=bool(rng.integers(0, 2)))
+            pixels = decode(data, decoder, color=color, exif=bool(rng.integers(0, 2)), size=size)
         except ImageError as error:
             messages.append(str(error))
         except BaseException:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edgecnn import ColumnSpec, ModelSpec, Predictor, TableSpec
+from edgecnn import ColumnSpec, ModelSpec, PixelSpec, Predictor, TableSpec
 from edgecnn.cli import main
 
 
@@ -164,6 +164,17 @@ def test_a_model_without_a_recipe_takes_it_from_the_options(tmp_path, make_color
 def test_an_overridden_recipe_is_said(image_model, photos, capfd):
     assert predict(photos / "green", "--model", image_model, "--resize", "pil_nearest") == 0
     assert "recipe overridden: pil decode, rgb, stretch, pil_nearest to 8x8" in capfd.readouterr().err
+
+
+def test_fast_decoding_is_said(image_model, tmp_path, make_color_model, photos, capfd):
+    assert predict(photos / "green", "--model", image_model, "--decode", "fast") == 0
+    assert "recipe overridden: fast decode (not exact" in capfd.readouterr().err
+    spec = ModelSpec(pixels=PixelSpec(height=8, width=8, decode="fast", scale=1 / 255))
+    model = make_color_model(tmp_path / "m.onnx", spec=spec)
+    assert predict(photos / "green", "--model", model, "--format", "jsonl") == 0
+    out, err = capfd.readouterr()
+    assert "the model's recipe decodes JPEGs fast, not exactly" in err
+    assert records(out)[0]["index"] == 1
 
 
 @pytest.mark.parametrize(

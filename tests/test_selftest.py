@@ -49,6 +49,9 @@ def test_decode_digests_are_those_of_the_library():
     assert digest([np.asarray(Image.open(path).convert("RGB"))]) == selftest.DECODE_DIGESTS["pil"]
     assert digest([tf.io.decode_image(path.read_bytes()).numpy()]) == selftest.DECODE_DIGESTS["tf"]
     assert selftest.DECODE_DIGESTS["pil"] != selftest.DECODE_DIGESTS["tf"]
+    with Image.open(path) as image:
+        image.draft("RGB", (image.width // 2, image.height // 2))
+        assert digest([np.asarray(image)]) == selftest.DECODE_DIGESTS["fast"]
 
 
 def test_passes_here(capsys):

@@ -107,6 +107,8 @@ def test_describes_itself_in_one_line():
     assert spec.describe() == ("pil decode, rgb, crop, pil_lanczos to 48x64, x / 127.5 - 1, float32 nhwc")
     older = PixelSpec(**PIXELS, resize="pil_lanczos", pillow=12)
     assert "pil_lanczos of Pillow 12 and older to 48x64" in older.describe()
+    fast = PixelSpec(**PIXELS, decode="fast", exif=True)
+    assert fast.describe().startswith("fast decode (not exact: JPEGs shrunk in the DCT) with EXIF rotation, rgb")
     assert "values 0..255" in PixelSpec(**PIXELS).describe()
     assert "(x - mean) / std" in PixelSpec(**PIXELS, mean=(1, 2, 3), std=(1, 1, 1)).describe()
 

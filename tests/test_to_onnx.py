@@ -92,6 +92,43 @@ def test_int8_from_the_command_line(tmp_path, folder, capsys):
     assert "int8:" in capsys.readouterr().err
 
 
+def test_fast_decoding_is_told_measured_and_recorded(tmp_path, capsys):
+    path, report = image_model(tmp_path / "m.keras"), tmp_path / "r.json"
+    rng = np.random.default_rng(7)
+    (tmp_path / "data").mkdir()
+    for i in range(5):
+        noise = Image.fromarray(rng.integers(0, 256, (9, 11, 3)).astype(np.uint8))
+        noise.resize((120 + i, 90)).save(tmp_path / "data" / f"{i}.jpg")
+    assert export(path, "--decode", "fast") == 0
+    assert "not the pixels that pil gave the training; --data measures the difference" in capsys.readouterr().err
+    assert export(path, "--decode", "fast", "--data", tmp_path / "data", "--report", report) == 0
+    data, err = json.loads(report.read_text()), capsys.readouterr().err
+    found = data["decode"]
+    assert (found["decoder"], found["training"], found["samples"]) == ("fast", "pil", 5)
+    largest, total = 0.0, 0.0
+    for file in (tmp_path / "data").iterdir():
+        with Image.open(file) as exact, Image.open(file) as fast:
+            fast.draft("RGB", (16, 16))
+            a, b = (np.asarray(i.resize((16, 16), Image.Resampling.BILINEAR)).astype(int) for i in (exact, fast))
+        largest, total = max(largest, np.abs(a - b).max()), total + np.abs(a - b).mean()
+    assert found["max_levels"] == largest > 0
+    assert found["mean_levels"] == pytest.approx(total / 5)
+    assert 0 <= found["top1_agreement"] <= 1
+    assert "on 5 images the pixels differ from pil's by up to" in err
+    assert data["parity"]["max_abs_diff"] < 1e-5
+    spec = read_stamp(tmp_path / "m.onnx")
+    assert spec.pixels.decode == "fast"
+    assert spec.provenance["decode_in_training"] == "pil"
+
+
+def test_a_model_trained_on_fast_pixels_needs_no_word(tmp_path, capsys):
+    path = image_model(tmp_path / "m.keras", stamp=False)
+    write_stamp(path, ModelSpec(pixels=PixelSpec(height=16, width=16, decode="fast"), labels=("a", "b")))
+    assert export(path) == 0
+    assert "decode fast" not in capsys.readouterr().err
+    assert "decode_in_training" not in read_stamp(tmp_path / "m.onnx").provenance
+
+
 def test_auto_stays_with_float32_where_int8_is_larger(tmp_path, folder, capsys):
     path = image_model(tmp_path / "m.keras")
     report = tmp_path / "r.json"

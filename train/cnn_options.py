@@ -103,7 +103,7 @@ def _add_pixel_options(p: argparse.ArgumentParser) -> None:
         "--resize", choices=RESIZES, metavar="METHOD", help="instead of the preset's: " + ", ".join(RESIZES)
     )
     group.add_argument("--fit", choices=FITS, help="instead of the preset's: how another aspect ratio is fitted")
-    group.add_argument("--decode", choices=DECODES, help="instead of the preset's decoder")
+    group.add_argument("--decode", choices=DECODES, help="instead of the preset's decoder; fast shrinks large JPEGs")
 
 
 def _add_augmentation_options(p: argparse.ArgumentParser) -> None:

@@ -103,6 +103,8 @@ def _load(args: argparse.Namespace) -> Predictor:
     if args.model is None:
         which = "the built-in digits classifier" if predictor.path == embedded_model() else str(predictor.path)
         print(f"edgecnn: no --model given, using {which}", file=sys.stderr)
+    if pixels is None and predictor.spec.pixels is not None and predictor.spec.pixels.decode == "fast":
+        print("edgecnn: the model's recipe decodes JPEGs fast, not exactly", file=sys.stderr)
     if args.device == "auto":
         print(f"edgecnn: running on {predictor.provider}", file=sys.stderr)
     return predictor

@@ -74,7 +74,9 @@ def add_recipe_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--fit", choices=FITS, help="another aspect ratio: stretch, centre crop first, or letterbox")
     group.add_argument("--color", choices=COLORS, help="channel order of the model's input")
-    group.add_argument("--decode", choices=DECODES, help="JPEG decoder: pil (Pillow, OpenCV) or tf (tf.io)")
+    group.add_argument(
+        "--decode", choices=DECODES, help="JPEG decoder: pil (Pillow, OpenCV), tf (tf.io), or fast, not exact"
+    )
     group.add_argument("--exif", action="store_true", default=None, help="apply the EXIF rotation")
     group.add_argument("--scale", type=_number, metavar="S", help="multiply 0..255 by S; 1/255 may be written so")
     group.add_argument("--divisor", type=_number, metavar="D", help="divide 0..255 by D instead of multiplying")

@@ -38,7 +38,7 @@ RESIZES = (
 
 FITS = ("stretch", "crop", "pad")
 COLORS = ("rgb", "bgr", "gray")
-DECODES = ("pil", "tf")
+DECODES = ("pil", "tf", "fast")
 PILLOWS = (12, 13)
 """Versions of Pillow whose pil_* methods differ; 12 stands for 12 and older."""
 LAYOUTS = ("nhwc", "nchw")
@@ -123,7 +123,8 @@ class PixelSpec(_Spec):
     color: str = "rgb"
     """Channel order of the tensor; gray is one channel, converted before the resize."""
     decode: str = "pil"
-    """Decoder of encoded images: pil (accurate DCT, Pillow and OpenCV) or tf (fast DCT, tf.io)."""
+    """Decoder of encoded images: pil (accurate DCT, Pillow and OpenCV), tf (fast DCT, tf.io), or fast, which shrinks
+    large JPEGs in the DCT, never below the tensor's size: for who asks for it, and not exact."""
     exif: bool = False
     """Apply the EXIF rotation after decoding; Keras's loaders ignore it."""
     scale: float = 1.0
@@ -213,7 +214,8 @@ class PixelSpec(_Spec):
             step = f"{step or 'x'} {'+' if self.offset > 0 else '-'} {abs(self.offset):.6g}"
         if self.mean is not None:
             step = f"({step or 'x'} - mean) / std"
-        decode = f"{self.decode} decode" + (" with EXIF rotation" if self.exif else "")
+        decode = f"{self.decode} decode" + (" (not exact: JPEGs shrunk in the DCT)" if self.decode == "fast" else "")
+        decode += " with EXIF rotation" if self.exif else ""
         older = " of Pillow 12 and older" if self.resize.startswith("pil_") and self.pillow == 12 else ""
         return (
             f"{decode}, {self.color}, {self.fit}, {self.resize}{older} to {self.width}x{self.height}, "

@@ -1,0 +1,84 @@
+"""JPEG through libjpeg-turbo: as Pillow decodes it, as TensorFlow does, or shrunk while it is decoded."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .errors import ImageError
+from .pillow import as_pixels, check_size, decode_as_pil, unsupported
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_PLAIN = ("444", "422", "420")
+"""Chroma subsamplings of colour JPEGs that libjpeg-turbo decodes as Pillow does, on every photograph tried."""
+
+_DIVISORS = (8, 4, 2)
+"""By how much the DCT can shrink an image in less time than decoding it; libjpeg-turbo's other factors take longer."""
+
+
+def decode_jpeg(data: bytes, decoder: str, color: str, size: tuple[int, int] | None = None) -> NDArray[np.uint8]:
+    """Decode a JPEG as decode does; size is (height, width) of the tensor, for the decoder fast.
+
+    Raises:
+        ImageError: damaged, too large, or of a kind that the decoder can't give exactly.
+    """
+    import simplejpeg
+
+    try:
+        height, width, space, subsampling = simplejpeg.decode_jpeg_header(data)
+    except ValueError as e:
+        # Pillow may still read what libjpeg-turbo's strict header reader refuses.
+        if decoder != "tf":
+            return decode_as_pil(data, "JPEG", color, size)
+        raise ImageError(f"the JPEG is damaged: {e}") from None
+    check_size(width, height)
+    if decoder != "tf":
+        if color == "rgb" and space == "YCbCr" and subsampling in _PLAIN:
+            least = {} if size is None else _shrunk(height, width, size)
+            try:
+                return as_pixels(simplejpeg.decode_jpeg(data, "RGB", **least))
+            except ValueError:
+                pass  # damaged: whether it still counts as an image is for Pillow to say
+        return decode_as_pil(data, "JPEG", color, size)
+    try:
+        if space in ("CMYK", "YCCK"):
+            return _cmyk_as_tf(data, color)
+        return as_pixels(simplejpeg.decode_jpeg(data, "RGB" if color == "rgb" else "GRAY", fastdct=True))
+    except ImageError:
+        raise
+    except ValueError as e:
+        raise ImageError(f"the JPEG is damaged or truncated: {e}") from None
+
+
+def is_color_jpeg(data: bytes) -> bool:
+    """Whether these are the bytes of a JPEG that holds colour as most do, as YCbCr."""
+    import simplejpeg
+
+    try:
+        return data.startswith(b"\xff\xd8\xff") and simplejpeg.decode_jpeg_header(data)[2] == "YCbCr"
+    except ValueError:
+        return False
+
+
+def _shrunk(height: int, width: int, size: tuple[int, int]) -> dict[str, int]:
+    """simplejpeg's bounds for the smallest image that is not below size; the rule of Pillow's draft."""
+    for divisor in _DIVISORS:
+        if height // divisor >= size[0] and width // divisor >= size[1]:
+            return {"min_height": -(-height // divisor), "min_width": -(-width // divisor)}
+    return {}
+
+
+def _cmyk_as_tf(data: bytes, color: str) -> NDArray[np.uint8]:
+    """tensorflow/core/lib/jpeg/jpeg_mem.cc: Adobe's inverted CMYK times its own inverted black, over 255."""
+    import simplejpeg
+
+    if color == "gray":
+        raise unsupported("TensorFlow decodes no CMYK JPEG to gray; use color='rgb' or decoder 'pil'")
+    if b"Adobe\0" not in data[: data.find(b"\xff\xda")]:
+        raise unsupported("a CMYK JPEG without Adobe's marker has no certain colours; convert it to RGB")
+    cmyk = simplejpeg.decode_jpeg(data, "CMYK", fastdct=True).astype(np.uint16)
+    rgb: NDArray[np.uint8] = (cmyk[..., 3:] * cmyk[..., :3] // 255).astype(np.uint8)
+    return rgb

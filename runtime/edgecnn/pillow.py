@@ -1,0 +1,155 @@
+"""Images opened by Pillow, within limits and quietly: an image, or one ImageError with its reason.
+
+Also where the limits on an image are that hold for every decoder.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .errors import ImageError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from PIL import Image
+
+# Pillow logs what it then raises. Without any handler Python would print that on stderr beside our one error;
+# handlers that an application configured see it as before.
+logging.getLogger("PIL").addHandler(logging.NullHandler())
+
+MAX_PIXELS = 178_956_970
+"""Most pixels in an image (536 MB as RGB): Pillow's own error limit, twice its MAX_IMAGE_PIXELS."""
+
+_PIL_FORMATS = (
+    "AVIF", "BMP", "DIB", "GIF", "ICO", "JPEG", "JPEG2000", "MPO", "PCX", "PNG", "PPM", "QOI", "TGA", "TIFF",
+    "WEBP",
+)  # fmt: skip
+"""What Pillow may open: raster images only, since its EPS reader would start Ghostscript."""
+
+WIDE_MODES = ("I", "F")
+"""First letters of Pillow's modes of more than 8 bits a channel: I, I;16, I;16B, F."""
+
+
+def unsupported(message: str) -> ImageError:
+    """The error for an image that is sound, but of a kind that the decoder can't give exactly."""
+    error = ImageError(message)
+    error.code = "unsupported_image"
+    return error
+
+
+def check_size(width: int, height: int) -> None:
+    """Refuse before any pixel is decoded.
+
+    Raises:
+        ImageError: no pixels, or more than MAX_PIXELS.
+    """
+    if width < 1 or height < 1:
+        raise ImageError(f"the image has no pixels ({width}x{height})")
+    if width * height > MAX_PIXELS:
+        raise ImageError(
+            f"the image is {width}x{height}, {width * height / 1e6:.0f} million pixels; the limit is "
+            f"{MAX_PIXELS / 1e6:.0f} million: shrink it first"
+        )
+
+
+def decode_as_pil(data: bytes, kind: str | None, color: str, size: tuple[int, int] | None = None) -> NDArray[np.uint8]:
+    """Pillow's convert("RGB") or convert("L"), (H, W, C); size: of a JPEG, (height, width) that it is not shrunk below.
+
+    Raises:
+        ImageError: no image, damaged, too large or of more than 8 bits a channel.
+    """
+    with opened(data, kind) as image:
+        if size is not None:
+            image.draft(image.mode, size[::-1])
+        if image.mode[0] in WIDE_MODES:
+            raise unsupported(
+                f"the image has {'32' if image.mode in ('I', 'F') else '16'}-bit gray pixels (mode {image.mode}), "
+                "which Pillow clips at 255 to white; convert it to 8 bits first"
+            )
+        return convert(image, "RGB" if color == "rgb" else "L")
+
+
+@contextmanager
+def opened(data: bytes, kind: str | None) -> Iterator[Image.Image]:
+    """The image as Pillow opens it, size checked, nothing decoded; whatever Pillow raises becomes an ImageError."""
+    from PIL import Image, UnidentifiedImageError
+
+    what = f"the {kind} image" if kind else "the image"
+    with _quiet():
+        try:
+            with Image.open(io.BytesIO(data), formats=_formats(kind)) as image:
+                check_size(*image.size)
+                yield image
+        except ImageError:
+            raise
+        except Image.DecompressionBombError:
+            raise ImageError(f"{what} has more than {MAX_PIXELS / 1e6:.0f} million pixels: shrink it first") from None
+        except UnidentifiedImageError:
+            problem = "is damaged: its header can't be read" if kind else "is in no known image format"
+            raise ImageError(f"{what} {problem}") from None
+        except MemoryError:
+            raise ImageError(f"{what} does not fit into memory") from None
+        except Exception as e:  # Pillow's readers raise whatever their parsing stumbles on
+            raise ImageError(f"{what} is damaged or truncated: {e}") from None
+
+
+def _formats(kind: str | None) -> tuple[str, ...]:
+    from PIL import Image
+
+    if kind == "JPEG":
+        return ("JPEG", "MPO")
+    if kind is not None:
+        return (kind,)
+    Image.init()
+    return tuple(f for f in _PIL_FORMATS if f in Image.OPEN)
+
+
+def convert(image: Image.Image, mode: str) -> NDArray[np.uint8]:
+    """The image decoded and turned to a mode, (H, W, C)."""
+    image.load()
+    # Conversions to RGB and L ignore it, but warn about it and compute a new one.
+    image.info.pop("transparency", None)
+    return as_pixels(np.asarray(image if image.mode == mode else image.convert(mode)))
+
+
+def as_pixels(array: Any) -> NDArray[np.uint8]:
+    """(H, W) or (H, W, C) -> contiguous (H, W, C)."""
+    pixels: NDArray[np.uint8] = np.ascontiguousarray(array)
+    return pixels[..., np.newaxis] if pixels.ndim == 2 else pixels
+
+
+_quiet_lock = threading.Lock()
+_quiet_users = 0
+_quiet_filters: warnings.catch_warnings[None] | None = None
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No warnings from Pillow meanwhile, in any thread.
+
+    warnings.catch_warnings swaps process-wide state, so two threads that overlap could leave it swapped;
+    here the first to come sets the filter and the last to go takes it away.
+    """
+    global _quiet_users, _quiet_filters
+    with _quiet_lock:
+        if _quiet_users == 0:
+            _quiet_filters = warnings.catch_warnings()
+            _quiet_filters.__enter__()
+            warnings.filterwarnings("ignore", module=r"PIL\.")
+        _quiet_users += 1
+    try:
+        yield
+    finally:
+        with _quiet_lock:
+            _quiet_users -= 1
+            if _quiet_users == 0 and _quiet_filters is not None:
+                _quiet_filters.__exit__(None, None, None)
+                _quiet_filters = None
