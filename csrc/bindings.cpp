@@ -130,11 +130,13 @@ Extent extent_of(const py::array& a) {
 
 class PyPlan {
   public:
-    PyPlan(const py::object& spec, int height, int width, const std::string& color, const py::object& roi)
+    PyPlan(const py::object& spec, py::ssize_t height, py::ssize_t width, const std::string& color,
+           const py::object& roi)
         : format_(static_cast<Format>(index_of("color", color, kFormats))),
           color_(color),
           shape_(spec.attr("shape").cast<py::tuple>()),
-          plan_(Source{height, width, format_, read_region(roi)}, read_recipe(spec)) {}
+          plan_(Source{side("height", height), side("width", width), format_, read_region(roi)},
+                read_recipe(spec)) {}
 
     // Fails with std::invalid_argument before a byte of out is touched.
     void run(const py::array& image, const py::array& out, int threads) const {
@@ -182,6 +184,13 @@ class PyPlan {
     }
 
   private:
+    // An array can claim sides that no int holds.
+    static int side(const char* what, py::ssize_t value) {
+        if (value <= kMaxSourceSide) return static_cast<int>(value);
+        throw std::invalid_argument(std::string("source ") + what + " must be 1 to " +
+                                    std::to_string(kMaxSourceSide) + " pixels, got " + std::to_string(value));
+    }
+
     void run_checked(const Pixels& pixels, const py::array& out, int threads) const {
         void* target = const_cast<void*>(out.data());
         py::gil_scoped_release release;
@@ -294,8 +303,9 @@ PYBIND11_MODULE(_core, m) {
         }
     });
     py::class_<PyPlan>(m, "Plan")
-        .def(py::init<const py::object&, int, int, const std::string&, const py::object&>(), py::arg("spec"),
-             py::arg("height"), py::arg("width"), py::arg("color"), py::arg("roi") = py::none())
+        .def(py::init<const py::object&, py::ssize_t, py::ssize_t, const std::string&, const py::object&>(),
+             py::arg("spec"), py::arg("height"), py::arg("width"), py::arg("color"),
+             py::arg("roi") = py::none())
         .def("run", &PyPlan::run, py::arg("image"), py::arg("out"), py::arg("threads") = 1)
         .def("run_planes", &PyPlan::run_planes, py::arg("planes"), py::arg("out"), py::arg("threads") = 1)
         .def("empty", &PyPlan::empty);

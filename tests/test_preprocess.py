@@ -137,6 +137,16 @@ def test_threads_share_one_plan():
         (np.zeros((0, 4, 3), np.uint8), "rgb", "height must be 1 to"),
         (np.zeros((4, 0, 3), np.uint8), "rgb", "width must be 1 to"),
         (np.broadcast_to(np.uint8(0), (1, 40000, 3)), "rgb", "width must be 1 to 32768"),
+        (np.broadcast_to(np.uint8(0), (40000, 1, 3)), "rgb", "height must be 1 to 32768 pixels, got 40000"),
+        (np.broadcast_to(np.uint8(0), (2**40, 2, 3)), "rgb", f"height must be 1 to 32768 pixels, got {2**40}"),
+        (np.broadcast_to(np.uint8(0), (2, 2**33, 3)), "rgb", f"width must be 1 to 32768 pixels, got {2**33}"),
+        (np.zeros((4, 4, 3), bool), "rgb", "must be uint8.*got bool"),
+        (np.zeros((4, 4, 3), object), "rgb", "must be uint8.*got object"),
+        (np.zeros((4, 4, 0), np.uint8), "rgb", r"got \(4, 4, 0\)"),
+        (np.zeros((4, 4, 6), np.uint8)[..., ::2], "rgb", "ascontiguousarray"),
+        (np.lib.stride_tricks.as_strided(np.zeros(99, np.uint8), (4, 4, 3), (12, 0, 1)), "rgb", "ascontiguousarray"),
+        (np.zeros((4, 4, 3), np.uint8), None, "color must be one of .*got None"),
+        (np.zeros((4, 4, 3), np.uint8), ["rgb"], r"color must be one of .*got \['rgb'\]"),
         (np.zeros((4, 4, 3), np.uint8)[:, ::-1], "rgb", "ascontiguousarray"),
         (np.zeros((4, 4, 3), np.uint8)[..., ::-1], "rgb", "ascontiguousarray"),
         (np.zeros((3, 4, 4), np.uint8).transpose(1, 2, 0), "rgb", "ascontiguousarray"),
@@ -162,6 +172,11 @@ def read_only() -> np.ndarray:
         (np.zeros((1, 20, 16, 3), np.float32), r"got \(1, 20, 16, 3\)"),
         (np.zeros((20, 16, 3), np.float64), "must be float32, got float64"),
         (np.zeros((20, 16, 3), np.uint8), "must be float32, got uint8"),
+        (np.zeros((20, 16, 3), ">f4"), "must be float32, got >f4"),
+        (np.zeros((20, 16, 3), np.float32)[::-1], "C-contiguous"),
+        (np.zeros((20, 20, 3), np.float32)[:, :16], "C-contiguous"),
+        (np.broadcast_to(np.float32(0), (20, 16, 3)), "read-only"),
+        (np.zeros(0, np.float32), r"got \(0,\)"),
         (np.zeros((20, 16, 6), np.float32)[..., ::2], "C-contiguous"),
         (np.zeros((20, 16, 3), np.float32, order="F"), "C-contiguous"),
         (np.zeros(20 * 16 * 3 * 4 + 1, np.uint8)[1:].view(np.float32).reshape(20, 16, 3), "aligned"),
@@ -170,8 +185,10 @@ def read_only() -> np.ndarray:
     ],
 )
 def test_bad_out(out, message):
+    before = np.copy(out)
     with pytest.raises(ImageError, match=message):
         preprocess(picture(9, 9), spec(), out=out)
+    assert np.array_equal(out, before)
 
 
 def test_out_must_not_overlap_the_image():
@@ -188,9 +205,10 @@ def test_pad_that_leaves_nothing():
         preprocess(picture(1, 2000), PixelSpec(height=400, width=8, resize="tf_bilinear", fit="pad"))
 
 
-def test_spec_must_be_a_spec():
+@pytest.mark.parametrize("recipe", ["tf_bilinear", None, {"height": 4}])
+def test_spec_must_be_a_spec(recipe):
     with pytest.raises(TypeError, match="PixelSpec"):
-        preprocess(picture(4, 4), "tf_bilinear")
+        preprocess(picture(4, 4), recipe)
 
 
 YUV = ("yuyv", "uyvy", "nv12", "nv21", "i420")
@@ -379,6 +397,10 @@ def test_roi_is_a_cut(color, method):
         ((-1, 0, 5, 5), "not inside"),
         ((25, 0, 6, 5), "not inside"),
         ((0, 0, 0, 5), "at least one pixel"),
+        ((0, 0, -5, 5), "at least one pixel"),
+        ((2**31 - 1, 0, 5, 5), "not inside"),
+        ((0, 0, 2**40, 5), "four whole numbers"),
+        ((0, 0, 5, None), "four whole numbers"),
         ((0, 0, 5), "four whole numbers"),
         ((0, 0, 5.5, 5), "four whole numbers"),
         ([0, 0, 5, 5], "must be a tuple"),
@@ -445,6 +467,28 @@ def test_threads_give_the_same_bits(method):
     assert np.array_equal(preprocess(camera, recipe, color="nv12", threads=2), expected)
 
 
-def test_bad_threads():
-    with pytest.raises(ImageError, match="threads must be 1 or more, got 0"):
-        preprocess(picture(9, 9), spec(), threads=0)
+@pytest.mark.parametrize("threads", [0, -1, 1.0, 1.5, None, "2", True, 2**31, 2**70])
+def test_bad_threads(threads):
+    for call in (preprocess, lambda image, *rest, **options: preprocess_batch([image], *rest, **options)):
+        with pytest.raises(ImageError, match="threads must be a whole number from 1 to 1024, got"):
+            call(picture(9, 9), spec(), threads=threads)
+
+
+def test_batch_refuses_what_is_no_list_of_images():
+    for images in (None, iter([picture(9, 9)]), {0: picture(9, 9)}, {1}):
+        with pytest.raises(ImageError, match="images must be a list of arrays"):
+            preprocess_batch(images, spec())
+    with pytest.raises(TypeError, match="PixelSpec"):
+        preprocess_batch([picture(9, 9)], None)
+
+
+def test_batch_leaves_images_alone_that_lie_in_out():
+    memory = np.full(2 * 20 * 16 * 3, 7, np.float32)
+    out = memory.reshape(2, 20, 16, 3)
+    inside = memory[:90].view(np.uint8)[: 10 * 12 * 3].reshape(10, 12, 3)  # of out[0]; its own row is out[1]
+    for late in (inside, (inside[..., 0], zeros(5, 12))):
+        color = "rgb" if isinstance(late, np.ndarray) else "nv12"
+        first = picture(9, 9) if color == "rgb" else frame("nv12", 6, 8)
+        with pytest.raises(ImageError, match="image 1: out must not overlap image"):
+            preprocess_batch([first, late], spec(), out, color=color)
+    assert np.all(memory == 7)

@@ -20,6 +20,8 @@ from .spec import PixelSpec
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+MAX_THREADS = 1024
+
 MAX_PLANS = 128
 """Plans kept: some kilobytes each; folders of photographs have a few dozen shapes."""
 
@@ -85,6 +87,7 @@ def preprocess(
     global _latest
     key, plan = _latest
     if key[0] is not spec or key[1] != shape or key[2] != color or key[3] != roi:
+        _check_key(spec, color)
         plan = _plan(spec, shape[0], shape[1], color, roi)
         _latest = ((spec, shape, color, roi), plan)
     assert plan is not None
@@ -92,6 +95,8 @@ def preprocess(
         out = plan.empty()
     elif not isinstance(out, np.ndarray):
         raise ImageError(f"out must be a numpy array of {spec.shape}, got {type(out).__name__}")
+    if type(threads) is not int or not 1 <= threads <= MAX_THREADS:
+        raise ImageError(f"threads must be a whole number from 1 to {MAX_THREADS}, got {threads!r}")
     if isinstance(image, tuple):
         plan.run_planes(image, out, threads)
     else:
@@ -123,14 +128,21 @@ def preprocess_batch(
         ImageError: out doesn't fit, or an image can't be used; the message names its index. Rows of out that
             belong to other images may have been written.
     """
-    if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
-        raise ImageError(f"threads must be a whole number from 1, got {threads!r}")
+    if type(threads) is not int or not 1 <= threads <= MAX_THREADS:
+        raise ImageError(f"threads must be a whole number from 1 to {MAX_THREADS}, got {threads!r}")
+    if not isinstance(images, (Sequence, np.ndarray)):
+        raise ImageError(f"images must be a list of arrays, got {type(images).__name__}")
+    _check_key(spec, color)
     shape = (len(images), *spec.shape)
     if out is None:
         out = np.empty(shape, spec.dtype)
     elif not isinstance(out, np.ndarray) or out.shape != shape:
         raise ImageError(f"out must be a numpy array of {shape}, got {getattr(out, 'shape', type(out).__name__)}")
     batch = out
+    for i, image in enumerate(images):
+        planes = image if isinstance(image, tuple) else (image,)
+        if any(isinstance(plane, np.ndarray) and np.may_share_memory(batch, plane) for plane in planes):
+            raise ImageError(f"image {i}: out must not overlap image")
 
     def one(i: int) -> None:
         try:
@@ -152,6 +164,13 @@ _latest: tuple[tuple[object, object, object, object], Plan | None] = ((None, Non
 threads see one pair or the other."""
 
 
+def _check_key(spec: PixelSpec, color: str) -> None:
+    if not isinstance(spec, PixelSpec):
+        raise TypeError(f"spec must be a PixelSpec, got {type(spec).__name__}")
+    if not isinstance(color, str):
+        raise ImageError(f"color must be one of {', '.join(SOURCE_COLORS)}; got {color!r}")
+
+
 def _stacked_shape(planes: tuple[NDArray[np.uint8], ...], color: str) -> tuple[int, int]:
     """The shape that the planes have in one array; the plan is the same, and looks at each of them itself."""
     luma = planes[0] if planes else None
@@ -168,8 +187,6 @@ def _stacked_shape(planes: tuple[NDArray[np.uint8], ...], color: str) -> tuple[i
 
 @functools.lru_cache(maxsize=MAX_PLANS)
 def _plan(spec: PixelSpec, rows: int, width: int, color: str, roi: tuple[int, int, int, int] | None) -> Plan:
-    if not isinstance(spec, PixelSpec):
-        raise TypeError(f"spec must be a PixelSpec, got {type(spec).__name__}")
     height = rows
     if color in PLANAR_YUV:
         height = rows // 3 * 2
