@@ -2,13 +2,14 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
+AARCH64 := $(shell command -v aarch64-linux-gnu-g++ >/dev/null && command -v qemu-aarch64 >/dev/null && echo test-aarch64)
 
-.PHONY: demo test test-python test-cpp sanitize fuzz lint format bench digits clean
+.PHONY: demo test test-python test-cpp test-aarch64 sanitize fuzz lint format bench digits clean
 
 demo: $(VENV)/demo
 	PATH="$(abspath $(BIN)):$$PATH" docs/demo.sh
 
-test: lint test-cpp test-python
+test: lint test-cpp $(AARCH64) test-python
 
 test-python: $(VENV)/all
 	$(BIN)/python -m pytest
@@ -18,6 +19,15 @@ test-cpp: $(VENV)/all
 	$(CPP_TESTS)/address $(CMAKE_TESTS) -DEDGECNN_SANITIZE=address,undefined
 	$(BIN)/cmake --build build/address
 	$(BIN)/ctest --test-dir build/address --output-on-failure
+
+# The same on aarch64 (NEON), by a cross compiler and an emulator; part of `make test` where both are there.
+test-aarch64: $(VENV)/all
+	@test -n "$(AARCH64)" || { echo "$@ needs: apt-get install g++-aarch64-linux-gnu qemu-user" >&2; exit 1; }
+	$(CPP_TESTS)/aarch64 $(CMAKE_TESTS) -DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR=aarch64 \
+		-DCMAKE_CXX_COMPILER=aarch64-linux-gnu-g++ \
+		'-DCMAKE_CROSSCOMPILING_EMULATOR=qemu-aarch64;-L;/usr/aarch64-linux-gnu'
+	$(BIN)/cmake --build build/aarch64
+	$(BIN)/ctest --test-dir build/aarch64 --output-on-failure --parallel 2
 
 # The same under the thread sanitizer: many threads on one Plan.
 sanitize: test-cpp

@@ -24,7 +24,11 @@ struct Tables {
 
     Tables() {
         add(scalar_kernels());
+#ifdef EDGECNN_AARCH64
+        add(simd128_kernels());  // NEON is part of the architecture
+#endif
 #ifdef EDGECNN_X86
+        if (__builtin_cpu_supports("sse4.1")) add(simd128_kernels());
         if (__builtin_cpu_supports("avx2")) add(avx2_kernels());
         if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
             __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&

@@ -132,6 +132,7 @@ struct Kernels {
 };
 
 const Kernels& scalar_kernels();
+const Kernels& simd128_kernels();  // x86-64-v2 or aarch64-neon
 const Kernels& avx2_kernels();
 const Kernels& avx512_kernels();
 
