@@ -6,6 +6,7 @@ an input may get a dimension more), so the other library is only the fallback, a
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib.util
 import os
@@ -54,8 +55,9 @@ def open_model(
     *,
     allow_lambda: bool = False,
     custom: str | os.PathLike[str] | None = None,
+    free_batch: bool = True,
 ) -> Opened:
-    """Open the file, with its own generation of Keras first.
+    """Open the file, with its own generation of Keras first; a fixed batch is made free where that can be done.
 
     Raises:
         ModelError: it needs code that isn't there, or neither library can open it; the message is then what
@@ -75,7 +77,7 @@ def open_model(
     for attempt in _attempts(stored.generation):
         try:
             keras = require(attempt.library)
-            model, notes = _open(keras, stored, attempt, expressions, given, allow_lambda)
+            model, notes = _open(keras, stored, attempt, expressions, given, allow_lambda, free_batch)
         except InputError:
             raise
         except Exception as e:
@@ -122,20 +124,21 @@ def _open(
     expressions: Mapping[str, Expression],
     given: Mapping[str, Any],
     allow_lambda: bool,
+    free_batch: bool,
 ) -> tuple[Any, list[str]]:
-    """The model with a free batch where that works, else as it is."""
+    """The model as inference wants it, with a free batch where that is asked for and works."""
     config = stored.config
     for change in attempt.changes:
         config = change(config)
     config = _stand_in(config, expressions)
     objects = {_STAND_IN: _expression_layer(keras), **repair.functions(keras, attempt.library), **given}
-    free, notes = repair.for_inference(config)
-    if free != config:
-        try:
-            return _load(keras, stored, free, objects, allow_lambda), notes
-        except Exception:
-            notes = ["the batch is fixed: freeing it makes the model invalid"]
-    return _load(keras, stored, config, objects, allow_lambda), notes if free != config else []
+    kept, notes = repair.for_inference(config, free_batch=False)
+    if free_batch:
+        free, notes_of_free = repair.for_inference(config)
+        if free != kept:
+            with contextlib.suppress(Exception):
+                return _load(keras, stored, free, objects, allow_lambda), notes_of_free
+    return _load(keras, stored, kept, objects, allow_lambda), notes
 
 
 def _load(keras: Any, stored: Stored, config: Any, objects: Mapping[str, Any], allow_lambda: bool) -> Any:

@@ -54,8 +54,8 @@ OTHER_HARD_SIGMOID = "edgecnn_hard_sigmoid"
 """Name under which a fallback finds the hard_sigmoid of the generation that wrote the file."""
 
 
-def for_inference(config: Any) -> tuple[Any, list[str]]:
-    """The architecture with a free batch dimension, without state between calls, in float32.
+def for_inference(config: Any, *, free_batch: bool = True) -> tuple[Any, list[str]]:
+    """The architecture with a free batch dimension (unless told otherwise), without state between calls, in float32.
 
     Dropout inside RNN cells goes too: it does nothing after training, but keeps converters from knowing the cell.
 
@@ -68,7 +68,7 @@ def for_inference(config: Any) -> tuple[Any, list[str]]:
             continue
         for key in ("batch_input_shape", "batch_shape"):
             shape = inner.get(key)
-            if isinstance(shape, list) and shape and isinstance(shape[0], int):
+            if free_batch and isinstance(shape, list) and shape and isinstance(shape[0], int):
                 notes.append(f"the fixed batch of {shape[0]} was made free")
                 inner[key] = [None, *shape[1:]]
         if _policy(inner.get("dtype")) in ("mixed_float16", "mixed_bfloat16"):
