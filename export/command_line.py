@@ -29,7 +29,7 @@ def parser() -> argparse.ArgumentParser:
     )
     recipe.add_arguments(options)
     proof = options.add_argument_group("proof")
-    proof.add_argument("--data", metavar="DIR|CSV", help="real inputs to compare on; subfolders are classes")
+    proof.add_argument("--data", metavar="DIR|CSV|NPZ", help=loading.DATA_HELP)
     proof.add_argument(
         "--atol",
         type=float,
@@ -53,7 +53,9 @@ def parser() -> argparse.ArgumentParser:
         help="fp16 weights, int8 (needs --calibration), or auto: int8 if it loses little, else float32; OUT "
         "then holds the quantised model (default: %(default)s)",
     )
-    small.add_argument("--calibration", metavar="DIR|CSV", help="real inputs that set the ranges of int8")
+    small.add_argument(
+        "--calibration", metavar="DIR|CSV|NPZ", help="real inputs that set the ranges of int8, given as for --data"
+    )
     small.add_argument(
         "--max-drop",
         type=float,
@@ -95,7 +97,7 @@ def check(path: Path, output: Path, options: argparse.Namespace) -> None:
     if options.quantize in ("int8", "auto") and not options.calibration:
         raise SourceError(
             f"--quantize {options.quantize} needs real samples to set its ranges: give --calibration with a "
-            "folder of images or a CSV",
+            "folder of images, a CSV or an .npz file",
             code="no_calibration",
         )
     for name in ("data", "calibration"):

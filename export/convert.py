@@ -22,7 +22,7 @@ OPSETS = range(13, 19)
 """What can be written: int8 weights per channel need 13, tf2onnx 1.17 ends at 18."""
 
 BATCH = "batch"
-"""Name of dimension 0 of every input and output."""
+"""Name of dimension 0 of every input and output, save where the model's layers fix it."""
 
 
 def convert(source: Source, *, opset: int = DEFAULT_OPSET, recurrent: bool = True) -> Any:
@@ -35,7 +35,7 @@ def convert(source: Source, *, opset: int = DEFAULT_OPSET, recurrent: bool = Tru
 
     Returns:
         An onnx.ModelProto whose inputs and outputs have the names, types and shapes of source.inputs and
-        source.outputs; dimension 0 is free and called "batch".
+        source.outputs; dimension 0 is called "batch" where it is free.
 
     Raises:
         ModelError: TensorFlow can't trace the model or tf2onnx can't translate it; the message names the
@@ -146,9 +146,7 @@ def _set_shape(value: Any, tensor: Tensor) -> None:
     del shape.dim[:]
     for axis, size in enumerate(tensor.shape):
         dim = shape.dim.add()
-        if axis == 0:
-            dim.dim_param = BATCH
-        elif size is None:
-            dim.dim_param = f"{tensor.name}_{axis}"
-        else:
+        if size is not None:
             dim.dim_value = size
+        else:
+            dim.dim_param = f"{tensor.name}_{axis}" if axis else BATCH

@@ -9,7 +9,7 @@ import dataclasses
 import fnmatch
 import functools
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from edgecnn.errors import InputError, ModelError
 from edgecnn.spec import ModelSpec
 
 from .backend import reason, tensorflow
+from .batches import Arrays, run_in_batches
 from .reading import screen, weights
 from .reading.expression import Expression
 from .reading.generations import Opened, open_model
@@ -39,13 +40,13 @@ class Tensor:
     name: str
     """As the ONNX file calls it."""
     shape: tuple[int | None, ...]
-    """With the batch as dimension 0; None where the length is free."""
+    """With the batch as dimension 0; None where any length goes."""
     dtype: str
     """NumPy's name of the element type."""
 
     def describe(self) -> str:
         """'image float32 [batch, 64, 64, 3]'."""
-        sizes = ["batch" if i == 0 else "?" if n is None else str(n) for i, n in enumerate(self.shape)]
+        sizes = [str(n) if n is not None else "?" if i else "batch" for i, n in enumerate(self.shape)]
         return f"{self.name} {self.dtype} [{', '.join(sizes)}]"
 
 
@@ -73,25 +74,39 @@ class Source:
     """Name of the training loss, where the file tells."""
     notes: tuple[str, ...] = ()
     """What a user should know about how the file was read."""
+    stored_batch: int | None = None
+    """The batch that the file fixes; None where it leaves it free."""
 
-    def __call__(self, arrays: Sequence[npt.NDArray[Any]]) -> list[npt.NDArray[Any]]:
+    @property
+    def batch(self) -> int | None:
+        """How many samples the model takes at a time; None for any number."""
+        return self.inputs[0].shape[0]
+
+    def __call__(self, arrays: Sequence[npt.NDArray[Any]]) -> Arrays:
         """The model's outputs in inference mode, one array an output, for one array an input."""
-        tensors = [tensorflow().convert_to_tensor(a) for a in arrays]
-        try:
-            result = self.function(*tensors)
-        except Exception as e:
-            raise ModelError(f"{self.path} can't be run in Keras on {_sizes(arrays)}: {reason(e)}") from e
-        return [result[t.name].numpy() for t in self.outputs]
 
-    def eager(self, arrays: Sequence[npt.NDArray[Any]]) -> list[npt.NDArray[Any]]:
+        def run(arrays: Arrays) -> Arrays:
+            result = self.function(*(tensorflow().convert_to_tensor(a) for a in arrays))
+            return [result[t.name].numpy() for t in self.outputs]
+
+        return self._run(run, arrays)
+
+    def eager(self, arrays: Sequence[npt.NDArray[Any]]) -> Arrays:
         """As __call__, but operation by operation as Keras does it, without a traced graph; slow for sequences."""
         tf = tensorflow()
-        tensors = [tf.convert_to_tensor(a) for a in arrays]
-        try:
+
+        def run(arrays: Arrays) -> Arrays:
+            tensors = [tf.convert_to_tensor(a) for a in arrays]
             result = self.model(tensors[0] if len(tensors) == 1 else tensors, training=False)
+            return [np.asarray(y.numpy()) for y in tf.nest.flatten(result)]
+
+        return self._run(run, arrays)
+
+    def _run(self, run: Callable[[Arrays], Arrays], arrays: Sequence[npt.NDArray[Any]]) -> Arrays:
+        try:
+            return run_in_batches(run, arrays, self.batch)
         except Exception as e:
             raise ModelError(f"{self.path} can't be run in Keras on {_sizes(arrays)}: {reason(e)}") from e
-        return [np.asarray(y.numpy()) for y in tf.nest.flatten(result)]
 
     @functools.cached_property
     def function(self) -> Any:
@@ -149,6 +164,7 @@ def load(
     lambdas: Mapping[str, str] | None = None,
     custom: str | os.PathLike[str] | None = None,
     architecture: str | None = None,
+    free_batch: bool = True,
 ) -> Source:
     """Read a .keras, .h5 or .hdf5 model or a SavedModel folder for inference.
 
@@ -159,6 +175,7 @@ def load(
         custom: a Python file that defines the classes and functions which the file only names. It is run.
         architecture: for weights alone, the model.json saved beside them, or "file.py:function" that returns
             the model; the Python file is run.
+        free_batch: make a batch that the file fixes free, where the layers allow it.
 
     Raises:
         ModelError: the file is missing, is no Keras model, holds code, or can't be read.
@@ -180,7 +197,7 @@ def load(
         stored = weights.with_architecture(stored, Path(architecture))
     expressions = _expressions(stored, lambdas or {})
     screen.refuse_code(stored, replaced=expressions, allow_lambda=allow_lambda)
-    opened = open_model(stored, expressions, allow_lambda=allow_lambda, custom=custom)
+    opened = open_model(stored, expressions, allow_lambda=allow_lambda, custom=custom, free_batch=free_batch)
     return _source(stored, opened, stamp)
 
 
@@ -210,6 +227,7 @@ def _source(stored: Stored, opened: Opened, stamp: ModelSpec | None, signature: 
         stamp=stamp,
         loss=stored.loss,
         notes=opened.notes,
+        stored_batch=opened.stored_batch,
     )
 
 
@@ -218,13 +236,20 @@ def _of_specs(inputs: list[tuple[str, Any]], outputs: list[tuple[str, Any]], pat
     for name, spec in (*inputs, *outputs):
         if spec.shape.rank is None:
             raise ModelError(f"{path}: the shape of {name!r} is unknown")
-        if spec.shape.rank and spec.shape[0] is not None:
-            raise ModelError(f"{path} has a fixed batch of {spec.shape[0]}; export it from Keras with a free one")
     used: set[str] = set()
+    batch = _batch([spec for _, spec in inputs], path)
     return (
-        tuple(tensor_of(spec, name, used) for name, spec in inputs),
-        tuple(tensor_of(spec, name, used) for name, spec in outputs),
+        tuple(tensor_of(spec, name, used, batch) for name, spec in inputs),
+        tuple(tensor_of(spec, name, used, batch) for name, spec in outputs),
     )
+
+
+def _batch(inputs: Sequence[Any], path: Path) -> int | None:
+    """The fixed first dimension of the inputs; None where it is free."""
+    sizes = {t.shape[0] for t in inputs if len(t.shape)} - {None}
+    if len(sizes) > 1:
+        raise ModelError(f"{path} takes inputs of several batch sizes, {sorted(sizes)}: export parts of it")
+    return int(sizes.pop()) if sizes else None
 
 
 def _signature(model: Any, path: Path) -> _Signature:
@@ -235,9 +260,10 @@ def _signature(model: Any, path: Path) -> _Signature:
             "it an Input, and save it again"
         )
     used: set[str] = set()
-    inputs = [tensor_of(t, t.name, used) for t in model.inputs]
+    batch = _batch(model.inputs, path)
+    inputs = [tensor_of(t, t.name, used, batch) for t in model.inputs]
     names = _output_names(model)
-    outputs = [tensor_of(t, n, used) for t, n in zip(model.outputs, names, strict=True)]
+    outputs = [tensor_of(t, n, used, batch) for t, n in zip(model.outputs, names, strict=True)]
     return tuple(inputs), tuple(outputs)
 
 
@@ -249,7 +275,7 @@ def _output_names(model: Any) -> list[str]:
     return [f"output_{i}" if i else "output" for i in range(len(model.outputs))]
 
 
-def tensor_of(tensor: Any, name: str, used: set[str]) -> Tensor:
+def tensor_of(tensor: Any, name: str, used: set[str], batch: int | None) -> Tensor:
     """A Keras tensor as a Tensor with a name that is plain ('Identity:0' becomes 'Identity') and unused."""
     name = name.split(":")[0].split("/")[-1] or "tensor"
     unique, n = name, 1
@@ -257,6 +283,6 @@ def tensor_of(tensor: Any, name: str, used: set[str]) -> Tensor:
         n += 1
         unique = f"{name}_{n}"
     used.add(unique)
-    shape = (None, *(None if d is None else int(d) for d in tuple(tensor.shape)[1:]))
+    shape = (batch, *(None if d is None else int(d) for d in tuple(tensor.shape)[1:]))
     dtype = tensor.dtype if isinstance(tensor.dtype, str) else tensor.dtype.name
     return Tensor(unique, shape, dtype)

@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import functools
 from pathlib import Path
 
 from .load import Source, load
+from .synthetic import takes_any_batch
+
+DATA_HELP = (
+    "real inputs to compare on: a folder of images (subfolders are classes), a CSV, or an .npz file with one array an "
+    "input under its name (and the true class indices as 'classes')"
+)
+"""What --data takes, in every command that has it."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,14 +41,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def load_from(path: str | Path, options: argparse.Namespace) -> Source:
-    """load() with the options above."""
-    return load(
+    """load() with the options above; a batch that the layers rely on is fixed, and a note of the Source says so."""
+    read = functools.partial(
+        load,
         path,
         allow_lambda=options.allow_lambda,
         lambdas=dict(options.lambdas or ()),
         custom=options.custom,
         architecture=options.architecture,
     )
+    source = read()
+    if source.batch is None and source.stored_batch is not None and not takes_any_batch(source):
+        source = read(free_batch=False)
+    if source.batch is None:
+        return source
+    note = f"the layers rely on a batch of {source.batch}, so the file keeps it; edgecnn pads where fewer samples come"
+    return dataclasses.replace(source, notes=(*source.notes, note))
 
 
 def _named(text: str) -> tuple[str, str]:

@@ -44,7 +44,7 @@ def _up_to(source: Source, layer: Any) -> Source:
     keras = require("tf_keras" if type(source.model).__module__.startswith("tf_keras") else "keras")
     outputs = layer.output if isinstance(layer.output, (list, tuple)) else [layer.output]
     used = {t.name for t in source.inputs}
-    tensors = tuple(tensor_of(y, f"{layer.name}_output", used) for y in outputs)
+    tensors = tuple(tensor_of(y, f"{layer.name}_output", used, source.batch) for y in outputs)
     part = keras.Model(source.model.inputs, list(outputs))
     # replace() makes a new object, without the cached function of the whole model.
     return dataclasses.replace(source, model=part, outputs=tensors)

@@ -20,6 +20,7 @@ from edgecnn.errors import ModelError, VerificationError
 from edgecnn.spec import ModelSpec
 
 from .backend import quiet_logs, require
+from .batches import Arrays
 from .load import Source
 from .optimize import optimize
 from .quality import Quality, measure
@@ -123,7 +124,7 @@ def to_int8(prepared: Any, source: Source, calibration: Samples, exclude: tuple[
     # quantize_static moves the weights of the model it is given into a file that it deletes afterwards.
     copy = type(prepared)()
     copy.CopyFrom(prepared)
-    reader = _Reader(quantization, source.inputs[0].name, calibration.thin(CALIBRATION_LIMIT))
+    reader = _Reader(quantization, source, calibration.thin(CALIBRATION_LIMIT))
     with tempfile.TemporaryDirectory(prefix="edgecnn-") as folder:
         output = Path(folder) / "int8.onnx"
         with quiet_logs("root", "onnxruntime"):
@@ -164,16 +165,19 @@ def _has_weights(model: Any, node: Any) -> bool:
 
 
 class _Reader:
-    """Hands calibration samples to onnxruntime; one at a time, since its min-max data must agree in shape."""
+    """Hands calibration samples to onnxruntime, as few as the model takes: its min-max data must agree in shape."""
 
-    def __init__(self, quantization: Any, name: str, inputs: npt.NDArray[np.generic]) -> None:
+    def __init__(self, quantization: Any, source: Source, inputs: Arrays) -> None:
         # Registered rather than inherited, so that importing this module does not import onnxruntime.
         quantization.CalibrationDataReader.register(_Reader)
-        self._name, self._inputs, self._next = name, inputs, 0
+        self._names, self._size, self._next = [t.name for t in source.inputs], source.batch or 1, 0
+        # A fixed batch is filled up with samples that were there already: zeros would widen the ranges.
+        fill = np.arange(-(-len(inputs[0]) // self._size) * self._size) % len(inputs[0])
+        self._inputs = [a[fill] for a in inputs]
 
-    def get_next(self) -> dict[str, npt.NDArray[np.generic]] | None:
-        """The next sample as the session's feed; None at the end."""
-        if self._next >= len(self._inputs):
+    def get_next(self) -> dict[str, npt.NDArray[Any]] | None:
+        """The next samples as the session's feed; None at the end."""
+        start, self._next = self._next, self._next + self._size
+        if start >= len(self._inputs[0]):
             return None
-        self._next += 1
-        return {self._name: self._inputs[self._next - 1 : self._next]}
+        return {name: a[start : self._next] for name, a in zip(self._names, self._inputs, strict=True)}

@@ -79,6 +79,8 @@ def provenance(source: Source, stamp: ModelSpec | None) -> dict[str, str]:
         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         "edgecnn": __version__,
     }
+    if source.batch is not None:
+        found["batch"] = f"fixed at {source.batch}: fewer samples are padded"
     tensorflow = versions("tensorflow", "tensorflow-cpu", "tensorflow_cpu")
     if tensorflow:
         found["tensorflow"] = next(iter(tensorflow.values()))

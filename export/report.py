@@ -31,6 +31,8 @@ class Report:
     opset: int | None = None
     inputs: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     outputs: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    batch: int | None = None
+    """Samples that the model takes at a time, where its layers rely on one number; null for any."""
     parity: dict[str, Any] | None = None
     """Of the float32 graph against Keras: samples, max_abs_diff, tolerance, top1_agreement."""
     quantization: dict[str, Any] | None = None
@@ -107,8 +109,5 @@ def summarize(reports: list[Report]) -> None:
 
 
 def describe_tensors(tensors: tuple[Tensor, ...]) -> list[dict[str, Any]]:
-    """Name, type and shape of each, the free batch as 'batch'."""
-    return [
-        {"name": t.name, "dtype": t.dtype, "shape": ["batch" if i == 0 else d for i, d in enumerate(t.shape)]}
-        for t in tensors
-    ]
+    """Name, type and shape of each, a free batch as 'batch'."""
+    return [{"name": t.name, "dtype": t.dtype, "shape": [t.shape[0] or "batch", *t.shape[1:]]} for t in tensors]

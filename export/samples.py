@@ -6,9 +6,11 @@ Folder order is sorted by name, as Keras's loaders number their classes, so that
 from __future__ import annotations
 
 import dataclasses
+import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -21,11 +23,19 @@ from edgecnn.sources import IMAGE_SUFFIXES
 from edgecnn.spec import ModelSpec, PixelSpec, TableSpec
 from edgecnn.table import read_blocks
 
+from .batches import Arrays
+
+if TYPE_CHECKING:
+    from .load import Tensor
+
 _T = TypeVar("_T")
 
 DEFAULT_LIMIT = 512
 """Samples read at most: one answer is 0.2 % of the accuracy, and 64x64 photographs take a second or two."""
 
+
+_CLASSES = "classes"
+"""Name of the array of true class indices in an .npz file."""
 
 CHUNK = 32
 """Samples a call of a model."""
@@ -33,10 +43,10 @@ CHUNK = 32
 
 @dataclasses.dataclass(frozen=True)
 class Samples:
-    """Inputs of a model with one input, as it takes them."""
+    """Inputs of a model, as it takes them."""
 
-    inputs: npt.NDArray[np.generic]
-    """(n, ...) in the model's shape and dtype."""
+    inputs: Arrays
+    """One array an input, (n, ...) in its shape and dtype."""
     classes: npt.NDArray[np.int64] | None
     """(n,) true class indices, where the data tells them."""
     source: str
@@ -47,24 +57,33 @@ class Samples:
     """Of table rows: the cells as they are in the file."""
 
     def __len__(self) -> int:
-        return len(self.inputs)
+        return len(self.inputs[0])
 
-    def thin(self, limit: int) -> npt.NDArray[np.generic]:
+    def __getitem__(self, part: slice) -> Arrays:
+        """The inputs of some samples."""
+        return [a[part] for a in self.inputs]
+
+    def thin(self, limit: int) -> Arrays:
         """At most limit of the inputs at even distances, so that sorted classes all take part."""
-        return self.inputs[spread(range(len(self)), limit)]
+        chosen = spread(range(len(self)), limit)
+        return [a[chosen] for a in self.inputs]
 
-    def chunks(self) -> Iterator[npt.NDArray[np.generic]]:
+    def chunks(self) -> Iterator[Arrays]:
         """The inputs in slices of at most CHUNK samples."""
         for start in range(0, len(self), CHUNK):
-            yield self.inputs[start : start + CHUNK]
+            yield self[start : start + CHUNK]
 
 
-def read_samples(where: str | Path, spec: ModelSpec, *, limit: int = DEFAULT_LIMIT) -> Samples:
+def read_samples(
+    where: str | Path, spec: ModelSpec, inputs: Sequence[Tensor], *, limit: int = DEFAULT_LIMIT
+) -> Samples:
     """Read up to limit samples, spread evenly over the whole of the data.
 
     Args:
-        where: a folder of images (subfolders named after classes give the true classes) or a CSV file.
-        spec: the recipe; its pixels or table must be known.
+        where: a folder of images (subfolders named after classes give the true classes), a CSV file, or an .npz
+            file with an array for each input.
+        spec: the recipe; for images and CSV its pixels or table must be known.
+        inputs: what the model takes.
         limit: the most samples to read.
 
     Raises:
@@ -72,6 +91,13 @@ def read_samples(where: str | Path, spec: ModelSpec, *, limit: int = DEFAULT_LIM
         SpecError: the recipe that the data needs is unknown.
     """
     where = Path(where)
+    if where.is_file() and is_arrays(where):
+        return _read_arrays(where, inputs, limit)
+    if len(inputs) != 1:
+        names = ", ".join(t.name for t in inputs)
+        raise SourceError(
+            f"{where} can't be used: the model has {len(inputs)} inputs; give an .npz file with the arrays {names}"
+        )
     if where.is_dir():
         if spec.pixels is None:
             raise SpecError(
@@ -82,8 +108,53 @@ def read_samples(where: str | Path, spec: ModelSpec, *, limit: int = DEFAULT_LIM
     if not where.exists():
         raise SourceError(f"{where} does not exist; give a folder of images or a CSV file")
     if spec.table is None:
-        raise SpecError(f"{where} is a file, but the model takes images; give a folder of them")
+        raise SpecError(
+            f"{where} is a file, but the model takes {inputs[0].describe()}; give a folder of images, or an .npz file"
+        )
     return _read_table(where, spec, spec.table, limit)
+
+
+def is_arrays(where: str | Path) -> bool:
+    """Whether a file is one of numpy.savez."""
+    return Path(where).suffix.lower() == ".npz"
+
+
+def _read_arrays(path: Path, inputs: Sequence[Tensor], limit: int) -> Samples:
+    """The arrays named after the inputs, and 'classes', the true class indices, where it is there."""
+    try:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as stored:
+            wanted = {_CLASSES, *(t.name for t in inputs)}
+            found = {name: stored[name] for name in stored.files if name in wanted}
+            there = ", ".join(stored.files)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, MemoryError) as e:
+        raise SourceError(f"{path} can't be read as an .npz file: {e}") from None
+    missing = [t.describe() for t in inputs if t.name not in found]
+    if missing:
+        raise SourceError(f"{path} lacks the array {missing[0]}; it holds {there or 'none'}")
+    arrays = [_fitting(found[t.name], t, path) for t in inputs]
+    classes = found.get(_CLASSES)
+    sizes = {len(a) for a in (*arrays, *([] if classes is None else [classes]))}
+    if len(sizes) != 1 or sizes == {0}:
+        raise SourceError(f"the arrays in {path} must hold the same number of samples, got {sorted(sizes)}")
+    chosen = spread(range(sizes.pop()), limit)
+    return Samples(
+        [a[chosen] for a in arrays],
+        None if classes is None else np.asarray(classes, np.int64).reshape(len(classes))[chosen],
+        str(path),
+    )
+
+
+def _fitting(array: npt.NDArray[Any], tensor: Tensor, path: Path) -> npt.NDArray[Any]:
+    """An array in the type that an input takes; no value may change with it, save for float64's last digits."""
+    fits = array.ndim == len(tensor.shape) and all(
+        want in (None, got) for got, want in zip(array.shape[1:], tensor.shape[1:], strict=True)
+    )
+    kinds = {"b": "b", "i": "biu", "u": "bu", "f": "biuf"}[np.dtype(tensor.dtype).kind]
+    if not fits or array.dtype.kind not in kinds:
+        raise SourceError(
+            f"{path}: {tensor.name} is {array.dtype} {list(array.shape)}, the model takes {tensor.describe()}"
+        )
+    return array.astype(tensor.dtype, copy=False)
 
 
 def class_names(folder: Path) -> list[str]:
@@ -113,7 +184,7 @@ def _read_images(folder: Path, spec: ModelSpec, pixels: PixelSpec, limit: int) -
     if not arrays:
         raise SourceError(f"none of the {len(files)} images in {folder} can be read; the first: {skipped[0]}")
     known = classes and min(classes) >= 0
-    return Samples(np.stack(arrays), np.array(classes, np.int64) if known else None, str(folder), tuple(skipped))
+    return Samples([np.stack(arrays)], np.array(classes, np.int64) if known else None, str(folder), tuple(skipped))
 
 
 def _class_indices(folder: Path, labels: Sequence[str] | None) -> dict[str, int]:
@@ -166,7 +237,7 @@ def _read_table(path: Path, spec: ModelSpec, table: TableSpec, limit: int) -> Sa
     to_class = _class_of(spec)
     classes = [to_class(target) if target is not None else -1 for target in targets]
     known = np.array(classes, np.int64) if min(classes) >= 0 else None
-    return Samples(np.stack(values), known, str(path), tuple(skipped), cells)
+    return Samples([np.stack(values)], known, str(path), tuple(skipped), cells)
 
 
 def _class_of(spec: ModelSpec) -> Callable[[str], int]:

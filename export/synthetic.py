@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgecnn.errors import ModelError
+from edgecnn.errors import EdgeCNNError, ModelError
 from edgecnn.spec import ModelSpec
 
+from .batches import Arrays
 from .load import Source, Tensor
 from .reading.generations import parts
 from .samples import Samples
@@ -28,8 +29,6 @@ _LARGE_BATCH_ELEMENTS = 50_000
 
 _LENGTHS = (7, 8, 16, 32, 64, 128, 224)
 """Lengths tried for free dimensions: odd first, then what networks that halve their input need."""
-
-Arrays = list[npt.NDArray[Any]]
 
 
 def random_inputs(source: Source, spec: ModelSpec) -> list[Arrays]:
@@ -66,6 +65,21 @@ def random_inputs(source: Source, spec: ModelSpec) -> list[Arrays]:
             batches.append([_one_hot(a, rng) if _is_sequence(t) else a for t, a in pairs])
         return batches
     raise ModelError(f"{source.path} can't be run in Keras on made-up inputs, so nothing can be proved: {error}")
+
+
+def takes_any_batch(source: Source) -> bool:
+    """Whether the model computes for each sample alone what it computes for it among two others."""
+    try:
+        _, _, three, *_ = random_inputs(source, ModelSpec())
+        together = source(three)
+        alone = [source([a[i : i + 1] for a in three]) for i in range(len(three[0]))]
+    except (EdgeCNNError, IndexError):
+        return False
+    for i, whole in enumerate(together):
+        one_by_one = np.concatenate([outputs[i] for outputs in alone])
+        if whole.shape != one_by_one.shape or not np.allclose(whole, one_by_one, rtol=1e-3, atol=1e-4, equal_nan=True):
+            return False
+    return True
 
 
 def value_range(spec: ModelSpec) -> tuple[float, float]:
@@ -137,5 +151,5 @@ def _vocabulary(source: Source, index: int) -> int | None:
 
 
 def random_samples(source: Source, spec: ModelSpec) -> Samples:
-    """random_inputs of the first input as Samples, for models with one input."""
-    return Samples(np.concatenate([b[0] for b in random_inputs(source, spec)]), None, "random inputs")
+    """random_inputs as Samples."""
+    return Samples([np.concatenate(a) for a in zip(*random_inputs(source, spec), strict=True)], None, "random inputs")

@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from edgecnn.cli import OK, SOME_FAILED, UNUSABLE
-from edgecnn.errors import EdgeCNNError, ModelError, SourceError, VerificationError
+from edgecnn.errors import EdgeCNNError, ModelError, VerificationError
 from edgecnn.seal import seal
 from edgecnn.spec import ModelSpec
 
@@ -42,7 +42,7 @@ from .optimize import count_nodes, optimize
 from .quantize import CALIBRATION_LIMIT, Quantized, quantize
 from .recurrent import OPERATORS as RECURRENT
 from .report import Report, describe_tensors, summarize, write_reports
-from .samples import Samples, infer_table, read_samples
+from .samples import Samples, infer_table, is_arrays, read_samples
 from .stamp import stamp_onnx, write_atomically
 from .synthetic import random_samples
 from .verify import Parity, verify
@@ -90,6 +90,7 @@ def _export(path: Path, output: Path, options: argparse.Namespace, report: Repor
         line += [source.loaded_by, *(t.describe() for t in source.inputs)]
     report.keras_version, report.loaded_by, report.sha256 = source.keras_version, source.loaded_by, source.sha256
     report.inputs, report.outputs = describe_tensors(source.inputs), describe_tensors(source.outputs)
+    report.batch = source.batch
     for note in source.notes:
         report.note(note)
 
@@ -190,10 +191,6 @@ def _quantize(
 ) -> Quantized | None:
     """The quantised model; None where auto stays with float32."""
     wanted = options.quantize
-    if len(source.inputs) != 1:
-        raise ModelError(
-            f"--quantize {wanted} is for models with one input, {source.path} has {len(source.inputs)}; use none"
-        )
     kind = "int8" if wanted == "auto" else wanted
     report.quantization = {"requested": wanted, "kind": "none"}
     if judge is None:
@@ -250,7 +247,8 @@ def _with_table(spec: ModelSpec, source: Source, options: argparse.Namespace) ->
     """Take the columns from the CSV that was given, where the training left none."""
     import dataclasses
 
-    where = next((w for w in (options.calibration, options.data) if w and Path(w).is_file()), None)
+    given = (w for w in (options.calibration, options.data) if w is not None)
+    where = next((w for w in given if Path(w).is_file() and not is_arrays(w)), None)
     inputs = source.inputs
     if where is None or spec.table is not None or spec.pixels is not None or len(inputs) != 1:
         return spec
@@ -262,9 +260,7 @@ def _with_table(spec: ModelSpec, source: Source, options: argparse.Namespace) ->
 def _read(where: str | None, spec: ModelSpec, source: Source, report: Report) -> Samples | None:
     if where is None:
         return None
-    if len(source.inputs) != 1:
-        raise SourceError(f"{where} can't be used: the model has {len(source.inputs)} inputs")
-    samples = read_samples(where, spec)
+    samples = read_samples(where, spec, source.inputs)
     if samples.skipped:
         report.note(f"{len(samples.skipped)} of the samples can't be used; the first: {samples.skipped[0]}")
     return samples

@@ -21,6 +21,7 @@ from edgecnn.spec import ModelSpec
 
 from . import loading
 from .backend import reason, require
+from .batches import Arrays, run_in_batches
 from .load import Source, Tensor
 from .optimize import count_nodes
 from .quality import DEFAULT_MAX_DROP, measure, top_class
@@ -41,8 +42,6 @@ every intermediate value, the measurement only the weights."""
 
 NOISE_LIMIT = 1e-3
 """Noise never excuses a difference above this share of the output's scale."""
-
-Arrays = list[npt.NDArray[Any]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,7 +89,7 @@ def verify(
     if samples is not None:
         start = 0
         for size in (*BATCHES, *[CHUNK] * math.ceil(len(samples) / CHUNK)):
-            batch = [samples.inputs[start : start + size]]
+            batch = samples[start : start + size]
             if len(batch[0]):
                 worst.compare(source(batch), run(session, source, batch), batch, "real")
             start += size
@@ -115,17 +114,21 @@ def open_session(model: bytes) -> Any:
 def run(session: Any, source: Source, arrays: Sequence[npt.NDArray[Any]]) -> Arrays:
     """The session's outputs in the order of source.outputs."""
     names = [t.name for t in source.outputs]
-    feed = {t.name: a for t, a in zip(source.inputs, arrays, strict=True)}
-    try:
+
+    def infer(arrays: Arrays) -> Arrays:
+        feed = {t.name: a for t, a in zip(source.inputs, arrays, strict=True)}
         return [np.asarray(y) for y in session.run(names, feed)]
+
+    try:
+        return run_in_batches(infer, arrays, source.batch)
     except Exception as e:
-        sizes = ", ".join(f"{k} {list(v.shape)}" for k, v in feed.items())
+        sizes = ", ".join(f"{t.name} {list(a.shape)}" for t, a in zip(source.inputs, arrays, strict=True))
         raise VerificationError(f"onnxruntime can't run the model on {sizes}: {reason(e)}") from e
 
 
 def run_samples(session: Any, source: Source, samples: Samples) -> Arrays:
     """The session's outputs for all samples, one array an output."""
-    parts = [run(session, source, [chunk]) for chunk in samples.chunks()]
+    parts = [run(session, source, chunk) for chunk in samples.chunks()]
     return [np.concatenate(output) for output in zip(*parts, strict=True)]
 
 
@@ -192,7 +195,8 @@ def _compare_files(options: argparse.Namespace, report: Report) -> None:
         line.append(source.loaded_by)
     report.keras_version, report.loaded_by, report.sha256 = source.keras_version, source.loaded_by, source.sha256
     report.inputs, report.outputs = describe_tensors(source.inputs), describe_tensors(source.outputs)
-    samples = read_samples(options.data, spec) if options.data else None
+    report.batch = source.batch
+    samples = read_samples(options.data, spec, source.inputs) if options.data else None
     with report.stage("verify") as line:
         kind = quantization_kind(model)
         if kind is None:
@@ -203,7 +207,7 @@ def _compare_files(options: argparse.Namespace, report: Report) -> None:
         session = open_session(content)
         check_signature(session, source)
         samples = samples or random_samples(source, spec)
-        before = [np.concatenate(y) for y in zip(*(source([x]) for x in samples.chunks()), strict=True)]
+        before = [np.concatenate(y) for y in zip(*(source(x) for x in samples.chunks()), strict=True)]
         quality = measure(before, run_samples(session, source, samples), spec, samples)
         report.quantization = {"kind": kind, **quality.to_dict()}
         line.append(f"{kind}, {quality.samples} inputs, drop {quality.drop:.4f}")
@@ -232,7 +236,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("model", metavar="MODEL.onnx")
     parser.add_argument("--against", metavar="MODEL.h5", required=True, help="the Keras model it was made from")
-    parser.add_argument("--data", metavar="DIR|CSV", help="real inputs to compare on; subfolders are classes")
+    parser.add_argument("--data", metavar="DIR|CSV|NPZ", help=loading.DATA_HELP)
     parser.add_argument(
         "--atol",
         type=float,

@@ -51,7 +51,7 @@ def trained(tmp_path_factory):
     path = tmp_path_factory.mktemp("quantize") / "m.keras"
     model.save(path)
     source = load(path)
-    return source, optimize(convert(source)), Samples(images, classes, "a test")
+    return source, optimize(convert(source)), Samples([images], classes, "a test")
 
 
 def small(trained, kind, max_drop=0.01):
@@ -118,15 +118,15 @@ def test_measure_counts_right_answers_where_the_classes_are_known():
     before = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.6, 0.4]], np.float32)
     after = np.array([[0.9, 0.1], [0.7, 0.3], [0.4, 0.6], [0.6, 0.4]], np.float32)
     inputs = np.zeros((4, 1), np.float32)
-    known = measure([before], [after], SPEC, Samples(inputs, np.array([0, 1, 1, 1]), ""))
+    known = measure([before], [after], SPEC, Samples([inputs], np.array([0, 1, 1, 1]), ""))
     assert (known.accuracy_before, known.accuracy_after, known.drop) == (0.5, 0.5, 0)
     assert known.top1_agreement == 0.5
-    assert measure([before], [after], SPEC, Samples(inputs, None, "")).drop == 0.5
+    assert measure([before], [after], SPEC, Samples([inputs], None, "")).drop == 0.5
 
 
 def test_measure_of_a_regression_is_the_variance_lost():
     before = np.array([[0.0], [2.0], [4.0]], np.float32)
-    quality = measure([before], [before + 1], ModelSpec(head="regression"), Samples(before, None, ""))
+    quality = measure([before], [before + 1], ModelSpec(head="regression"), Samples([before], None, ""))
     assert quality.drop == pytest.approx(1 / np.var(before))
     assert quality.top1_agreement is None
 
@@ -134,4 +134,16 @@ def test_measure_of_a_regression_is_the_variance_lost():
 def test_measure_refuses_new_nans():
     before = np.ones((2, 2), np.float32)
     with pytest.raises(VerificationError, match="NaN"):
-        measure([before], [before * np.nan], SPEC, Samples(before, None, ""))
+        measure([before], [before * np.nan], SPEC, Samples([before], None, ""))
+
+
+def test_the_output_that_loses_most_counts():
+    scores = np.eye(4, dtype=np.float32)
+    worse = scores[[1, 0, 2, 3]]
+    values = np.arange(4, dtype=np.float32)[:, None]
+    samples = Samples([scores], np.arange(4), "")
+    assert measure([scores, values], [scores, values], SPEC, samples).drop == 0
+    assert measure([scores, scores], [scores, worse], SPEC, samples).drop == 0.5
+    assert measure([scores, values], [scores, values + 1], SPEC, samples).drop == pytest.approx(0.8)
+    with pytest.raises(VerificationError, match="NaN"):
+        measure([scores, values], [scores, values * np.nan], SPEC, samples)

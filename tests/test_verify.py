@@ -64,7 +64,7 @@ def add_to_weights(amount):
 def test_the_same_model_passes(pair):
     source, model = pair
     x = np.random.default_rng(0).normal(size=(50, 4)).astype(np.float32)
-    parity = verify(model.SerializeToString(), source, spec=SPEC, samples=Samples(x, None, "a test"))
+    parity = verify(model.SerializeToString(), source, spec=SPEC, samples=Samples([x], None, "a test"))
     assert parity.samples == 50 + sum(len(b[0]) for b in random_inputs(source, SPEC))
     assert parity.max_abs_diff <= 1e-6
     assert parity.top1_agreement == 1
@@ -101,7 +101,7 @@ def test_only_real_samples_show_some_differences(pair):
     verify(small, source, spec=SPEC)
     x = np.array([[1, 2, 3, 4], [5e3, -1e3, 2e3, 9e3]], np.float32)
     with pytest.raises(VerificationError, match="real inputs"):
-        verify(small, source, spec=SPEC, samples=Samples(x, None, "a test"))
+        verify(small, source, spec=SPEC, samples=Samples([x], None, "a test"))
 
 
 @pytest.mark.parametrize(

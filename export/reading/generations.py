@@ -37,6 +37,8 @@ class Opened:
     """A keras.Model or tf_keras.Model."""
     loaded_by: str
     notes: tuple[str, ...]
+    stored_batch: int | None = None
+    """The batch that the file fixes, whether the model still has it or not."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,7 +91,9 @@ def open_model(
                 f"written by Keras {stored.keras_version or '1'} but opened by {_title(attempt.library)}, since "
                 f"{_title(own)} said: {why}"
             )
-        return Opened(model, f"{_title(attempt.library)} {keras.__version__}", tuple(notes))
+        return Opened(
+            model, f"{_title(attempt.library)} {keras.__version__}", tuple(notes), repair.stored_batch(stored.config)
+        )
     name, error = errors[0]
     if isinstance(error, MissingDependencyError):
         others = "; ".join(f"{n}: {reason(e)}" for n, e in errors[1:2])
@@ -132,13 +136,12 @@ def _open(
         config = change(config)
     config = _stand_in(config, expressions)
     objects = {_STAND_IN: _expression_layer(keras), **repair.functions(keras, attempt.library), **given}
-    kept, notes = repair.for_inference(config, free_batch=False)
-    if free_batch:
-        free, notes_of_free = repair.for_inference(config)
-        if free != kept:
+    for free in (True, False) if free_batch else (False,):
+        mended, notes = repair.for_inference(config, free_batch=free)
+        if mended != config:
             with contextlib.suppress(Exception):
-                return _load(keras, stored, free, objects, allow_lambda), notes_of_free
-    return _load(keras, stored, kept, objects, allow_lambda), notes
+                return _load(keras, stored, mended, objects, allow_lambda), notes
+    return _load(keras, stored, config, objects, allow_lambda), []
 
 
 def _load(keras: Any, stored: Stored, config: Any, objects: Mapping[str, Any], allow_lambda: bool) -> Any:

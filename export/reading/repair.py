@@ -83,6 +83,17 @@ def for_inference(config: Any, *, free_batch: bool = True) -> tuple[Any, list[st
     return config, list(dict.fromkeys(notes))
 
 
+def stored_batch(config: Any) -> int | None:
+    """The batch that an architecture fixes; None where it is free."""
+    for layer in class_configs(config):
+        inner = layer.get("config")
+        for key in ("batch_input_shape", "batch_shape"):
+            shape = inner.get(key) if isinstance(inner, dict) else None
+            if isinstance(shape, (list, tuple)) and shape and isinstance(shape[0], int):
+                return shape[0]
+    return None
+
+
 def _policy(dtype: Any) -> str | None:
     """Name of a stored dtype policy: a string, or {"config": {"name": ...}}."""
     if isinstance(dtype, Mapping):
