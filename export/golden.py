@@ -18,9 +18,9 @@ from edgecnn.golden import MAX_SAMPLES, Golden, Sample, digest, largest_differen
 from edgecnn.selftest import synthetic_image
 from edgecnn.spec import ColumnSpec, ModelSpec, PixelSpec, TableSpec
 
+from .inference import open_session, run
 from .load import Source
 from .samples import Samples, list_images, spread
-from .verify import open_session, run
 
 DEFAULT_COUNT = 3
 

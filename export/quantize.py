@@ -21,11 +21,12 @@ from edgecnn.spec import ModelSpec
 
 from .backend import quiet_logs, require
 from .batches import Arrays
+from .inference import open_session, run_samples
 from .load import Source
 from .optimize import optimize
 from .quality import Quality, measure
 from .samples import Samples
-from .verify import check_signature, open_session, run_samples
+from .verify import check_signature
 
 KINDS = ("none", "fp16", "int8", "auto")
 
@@ -55,6 +56,15 @@ class Quantized:
     """Layers with weights that were left in float32, since the accuracy fell too far with them."""
 
 
+class TooMuchLostError(VerificationError):
+    """Every variant of a quantised model loses more than allowed."""
+
+    def __init__(self, message: str, model: bytes) -> None:
+        super().__init__(message)
+        self.model = model
+        """The variant with all layers quantised."""
+
+
 def quantize(
     model: Any,
     kind: str,
@@ -80,17 +90,19 @@ def quantize(
     """
     before = run_samples(open_session(model.SerializeToString()), source, judge)
     tried: list[str] = []
+    first = b""
     for small, left in _variants(model, kind, source, calibration):
         session = open_session(small)
         check_signature(session, source)
         quality = measure(before, run_samples(session, source, judge), spec, judge)
         if quality.drop <= max_drop:
             return Quantized(small, kind, quality, left)
+        first = first or small
         tried.append(f"{quality.drop:.4f} with {', '.join(left) or 'no layer'} in float32")
     if not tried:
         raise VerificationError(f"{source.path} has no layer that {kind} could make smaller; use --quantize none")
-    raise VerificationError(
-        f"{kind} loses more than --max-drop {max_drop:g} on {len(judge)} samples: {'; '.join(tried)}"
+    raise TooMuchLostError(
+        f"{kind} loses more than --max-drop {max_drop:g} on {len(judge)} samples: {'; '.join(tried)}", first
     )
 
 

@@ -176,6 +176,11 @@ def _decoder_before(source: Source, options: argparse.Namespace) -> str:
     return pixels.decode if pixels is not None else PixelSpec.decode
 
 
+def training_pixels(source: Source, options: argparse.Namespace) -> PixelSpec | None:
+    """The recipe of the training itself, by the command line or else by its stamp; None where neither tells."""
+    return _pixels(source, options)[0]
+
+
 def _check_labels(source: Source, labels: tuple[str, ...] | None, head: str) -> None:
     shape = source.outputs[0].shape
     if labels is None or head == "regression" or len(shape) != 2 or shape[1] is None:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from .load import Tensor
+from .load import Source, Tensor
 from .stamp import write_atomically
 
 
@@ -33,6 +33,8 @@ class Report:
     outputs: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     batch: int | None = None
     """Samples that the model takes at a time, where its layers rely on one number; null for any."""
+    stages: dict[str, Any] | None = None
+    """What each stage brings: decode, resize, normalise, graph, quantisation; and the layer, where one differs."""
     parity: dict[str, Any] | None = None
     """Of the float32 graph against Keras: samples, max_abs_diff, tolerance, top1_agreement."""
     quantization: dict[str, Any] | None = None
@@ -60,6 +62,12 @@ class Report:
             ModelError: it can't be written.
         """
         write_atomically(Path(path), self.to_json().encode())
+
+    def tell(self, source: Source) -> None:
+        """Take over what is known of the Keras file."""
+        self.keras_version, self.loaded_by, self.sha256 = source.keras_version, source.loaded_by, source.sha256
+        self.inputs, self.outputs = describe_tensors(source.inputs), describe_tensors(source.outputs)
+        self.batch = source.batch
 
     def note(self, text: str) -> None:
         """Tell the user something and keep it."""

@@ -1,6 +1,6 @@
 """`edgecnn export`, also `python export/to_onnx.py model.h5`: a Keras model becomes a verified ONNX file.
 
-load -> convert -> optimize -> verify -> quantize -> stamp -> write. Nothing is written unless the
+load -> convert -> optimize -> verify -> quantize -> stages -> stamp -> write. Nothing is written unless the
 model's outputs were compared with Keras's and agree.
 """
 
@@ -23,6 +23,7 @@ if __name__ == "__main__":
     sys.exit(_guard(_installed.main))
 
 import argparse
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -34,18 +35,19 @@ from edgecnn.spec import ModelSpec
 
 from . import command_line, loading, recipe, shortcut
 from .backend import tensorflow
+from .blame import Blame
 from .convert import convert
 from .golden import make_golden
 from .load import Source
-from .locate import first_difference
 from .optimize import count_nodes, optimize
-from .quantize import CALIBRATION_LIMIT, Quantized, quantize
+from .parity import Parity
+from .quantize import CALIBRATION_LIMIT, Quantized, TooMuchLostError, quantize
 from .recurrent import OPERATORS as RECURRENT
-from .report import Report, describe_tensors, summarize, write_reports
+from .report import Report, summarize, write_reports
 from .samples import Samples, infer_table, is_arrays, read_samples
 from .stamp import stamp_onnx, write_atomically
 from .synthetic import random_samples
-from .verify import Parity, verify
+from .verify import verify
 
 
 def main(argv: Sequence[str]) -> int:
@@ -88,9 +90,7 @@ def _export(path: Path, output: Path, options: argparse.Namespace, report: Repor
     with report.stage("load") as line:
         source = loading.load_from(path, options)
         line += [source.loaded_by, *(t.describe() for t in source.inputs)]
-    report.keras_version, report.loaded_by, report.sha256 = source.keras_version, source.loaded_by, source.sha256
-    report.inputs, report.outputs = describe_tensors(source.inputs), describe_tensors(source.outputs)
-    report.batch = source.batch
+    report.tell(source)
     for note in source.notes:
         report.note(note)
 
@@ -116,22 +116,28 @@ def _export(path: Path, output: Path, options: argparse.Namespace, report: Repor
     report.opset, report.nodes = options.opset, count_nodes(model)
 
     # 4. Prove that the graph computes what Keras computes.
+    blame = Blame(source, spec, spec.pixels, judge, options.atol, report)
     with report.stage("verify") as line:
-        model, parity = _verify(model, source, spec, judge, options)
+        model, parity = _verify(model, source, spec, judge, options, blame)
         report.nodes = count_nodes(model)
         report.parity = parity.to_dict()
         line.append(f"{parity.samples} inputs, largest difference {parity.max_abs_diff:.2g}")
 
     # 5. Make it smaller where that was asked for, and prove that too.
+    small = None
     if options.quantize != "none":
         with report.stage("quantize") as line:
-            small = _quantize(model, source, spec, calibration, judge, options, report)
-            if small is not None:
-                model = type(model).FromString(small.model)
-                report.nodes = count_nodes(model)
-                line.append(_describe(small))
+            small = _quantize(model, source, spec, calibration, judge, options, report, blame)
+            line.append("float32" if small is None else _describe(small))
 
-    # 6. Stamp the recipe and a few golden samples into it, seal it and put it in place.
+    # 6. Hold the whole way from bytes to outputs against the training library, stage by stage.
+    with report.stage("stages") as line:
+        line.append(blame.check(model, None if small is None else small.model))
+    if small is not None:
+        model = type(model).FromString(small.model)
+        report.nodes = count_nodes(model)
+
+    # 7. Stamp the recipe and a few golden samples into it, seal it and put it in place.
     with report.stage("write") as line:
         golden = make_golden(source, spec, model.SerializeToString(), judge, count=options.golden, atol=options.atol)
         stamp_onnx(model, spec, golden)
@@ -156,7 +162,12 @@ def _tell_shortcut(source: Source, spec: ModelSpec, judge: Samples | None, repor
 
 
 def _verify(
-    model: Any, source: Source, spec: ModelSpec, judge: Samples | None, options: argparse.Namespace
+    model: Any,
+    source: Source,
+    spec: ModelSpec,
+    judge: Samples | None,
+    options: argparse.Namespace,
+    blame: Blame,
 ) -> tuple[Any, Parity]:
     """The model that passed, and its comparison; a failure names the first layer that differs.
 
@@ -172,12 +183,13 @@ def _verify(
     except VerificationError as e:
         error = e
     if set(RECURRENT) & set(count_nodes(model)):
+        with contextlib.suppress(ModelError):
+            model = optimize(convert(source, opset=options.opset, recurrent=False))
         try:
-            return compare(optimize(convert(source, opset=options.opset, recurrent=False)))
-        except EdgeCNNError as e:
-            error = e if isinstance(e, VerificationError) else error
-    layer = first_difference(source, spec=spec, opset=options.opset, samples=judge, atol=options.atol)
-    raise VerificationError(f"{error}; the first layer whose output differs is {layer}" if layer else str(error))
+            return compare(model)
+        except VerificationError as e:
+            error = e
+    raise blame.explain(error, model) from error
 
 
 def _quantize(
@@ -188,6 +200,7 @@ def _quantize(
     judge: Samples | None,
     options: argparse.Namespace,
     report: Report,
+    blame: Blame,
 ) -> Quantized | None:
     """The quantised model; None where auto stays with float32."""
     wanted = options.quantize
@@ -210,6 +223,8 @@ def _quantize(
     except (ModelError, VerificationError) as e:
         report.quantization["reason"] = str(e)
         if wanted != "auto":
+            if isinstance(e, TooMuchLostError):
+                raise blame.explain(e, model, e.model) from e
             raise
         report.note(f"staying with float32: {e}")
         return None

@@ -1,31 +1,33 @@
 """Proves that an ONNX model computes what its Keras source computes, or raises.
 
-Names, types and shapes come first, then values, on random and real inputs at batch 1 and 3. The
-tolerance grows with the outputs' magnitude, since float32 has 24 bits whatever the unit is.
+Names, types and shapes come first, then values, on random and real inputs at batch 1, 3 and 33. What differs is
+blamed on a stage, and a difference of the graph on a layer.
 """
 
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from edgecnn.errors import EdgeCNNError, VerificationError
+from edgecnn.presets import add_recipe_options
 from edgecnn.spec import ModelSpec
 
-from . import loading
-from .backend import reason, require
-from .batches import Arrays, run_in_batches
+from . import loading, recipe
+from .backend import require
+from .blame import Blame
+from .convert import DEFAULT_OPSET, convert
+from .inference import open_session, run, run_samples
 from .load import Source, Tensor
-from .optimize import count_nodes
-from .quality import DEFAULT_MAX_DROP, measure, top_class
-from .report import Report, describe_tensors
+from .optimize import count_nodes, optimize
+from .parity import Comparison, Parity
+from .quality import DEFAULT_MAX_DROP, Quality, measure
+from .report import Report
 from .samples import CHUNK, Samples, read_samples
 from .stamp import read_stamp
 from .synthetic import BATCHES, random_inputs, random_samples
@@ -35,34 +37,6 @@ DEFAULT_ATOL = 1e-5
 
 EAGER_BATCH = 2
 """Number of the random batch (of 3 samples) on which the traced model is held against Keras's eager call."""
-
-NOISE_FACTOR = 4
-"""A difference this many times the model's own rounding noise is still rounding: the two runtimes round
-every intermediate value, the measurement only the weights."""
-
-NOISE_LIMIT = 1e-3
-"""Noise never excuses a difference above this share of the output's scale."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Parity:
-    """How closely two models agree."""
-
-    samples: int
-    """Inputs compared."""
-    max_abs_diff: float
-    """Largest difference of any output value."""
-    tolerance: float
-    """What was allowed where the difference came nearest to it, in the same unit."""
-    top1_agreement: float | None
-    """Share of samples with the same class, 0 to 1; None for a regression."""
-    rounding_noise: float = 0.0
-    """How far Keras's own outputs move when its weights are off by half a unit in the last place; measured
-    only where a difference is larger than atol explains, else 0."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """The fields as JSON types."""
-        return dataclasses.asdict(self)
 
 
 def verify(
@@ -77,59 +51,23 @@ def verify(
 
     Raises:
         VerificationError: a name, type, shape or value differs; the message has the tensor, the largest
-            difference and the tolerance.
+            difference and the tolerance. OutputsDifferError where it is a value.
     """
     session = open_session(model)
     check_signature(session, source)
-    worst = _Worst(source, atol)
+    comparison = Comparison(source, atol, regression=spec.head == "regression")
     for number, batch in enumerate(random_inputs(source, spec)):
         if number == EAGER_BATCH:
-            worst.compare(source.eager(batch), source(batch), batch, "traced random", count=False)
-        worst.compare(source(batch), run(session, source, batch), batch, "random")
+            comparison.compare(source.eager(batch), source(batch), batch, "traced random", count=False)
+        comparison.compare(source(batch), run(session, source, batch), batch, "random")
     if samples is not None:
         start = 0
         for size in (*BATCHES, *[CHUNK] * math.ceil(len(samples) / CHUNK)):
             batch = samples[start : start + size]
             if len(batch[0]):
-                worst.compare(source(batch), run(session, source, batch), batch, "real")
+                comparison.compare(source(batch), run(session, source, batch), batch, "real")
             start += size
-    return worst.parity(classifies=spec.head != "regression")
-
-
-def open_session(model: bytes) -> Any:
-    """An onnxruntime session on the CPU.
-
-    Raises:
-        VerificationError: onnxruntime refuses the model.
-    """
-    ort = require("onnxruntime")
-    options = ort.SessionOptions()
-    options.log_severity_level = 4
-    try:
-        return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    except Exception as e:
-        raise VerificationError(f"onnxruntime refuses the model: {reason(e)}") from e
-
-
-def run(session: Any, source: Source, arrays: Sequence[npt.NDArray[Any]]) -> Arrays:
-    """The session's outputs in the order of source.outputs."""
-    names = [t.name for t in source.outputs]
-
-    def infer(arrays: Arrays) -> Arrays:
-        feed = {t.name: a for t, a in zip(source.inputs, arrays, strict=True)}
-        return [np.asarray(y) for y in session.run(names, feed)]
-
-    try:
-        return run_in_batches(infer, arrays, source.batch)
-    except Exception as e:
-        sizes = ", ".join(f"{t.name} {list(a.shape)}" for t, a in zip(source.inputs, arrays, strict=True))
-        raise VerificationError(f"onnxruntime can't run the model on {sizes}: {reason(e)}") from e
-
-
-def run_samples(session: Any, source: Source, samples: Samples) -> Arrays:
-    """The session's outputs for all samples, one array an output."""
-    parts = [run(session, source, chunk) for chunk in samples.chunks()]
-    return [np.concatenate(output) for output in zip(*parts, strict=True)]
+    return comparison.parity(classifies=spec.head != "regression")
 
 
 def check_signature(session: Any, source: Source) -> None:
@@ -184,38 +122,58 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _compare_files(options: argparse.Namespace, report: Report) -> None:
-    onnx = require("onnx")
     spec = read_stamp(options.model) or ModelSpec()
     content = Path(options.model).read_bytes()
-    model = onnx.ModelProto.FromString(content)
+    model = require("onnx").ModelProto.FromString(content)
     report.nodes = count_nodes(model)
     report.opset = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), None)
     with report.stage("load") as line:
         source = loading.load_from(options.against, options)
         line.append(source.loaded_by)
-    report.keras_version, report.loaded_by, report.sha256 = source.keras_version, source.loaded_by, source.sha256
-    report.inputs, report.outputs = describe_tensors(source.inputs), describe_tensors(source.outputs)
-    report.batch = source.batch
+    report.tell(source)
     samples = read_samples(options.data, spec, source.inputs) if options.data else None
+    blame = Blame(source, spec, recipe.training_pixels(source, options) or spec.pixels, samples, options.atol, report)
+    kind = quantization_kind(model)
     with report.stage("verify") as line:
-        kind = quantization_kind(model)
         if kind is None:
-            parity = verify(content, source, spec=spec, samples=samples, atol=options.atol)
+            graph, quantised = model, None
+            try:
+                parity = verify(content, source, spec=spec, samples=samples, atol=options.atol)
+            except VerificationError as e:
+                raise blame.explain(e, graph) from e
             report.parity = parity.to_dict()
             line.append(f"{parity.samples} inputs, largest difference {parity.max_abs_diff:.2g}")
-            return
-        session = open_session(content)
-        check_signature(session, source)
-        samples = samples or random_samples(source, spec)
-        before = [np.concatenate(y) for y in zip(*(source(x) for x in samples.chunks()), strict=True)]
-        quality = measure(before, run_samples(session, source, samples), spec, samples)
-        report.quantization = {"kind": kind, **quality.to_dict()}
-        line.append(f"{kind}, {quality.samples} inputs, drop {quality.drop:.4f}")
-        if quality.drop > options.max_drop:
-            raise VerificationError(
-                f"{options.model} ({kind}) loses {quality.drop:.4f} on {quality.samples} {samples.source}, more "
-                f"than --max-drop {options.max_drop:g}"
-            )
+        else:
+            graph, quantised = optimize(convert(source, opset=report.opset or DEFAULT_OPSET)), content
+            try:
+                quality = _check_quantised(content, source, spec, samples, options.max_drop)
+            except VerificationError as e:
+                raise blame.explain(e, graph, quantised) from e
+            report.quantization = {"kind": kind, **quality.to_dict()}
+            line.append(f"{kind}, {quality.samples} inputs, drop {quality.drop:.4f}")
+    with report.stage("stages") as line:
+        line.append(blame.check(graph, quantised))
+
+
+def _check_quantised(
+    content: bytes, source: Source, spec: ModelSpec, samples: Samples | None, max_drop: float
+) -> Quality:
+    """What a quantised model loses against Keras itself.
+
+    Raises:
+        VerificationError: more than max_drop, or its signature is another.
+    """
+    session = open_session(content)
+    check_signature(session, source)
+    samples = samples or random_samples(source, spec)
+    before = [np.concatenate(y) for y in zip(*(source(x) for x in samples.chunks()), strict=True)]
+    quality = measure(before, run_samples(session, source, samples), spec, samples)
+    if quality.drop > max_drop:
+        raise VerificationError(
+            f"the quantised model loses {quality.drop:.4f} on {quality.samples} {samples.source}, more than "
+            f"--max-drop {max_drop:g}"
+        )
+    return quality
 
 
 def quantization_kind(model: Any) -> str | None:
@@ -250,64 +208,6 @@ def _parser() -> argparse.ArgumentParser:
         help="largest loss of accuracy or agreement of a quantised model (default: %(default)g)",
     )
     parser.add_argument("--report", metavar="FILE.json", help="write what was found, also when it fails")
+    add_recipe_options(parser, "how the training turned image files into numbers, where the Keras file doesn't say")
     loading.add_arguments(parser)
     return parser
-
-
-class _Worst:
-    """Compares outputs batch after batch and keeps what came nearest to its tolerance."""
-
-    def __init__(self, source: Source, atol: float) -> None:
-        self._source, self._atol = source, atol
-        self._samples = self._agreed = self._judged = 0
-        self._difference, self._ratio, self._tolerance, self._noise = 0.0, -1.0, atol, 0.0
-
-    def compare(self, expected: Arrays, got: Arrays, batch: Arrays, kind: str, *, count: bool = True) -> None:
-        """Raise VerificationError where got differs from expected."""
-        size = len(batch[0])
-        for i, (tensor, e, g) in enumerate(zip(self._source.outputs, expected, got, strict=True)):
-            where = f"output {tensor.name} on {kind} inputs at batch {size}"
-            if e.shape != g.shape or e.dtype != g.dtype:
-                raise VerificationError(f"{where} is {g.dtype} {list(g.shape)}, Keras gives {e.dtype} {list(e.shape)}")
-            self._compare_values(
-                e.astype(np.float64),
-                g.astype(np.float64),
-                where,
-                lambda i=i: self._source.rounding_noise(batch, expected)[i],
-            )
-        if not count:
-            return
-        self._samples += size
-        first_expected, first_got = expected[0], got[0]
-        if first_expected.ndim >= 2:
-            same = top_class(first_expected) == top_class(first_got)
-            self._agreed, self._judged = self._agreed + int(same.sum()), self._judged + same.size
-
-    def _compare_values(
-        self, expected: npt.NDArray[Any], got: npt.NDArray[Any], where: str, noise: Callable[[], float]
-    ) -> None:
-        finite = np.isfinite(expected)
-        if not np.array_equal(expected[~finite], got[~finite], equal_nan=True) or not np.isfinite(got[finite]).all():
-            raise VerificationError(f"{where} has NaN or infinity in other places than Keras's")
-        if not finite.any():
-            return
-        difference = float(np.abs(expected[finite] - got[finite]).max())
-        scale = max(1.0, float(np.abs(expected[finite]).max()))
-        tolerance = self._atol * scale
-        if difference > tolerance:
-            # Costs three runs of the model, so it's asked for only here.
-            self._noise = max(self._noise, noise())
-            tolerance += min(NOISE_FACTOR * self._noise, NOISE_LIMIT * scale)
-        if difference > tolerance:
-            raise VerificationError(
-                f"{where} differs from Keras by up to {difference:.3g}, more than the tolerance of {tolerance:.3g} "
-                f"({int((np.abs(expected - got) > tolerance).sum())} of {expected.size} values)"
-            )
-        self._difference = max(self._difference, difference)
-        if difference / tolerance > self._ratio:
-            self._ratio, self._tolerance = difference / tolerance, tolerance
-
-    def parity(self, *, classifies: bool) -> Parity:
-        """What was seen over all batches."""
-        agreement = self._agreed / self._judged if classifies and self._judged else None
-        return Parity(self._samples, self._difference, self._tolerance, agreement, self._noise)

@@ -64,9 +64,11 @@ _OPTIONS = ("resize", "pillow", "fit", "color", "decode", "exif", "scale", "divi
 """The single options, by their names in PixelSpec."""
 
 
-def add_recipe_options(parser: argparse.ArgumentParser) -> None:
+def add_recipe_options(
+    parser: argparse.ArgumentParser, title: str = "how the training turned image files into numbers"
+) -> None:
     """Add --preset and one option a recipe field, the same for every command that takes them."""
-    group = parser.add_argument_group("recipe", "how the training turned image files into numbers")
+    group = parser.add_argument_group("recipe", title)
     group.add_argument("--preset", choices=sorted(PRESETS), help="a loader that people train with")
     group.add_argument("--resize", choices=RESIZES, metavar="METHOD", help=f"one of {', '.join(RESIZES)}")
     group.add_argument(
