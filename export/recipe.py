@@ -176,8 +176,15 @@ def _decoder_before(source: Source, options: argparse.Namespace) -> str:
     return pixels.decode if pixels is not None else PixelSpec.decode
 
 
-def training_pixels(source: Source, options: argparse.Namespace) -> PixelSpec | None:
-    """The recipe of the training itself, by the command line or else by its stamp; None where neither tells."""
+def training_pixels(spec: ModelSpec) -> PixelSpec | None:
+    """The recipe as the training had it: with its decoder, where the device is to decode fast."""
+    if spec.pixels is None or spec.pixels.decode != "fast":
+        return spec.pixels
+    return dataclasses.replace(spec.pixels, decode=spec.provenance.get(TRAINING_DECODE, PixelSpec.decode))
+
+
+def stated_pixels(source: Source, options: argparse.Namespace) -> PixelSpec | None:
+    """The recipe of the command line, or else of the Keras file; None where neither tells."""
     return _pixels(source, options)[0]
 
 

@@ -116,7 +116,7 @@ def _export(path: Path, output: Path, options: argparse.Namespace, report: Repor
     report.opset, report.nodes = options.opset, count_nodes(model)
 
     # 4. Prove that the graph computes what Keras computes.
-    blame = Blame(source, spec, spec.pixels, judge, options.atol, report)
+    blame = Blame(source, spec, recipe.training_pixels(spec), judge, options.atol, report)
     with report.stage("verify") as line:
         model, parity = _verify(model, source, spec, judge, options, blame)
         report.nodes = count_nodes(model)

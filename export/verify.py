@@ -132,7 +132,8 @@ def _compare_files(options: argparse.Namespace, report: Report) -> None:
         line.append(source.loaded_by)
     report.tell(source)
     samples = read_samples(options.data, spec, source.inputs) if options.data else None
-    blame = Blame(source, spec, recipe.training_pixels(source, options) or spec.pixels, samples, options.atol, report)
+    theirs = recipe.stated_pixels(source, options) or recipe.training_pixels(spec)
+    blame = Blame(source, spec, theirs, samples, options.atol, report)
     kind = quantization_kind(model)
     with report.stage("verify") as line:
         if kind is None:

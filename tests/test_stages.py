@@ -223,3 +223,16 @@ def test_without_the_library_it_says_what_was_not_compared(folder, tmp_path, mon
     assert "resize not compared: cv2 isn't installed here" in capsys.readouterr().err
     report = json.loads((tmp_path / "r.json").read_text())
     assert report["stages"]["stages"][1]["output_diff"] is None
+
+
+def test_fast_decoding_is_told_and_no_failure(folder, tmp_path, capsys):
+    big = tmp_path / "big"
+    big.mkdir()
+    Image.fromarray(synthetic_image(480, 640)).save(big / "a.jpg")
+    arguments = [folder / "m.keras", "-o", tmp_path / "m.onnx", "--decode", "fast", "--data", big]
+    assert guard(main, [str(a) for a in (*arguments, "--report", tmp_path / "r.json")]) == 0
+    assert "decode not exact, as asked for" in capsys.readouterr().err
+    found = json.loads((tmp_path / "r.json").read_text())["stages"]["stages"]
+    assert [s["own_diff"] for s in found[:3]] == [None, 0, 0]
+    assert found[0]["beside"] == "keras load_img"
+    assert found[0]["output_diff"] > 0

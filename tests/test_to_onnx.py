@@ -259,7 +259,7 @@ def test_as_a_script_from_a_checkout(tmp_path):
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == str(tmp_path / "out.onnx")
     first_words = {line.split()[0] for line in done.stderr.splitlines()}
-    stages = {"start", "load", "samples", "convert", "optimize", "verify", "write", "exported"}
+    stages = {"start", "load", "samples", "convert", "optimize", "verify", "stages", "write", "exported"}
     assert first_words == stages, "nothing of TensorFlow's own chatter"
 
 
