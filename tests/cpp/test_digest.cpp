@@ -42,13 +42,18 @@ void mix(uint64_t& digest, const uint8_t* bytes, size_t n) {
 // Most sides are short, so that every remainder of a vector's width occurs; some are long.
 int side(Random& random, int most) { return 1 + random.below(random.below(8) ? most : 4 * most); }
 
-Source random_source(Random& random) {
+Source random_source(Random& random, const Recipe& recipe) {
     Source source{side(random, 200), side(random, 200), static_cast<Format>(random.below(10))};
+    const bool whole_ratio = random.below(5) == 0;
+    if (whole_ratio) {
+        source.height = recipe.height * (1 + random.below(5));
+        source.width = recipe.width * (1 + random.below(5));
+    }
     if (is_yuv(source.format)) {
         source.height += source.height % 2;
         source.width += source.width % 2;
     }
-    if (random.below(4) == 0) {
+    if (!whole_ratio && random.below(4) == 0) {
         source.region.width = 1 + random.below(source.width);
         source.region.height = 1 + random.below(source.height);
         source.region.x = random.below(source.width - source.region.width + 1);
@@ -95,8 +100,8 @@ uint64_t digest_of(Resize method) {
     Random random{5};
     uint64_t digest = 14695981039346656037u;
     for (int turn = 0; turn < 250; ++turn) {
-        const Source source = random_source(random);
         const Recipe recipe = random_recipe(random, method);
+        const Source source = random_source(random, recipe);
         const ptrdiff_t stride = static_cast<ptrdiff_t>(source.width) * channels_of(source.format);
         const int rows = is_planar(source.format) ? source.height / 2 * 3 : source.height;
         std::vector<uint8_t> pixels(static_cast<size_t>(stride) * rows);

@@ -128,13 +128,58 @@ void scale_row(float* row, float scale, int n) {
     for (; i < n; ++i) row[i] *= scale;
 }
 
-uint8_t box_mean(int32_t sum, bool two_by_two, float scale) {
-    if (two_by_two) return static_cast<uint8_t>((sum + 2) >> 2);
-    const F32x4 v = all(static_cast<float>(sum) * scale);
-    return round_to_bytes(v, v)[0];
+// Means of boxes, of the sums of their columns; `pixels` columns of kChannels values are a box.
+struct Boxes {
+    int pixels;
+    float scale;
+    bool two_by_two;
+
+    U8x16 mean(I32x4 sum) const {
+        const I32x4 v = two_by_two ? (sum + 2) >> 2 : round_to_ints(to_floats(sum) * scale);
+        const I16x8 shorts = narrow(v, v);
+        return narrow(shorts, shorts);
+    }
+    // A lane is a channel. The fourth of 3 is overwritten by the next output; the row has room behind it.
+    template <int kChannels>
+    void color(const uint16_t* column, int boxes, uint8_t* out) const {
+        for (int i = 0; i < boxes; ++i, out += kChannels) {
+            I32x4 sum = {};
+            for (int k = 0; k < pixels; ++k, column += kChannels) {
+                sum += as<I32x4>(shuffle(
+                    load8(column), U8x16{0, 1, 255, 255, 2, 3, 255, 255, 4, 5, 255, 255, 6, 7, 255, 255}));
+            }
+            store4(out, mean(sum));
+        }
+    }
+    void gray(const uint16_t* column, int boxes, uint8_t* out) const {
+        for (int i = 0; i < boxes; ++i) {
+            int32_t sum = 0;
+            for (int k = 0; k < pixels; ++k) sum += *column++;
+            out[i] = mean(all(sum))[0];
+        }
+    }
+};
+
+void add_columns(const uint8_t* in, ptrdiff_t stride, int rows, int n, uint16_t* column) {
+    int i = 0;
+    for (; i + 16 <= n; i += 16) {
+        U16x8 low = {}, high = {};
+        for (int j = 0; j < rows; ++j) {
+            const U8x16 v = load<U8x16>(in + j * stride + i);
+            low += as<U16x8>(zip_low(v, U8x16{}));
+            high += as<U16x8>(zip_high(v, U8x16{}));
+        }
+        store(column + i, low);
+        store(column + i + 8, high);
+    }
+    for (; i < n; ++i) {
+        int sum = 0;
+        for (int j = 0; j < rows; ++j) sum += in[j * stride + i];
+        column[i] = static_cast<uint16_t>(sum);
+    }
 }
 
-// Sums of the columns first, of 16 bits; whole boxes at a time.
+// Columns first, as sums of 16 bits, for some whole boxes at a time.
 void cv_box_row(const uint8_t* in, ptrdiff_t stride, int step_x, int step_y, int width, int channels,
                 uint8_t* out) {
     constexpr int kColumns = 768, kRows = 65535 / 255;
@@ -142,36 +187,20 @@ void cv_box_row(const uint8_t* in, ptrdiff_t stride, int step_x, int step_y, int
     if (box > kColumns || step_y > kRows) {
         return scalar_kernels().cv_box_row(in, stride, step_x, step_y, width, channels, out);
     }
-    const int boxes = kColumns / box;
-    const float scale = 1.0f / static_cast<float>(step_x * step_y);
-    const bool two_by_two = step_x == 2 && step_y == 2;
-    uint16_t column[kColumns];
-    for (int x = 0; x < width; x += boxes) {
-        const int n = least(boxes, width - x) * box;
-        int i = 0;
-        for (; i + 16 <= n; i += 16) {
-            U16x8 low = {}, high = {};
-            for (int j = 0; j < step_y; ++j) {
-                const U8x16 v = load<U8x16>(in + j * stride + i);
-                low += as<U16x8>(zip_low(v, U8x16{}));
-                high += as<U16x8>(zip_high(v, U8x16{}));
-            }
-            store(column + i, low);
-            store(column + i + 8, high);
+    const Boxes boxes{step_x, 1.0f / static_cast<float>(step_x * step_y), step_x == 2 && step_y == 2};
+    uint16_t column[kColumns + 4] = {};  // a load of 4 may begin at the last value
+    const int most = kColumns / box;
+    for (int x = 0; x < width; x += most) {
+        const int n = least(most, width - x);
+        const ptrdiff_t at = static_cast<ptrdiff_t>(x) * channels;
+        add_columns(in + at * step_x, stride, step_y, n * box, column);
+        if (channels == 1) {
+            boxes.gray(column, n, out + at);
+        } else if (channels == 3) {
+            boxes.color<3>(column, n, out + at);
+        } else {
+            boxes.color<4>(column, n, out + at);
         }
-        for (; i < n; ++i) {
-            int sum = 0;
-            for (int j = 0; j < step_y; ++j) sum += in[j * stride + i];
-            column[i] = static_cast<uint16_t>(sum);
-        }
-        for (int at = 0; at < n; at += box) {
-            for (int c = 0; c < channels; ++c) {
-                int32_t sum = 0;
-                for (int k = 0; k < box; k += channels) sum += column[at + k + c];
-                *out++ = box_mean(sum, two_by_two, scale);
-            }
-        }
-        in += n;
     }
 }
 

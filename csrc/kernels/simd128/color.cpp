@@ -27,15 +27,35 @@ void gray_row(const uint8_t* in, int width, int channels, const GrayRule& rule, 
     scalar_kernels().gray_row(in + static_cast<ptrdiff_t>(x) * channels, width - x, channels, rule, out + x);
 }
 
-// 8 pixels a step: where their luma and chroma bytes stand differs by format, the rest is the same.
-void yuv_row(const YuvRow& in, int first, const int32_t* columns, int width, uint8_t* out) {
-    const Kernels& scalar = scalar_kernels();
-    if (columns != nullptr) return scalar.yuv_row(in, first, columns, width, out);
+// RGB of 4 pixels and 4 bytes of 0.
+U8x16 rgb_of(I32x4 luma, I32x4 u, I32x4 v) {
+    u -= 128;
+    v -= 128;
+    const I32x4 y = ((luma - 16) & (luma > 16)) * 1220542 + (1 << 19);
+    const I16x8 rg = narrow((y + v * 1673527) >> 20, (y - v * 852492 - u * 409993) >> 20);
+    const I32x4 b = (y + u * 2116026) >> 20;
+    return shuffle(narrow(rg, narrow(b, b)), U8x16{0, 4, 8, 1, 5, 9, 2, 6, 10, 3, 7, 11, 255, 255, 255, 255});
+}
+
+// Any columns, 4 a step; a store ends 4 bytes past them.
+int yuv_columns(const YuvRow& in, const int32_t* columns, int width, uint8_t* out) {
     int x = 0;
-    if (first % 2 != 0 && width > 0) {
-        scalar.yuv_row(in, first, nullptr, 1, out);
-        x = 1;
+    for (; x + 6 <= width; x += 4) {
+        I32x4 luma = {}, u = {}, v = {};
+        for (int j = 0; j < 4; ++j) {
+            const ptrdiff_t at = columns[x + j], chroma = at / 2 * in.uv_step;
+            luma[j] = in.y[at * in.y_step];
+            u[j] = in.u[chroma];
+            v[j] = in.v[chroma];
+        }
+        store(out + 3 * static_cast<ptrdiff_t>(x), rgb_of(luma, u, v));
     }
+    return x;
+}
+
+// All columns from an even one on, 8 a step; a store ends 4 bytes past them. Where their luma and chroma
+// bytes stand differs by format, the rest is the same.
+int yuv_run(const YuvRow& in, int first, int width, uint8_t* out) {
     const bool packed = in.y_step == 2, planes = in.uv_step == 1;
     // Packed pixels are 4 bytes a pair, from here on; nv12 and nv21 have pairs of chroma bytes.
     const uint8_t* const pairs = in.y < in.u ? in.y : in.u;
@@ -53,8 +73,7 @@ void yuv_row(const YuvRow& in, int first, const int32_t* columns, int width, uin
         u_order[h] = twice(u_at + 2 * h * in.uv_step);
         v_order[h] = twice(v_at + 2 * h * in.uv_step);
     }
-    const U8x16 order = {0, 4, 8, 1, 5, 9, 2, 6, 10, 3, 7, 11, 255, 255, 255, 255};
-    // A store ends 4 bytes past 8 pixels.
+    int x = 0;
     for (; x + 10 <= width; x += 8) {
         const ptrdiff_t at = first + x;
         U8x16 luma, uv;
@@ -66,16 +85,28 @@ void yuv_row(const YuvRow& in, int first, const int32_t* columns, int width, uin
                         : load8(chroma + at);
         }
         for (int h = 0; h < 2; ++h) {
-            const I32x4 l = as<I32x4>(shuffle(luma, luma_order[h]));
-            const I32x4 u = as<I32x4>(shuffle(uv, u_order[h])) - 128;
-            const I32x4 v = as<I32x4>(shuffle(uv, v_order[h])) - 128;
-            const I32x4 y = ((l - 16) & (l > 16)) * 1220542 + (1 << 19);
-            const I16x8 rg = narrow((y + v * 1673527) >> 20, (y - v * 852492 - u * 409993) >> 20);
-            const I32x4 b = (y + u * 2116026) >> 20;
-            store(out + 3 * static_cast<ptrdiff_t>(x) + 12 * h, shuffle(narrow(rg, narrow(b, b)), order));
+            store(out + 3 * static_cast<ptrdiff_t>(x) + 12 * h,
+                  rgb_of(as<I32x4>(shuffle(luma, luma_order[h])), as<I32x4>(shuffle(uv, u_order[h])),
+                         as<I32x4>(shuffle(uv, v_order[h]))));
         }
     }
-    scalar.yuv_row(in, first + x, nullptr, width - x, out + 3 * static_cast<ptrdiff_t>(x));
+    return x;
+}
+
+void yuv_row(const YuvRow& in, int first, const int32_t* columns, int width, uint8_t* out) {
+    const Kernels& scalar = scalar_kernels();
+    int done = 0;
+    if (columns != nullptr) {
+        done = yuv_columns(in, columns, width, out);
+        columns += done;
+    } else {
+        if (first % 2 != 0 && width > 0) {
+            scalar.yuv_row(in, first, nullptr, 1, out);
+            done = 1;
+        }
+        done += yuv_run(in, first + done, width - done, out + 3 * done);
+    }
+    scalar.yuv_row(in, first + done, columns, width - done, out + 3 * static_cast<ptrdiff_t>(done));
 }
 
 }  // namespace

@@ -11,7 +11,7 @@ struct Normalise {
     bool has_scale, has_divisor, has_offset, has_mean;
     F32x4 scale, divisor, offset, mean, std;
 
-    // Lane i is of the tensor's channel (first + i) % channels.
+    // Lane 0 is of the tensor's channel `first`, and so on around.
     Normalise(const Emit& e, int first)
         : has_scale(e.has_scale),
           has_divisor(e.has_divisor),
@@ -20,9 +20,10 @@ struct Normalise {
           scale(all(e.scale)),
           divisor(all(e.divisor)),
           offset(all(e.offset)) {
-        for (int i = 0; i < 4; ++i) {
-            mean[i] = e.mean[(first + i) % e.channels];
-            std[i] = e.std[(first + i) % e.channels];
+        const int last = e.channels - 1;
+        for (int i = 0, c = first; i < 4; ++i, c = c < last ? c + 1 : 0) {
+            mean[i] = e.mean[c];
+            std[i] = e.std[c];
         }
     }
 

@@ -14,44 +14,67 @@ U8x16 clip(I32x4 a, I32x4 b) {
     return narrow(v, v);
 }
 
-// The first `count` of 4 weights, and zeros. end: of all windows' weights.
-I32x4 weights_at(const int32_t* w, int count, const int32_t* end) {
-    if (end - w < 4) return load_part<I32x4>(w, 4 * count);
-    return load<I32x4>(w) & (I32x4{0, 1, 2, 3} < all(count));
+// a[0] + a[1], a[2] + a[3], then likewise of b.
+I32x4 add_neighbours(I32x4 a, I32x4 b) { return even_lanes(a, b) + odd_lanes(a, b); }
+
+// v without its first n bytes; the last n are anything.
+U8x16 drop(U8x16 v, int n) {
+    const U8x16 places = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+    return shuffle(v, places + static_cast<uint8_t>(n));
 }
 
-// 16 bytes, or as many as the row has.
+// The bytes from p on that are before end, and anything. 16 bytes lie before end.
 U8x16 bytes_at(const uint8_t* p, const uint8_t* end) {
-    return end - p < 16 ? load_part<U8x16>(p, static_cast<int>(end - p)) : load<U8x16>(p);
+    return end - p < 16 ? drop(load<U8x16>(end - 16), static_cast<int>(16 - (end - p))) : load<U8x16>(p);
 }
 
-// A 32-bit lane is a channel; 16 bytes hold 4 taps.
+// The first `count` of 4 weights, and zeros. end: of all windows' weights, which are 4 or more.
+I32x4 weights_at(const int32_t* w, int count, const int32_t* end) {
+    const auto* const bytes = reinterpret_cast<const uint8_t*>(w);
+    const I32x4 four = as<I32x4>(bytes_at(bytes, reinterpret_cast<const uint8_t*>(end)));
+    return four & (I32x4{0, 1, 2, 3} < all(count));
+}
+
+// Where 4 taps stand in 16 bytes, two and two; a 32-bit lane is a channel.
+template <int kChannels>
+struct Taps {
+    U8x16 first = pair_order(0, 1, kChannels), second = pair_order(2 * kChannels, 1, kChannels);
+
+    // 4 taps of each row's pixels v.
+    template <int kRows>
+    void add(FixedSum (&sum)[kRows], const U8x16 (&v)[kRows], I32x4 weights) const {
+        const PairWeights pairs(weights, weights);
+        const PairWeights w01 = spread_pair<0>(pairs), w23 = spread_pair<1>(pairs);
+        for (int r = 0; r < kRows; ++r) {
+            sum[r].add(shuffle(v[r], first), w01);
+            sum[r].add(shuffle(v[r], second), w23);
+        }
+    }
+};
+
 template <int kChannels, int kRows>
 void color_rows(const uint8_t* in, ptrdiff_t in_stride, const Windows& x, uint8_t* out,
                 ptrdiff_t out_stride) {
-    const U8x16 taps01 = pair_order(0, 1, kChannels), taps23 = pair_order(2 * kChannels, 1, kChannels);
-    const ptrdiff_t row_bytes = static_cast<ptrdiff_t>(x.in) * kChannels;
+    const Taps<kChannels> taps;
+    const uint8_t* const row_end = in + static_cast<ptrdiff_t>(x.in) * kChannels;
     const int32_t* const end = x.fixed + static_cast<ptrdiff_t>(x.out) * x.taps;
     for (int i = 0; i < x.out; ++i) {
         const int32_t* weight = x.fixed + static_cast<ptrdiff_t>(i) * x.taps;
         const uint8_t* pixel = in + static_cast<ptrdiff_t>(x.first[i]) * kChannels;
         FixedSum sum[kRows];
-        const auto add = [&](I32x4 w, auto bytes) {
-            const PairWeights pairs(w, w), w01 = spread_pair<0>(pairs), w23 = spread_pair<1>(pairs);
-            for (int r = 0; r < kRows; ++r) {
-                const U8x16 v = bytes(r * in_stride);
-                sum[r].add(shuffle(v, taps01), w01);
-                sum[r].add(shuffle(v, taps23), w23);
-            }
-        };
         int left = x.count[i];
         // Blocks of 4 taps, but for those whose 16 bytes would leave the row.
-        for (; left >= 4 && in + row_bytes - pixel >= 16; left -= 4, weight += 4, pixel += 4 * kChannels) {
-            add(load<I32x4>(weight), [=](ptrdiff_t row) { return load<U8x16>(pixel + row); });
+        for (; left >= 4 && row_end - pixel >= 16; left -= 4, weight += 4, pixel += 4 * kChannels) {
+            U8x16 v[kRows];
+            for (int r = 0; r < kRows; ++r) v[r] = load<U8x16>(pixel + r * in_stride);
+            taps.add(sum, v, load<I32x4>(weight));
         }
         for (; left > 0; left -= 4, weight += 4, pixel += 4 * kChannels) {
-            add(weights_at(weight, least(left, 4), end),
-                [=](ptrdiff_t row) { return bytes_at(pixel + row, in + row + row_bytes); });
+            U8x16 v[kRows];
+            for (int r = 0; r < kRows; ++r) {
+                v[r] = bytes_at(pixel + r * in_stride, row_end + r * in_stride);
+            }
+            taps.add(sum, v, weights_at(weight, least(left, 4), end));
         }
         // The fourth byte of 3 channels is overwritten by the next output; rows have room behind them.
         for (int r = 0; r < kRows; ++r) {
@@ -84,11 +107,12 @@ void gray_rows(const uint8_t* in, ptrdiff_t in_stride, const Windows& x, uint8_t
                 sum[r].add(zip_low(bytes_at(p, in + r * in_stride + x.in), U8x16{}), w);
             }
         }
-        for (int r = 0; r < kRows; ++r) {
-            const I32x4 lanes = sum[r].total();
-            const I32x4 total = all(lanes[0] + lanes[1] + lanes[2] + lanes[3]);
-            out[r * out_stride + i] = clip(total, total)[0];
-        }
+        I32x4 lanes[4] = {};
+        for (int r = 0; r < kRows; ++r) lanes[r] = sum[r].total();
+        const I32x4 totals =
+            add_neighbours(add_neighbours(lanes[0], lanes[1]), add_neighbours(lanes[2], lanes[3]));
+        const U8x16 bytes = clip(totals, totals);
+        for (int r = 0; r < kRows; ++r) out[r * out_stride + i] = bytes[r];
     }
 }
 
@@ -104,6 +128,9 @@ void rows_of(const uint8_t* in, ptrdiff_t in_stride, const Windows& x, int chann
 // Rows share what it costs to prepare the weights.
 void pil_horizontal(const uint8_t* in, ptrdiff_t in_stride, int rows, const Windows& x, int channels,
                     uint8_t* out, ptrdiff_t out_stride) {
+    if (x.in * channels < 16 || x.out * x.taps < 4) {
+        return scalar_kernels().pil_horizontal(in, in_stride, rows, x, channels, out, out_stride);
+    }
     int y = 0;
     for (; y + 4 <= rows; y += 4) {
         rows_of<4>(in + y * in_stride, in_stride, x, channels, out + y * out_stride, out_stride);

@@ -26,7 +26,8 @@ U8x16 plane_order(const Emit& e, int c) {
 
 void f32_flat(const float* row, int width, const Emit& e, float* out) {
     // 12 values: a whole number of pixels, so that each vector starts at a known channel.
-    const Normalise normalise[3] = {Normalise(e, 0), Normalise(e, 4), Normalise(e, 8)};
+    const int step = e.channels == 3 ? 1 : 0;  // 4 modulo 3
+    const Normalise normalise[3] = {Normalise(e, 0), Normalise(e, step), Normalise(e, 2 * step)};
     const int n = width * e.channels;
     int i = 0;
     for (; i + 12 <= n; i += 12) {
@@ -73,7 +74,8 @@ void emit_f32_to_f32(const float* row, int width, const Emit& e, float* out) {
 // ---- uint8 to float32. Rows of bytes may be the caller's own, without room.
 
 void u8_flat(const uint8_t* row, int width, const Emit& e, float* out) {
-    const Normalise normalise[3] = {Normalise(e, 0), Normalise(e, 4), Normalise(e, 8)};
+    const int step = e.channels == 3 ? 1 : 0;  // 4 modulo 3
+    const Normalise normalise[3] = {Normalise(e, 0), Normalise(e, step), Normalise(e, 2 * step)};
     const int n = width * e.channels;
     int i = 0;
     for (; i + 16 <= n; i += 12) {
@@ -115,12 +117,9 @@ void u8_interleaved(const uint8_t* row, int width, const Emit& e, float* out) {
 }
 
 void emit_u8_to_f32(const uint8_t* row, int width, const Emit& e, float* out) {
-    // The table is faster than a division.
-    if (!e.has_divisor && !e.has_mean) {
-        if (is_flat(e)) return u8_flat(row, width, e, out);
-        if (is_interleaved(e)) return u8_interleaved(row, width, e, out);
-        if (is_planar(e)) return u8_planar(row, width, e, out);
-    }
+    if (is_flat(e)) return u8_flat(row, width, e, out);
+    if (is_interleaved(e)) return u8_interleaved(row, width, e, out);
+    if (is_planar(e)) return u8_planar(row, width, e, out);
     scalar_kernels().emit_u8_to_f32(row, width, e, out);
 }
 

@@ -99,11 +99,20 @@ void lerp_emit(const uint8_t* top, const uint8_t* bottom, const int32_t* index, 
                                out + done * e.pixel_step);
 }
 
-void nearest_emit(const uint8_t* in, const int32_t* index, int safe, int width, const Emit& e, float* out) {
-    // The table is as fast for gray, and faster than a division.
-    if (e.in_channels == 1 || e.has_divisor || e.has_mean) {
-        return scalar_kernels().nearest_emit(in, index, 0, width, e, out);
+template <int kChannels>
+void copy_pixels(const uint8_t* in, const int32_t* index, int width, uint8_t* out) {
+    for (int x = 0; x < width; ++x, out += kChannels) {
+        __builtin_memcpy(out, in + static_cast<ptrdiff_t>(index[x]) * kChannels, kChannels);
     }
+}
+
+void nearest_row(const uint8_t* in, const int32_t* index, int width, int channels, uint8_t* out) {
+    const auto copy = channels == 1 ? copy_pixels<1> : channels == 3 ? copy_pixels<3> : copy_pixels<4>;
+    copy(in, index, width, out);
+}
+
+void nearest_emit(const uint8_t* in, const int32_t* index, int safe, int width, const Emit& e, float* out) {
+    if (e.in_channels == 1) return scalar_kernels().nearest_emit(in, index, 0, width, e, out);
     const int done = least(safe, width - 1);
     const U8x16 order = widen_order(e.order[0], e.order[1], e.order[2], e.order[0]);
     const Normalise normalise(e, 0);
@@ -153,22 +162,21 @@ void tf_vertical(const uint8_t* in, ptrdiff_t stride, int count, const float* we
                                                                       n, sum_a, sum_b);
 }
 
-// kPixels outputs side by side, so that their chains of sums overlap in time. Lanes that are no channel read
-// into the next pixels, for which the row of sums has room, and are overwritten by the next stores.
-template <int kPixels>
+// kPixels outputs side by side, so that their chains of sums overlap in time. The fourth lane of 3 channels
+// reads into the next pixel, for which the row of sums has room, and is overwritten by the next store.
+template <typename V, int kPixels>
 void tf_outputs(const float* in, const Windows& x, int i, int channels, float* out) {
-    F32x4 sum[kPixels];
+    V sum[kPixels] = {};
     const float *pixel[kPixels], *weight[kPixels];
     int common = x.count[i];
     for (int j = 0; j < kPixels; ++j) {
-        sum[j] = all(0.0f);
         pixel[j] = in + static_cast<ptrdiff_t>(x.first[i + j]) * channels;
         weight[j] = x.weight + static_cast<ptrdiff_t>(i + j) * x.taps;
         common = least(common, x.count[i + j]);
     }
     const auto add = [&](int j, int k) {
-        const F32x4 v = load<F32x4>(pixel[j] + static_cast<ptrdiff_t>(k) * channels);
-        sum[j] = sum[j] + all(weight[j][k]) * v;
+        const V v = load<V>(pixel[j] + static_cast<ptrdiff_t>(k) * channels);
+        sum[j] = sum[j] + weight[j][k] * v;
     };
     for (int k = 0; k < common; ++k) {
         for (int j = 0; j < kPixels; ++j) add(j, k);
@@ -179,10 +187,15 @@ void tf_outputs(const float* in, const Windows& x, int i, int channels, float* o
     }
 }
 
-void tf_horizontal(const float* in, const Windows& x, int channels, float* out) {
+template <typename V>
+void tf_horizontal_of(const float* in, const Windows& x, int channels, float* out) {
     int i = 0;
-    for (; i + 4 <= x.out; i += 4) tf_outputs<4>(in, x, i, channels, out);
-    for (; i < x.out; ++i) tf_outputs<1>(in, x, i, channels, out);
+    for (; i + 4 <= x.out; i += 4) tf_outputs<V, 4>(in, x, i, channels, out);
+    for (; i < x.out; ++i) tf_outputs<V, 1>(in, x, i, channels, out);
+}
+
+void tf_horizontal(const float* in, const Windows& x, int channels, float* out) {
+    (channels == 1 ? tf_horizontal_of<float> : tf_horizontal_of<F32x4>)(in, x, channels, out);
 }
 
 // ---- Bicubic
@@ -256,6 +269,7 @@ void tf_cubic_row(const uint8_t* const rows[4], const float weight_y[4], const i
 void add_tensorflow128(Kernels& k) {
     k.lerp_row = lerp_row;
     k.lerp_emit = lerp_emit;
+    k.nearest_row = nearest_row;
     k.nearest_emit = nearest_emit;
     k.tf_vertical = tf_vertical;
     k.tf_horizontal = tf_horizontal;

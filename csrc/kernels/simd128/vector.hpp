@@ -208,14 +208,6 @@ inline U8x16 load4(const void* p) { return as<U8x16>(U32x4{load<uint32_t>(p), 0,
 inline void store8(void* p, U8x16 v) { store(p, as<U64x2>(v)[0]); }
 inline void store4(void* p, U8x16 v) { store(p, as<U32x4>(v)[0]); }
 
-// The first `bytes` bytes, 0 to 16, and zeros.
-template <typename V>
-inline V load_part(const void* p, int bytes) {
-    uint8_t part[16] = {};
-    for (int i = 0; i < bytes; ++i) part[i] = static_cast<const uint8_t*>(p)[i];
-    return load<V>(part);
-}
-
 inline F32x4 all(float v) { return F32x4{v, v, v, v}; }
 inline I32x4 all(int32_t v) { return I32x4{v, v, v, v}; }
 
