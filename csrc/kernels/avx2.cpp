@@ -7,7 +7,7 @@
 namespace edgecnn {
 namespace {
 
-const Kernels* scalar = nullptr;
+const Kernels* narrow = nullptr;  // the kernels of 128 bits: gray images, and what is left at a row's end
 
 __m256i load32(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
 __m128i load16(const void* p) { return _mm_loadu_si128(static_cast<const __m128i*>(p)); }
@@ -141,7 +141,7 @@ void pil_horizontal_of(const uint8_t* in, ptrdiff_t in_stride, int rows, const W
 
 void pil_horizontal(const uint8_t* in, ptrdiff_t in_stride, int rows, const Windows& x, int channels,
                     uint8_t* out, ptrdiff_t out_stride) {
-    if (x.digits == nullptr) return scalar->pil_horizontal(in, in_stride, rows, x, channels, out, out_stride);
+    if (x.digits == nullptr) return narrow->pil_horizontal(in, in_stride, rows, x, channels, out, out_stride);
     const bool three = x.digit_count == 3;
     switch (channels) {
         case 1:
@@ -188,7 +188,7 @@ void pil_vertical_of(const uint8_t* in, ptrdiff_t stride, const Windows& y, int 
 }
 
 void pil_vertical(const uint8_t* in, ptrdiff_t stride, const Windows& y, int i, int n, uint8_t* out) {
-    if (n < 32) return scalar->pil_vertical(in, stride, y, i, n, out);
+    if (n < 32) return narrow->pil_vertical(in, stride, y, i, n, out);
     (y.digit_count == 3 ? pil_vertical_of<3> : pil_vertical_of<4>)(in, stride, y, i, n, out);
 }
 
@@ -263,7 +263,7 @@ void lerp_row(const uint8_t* top, const uint8_t* bottom, const int32_t* index, c
     const int order[4] = {0, 1, 2, channels == 4 ? 3 : 0};
     lerp_pixels(top, bottom, index, lerp, lerp_y, done, channels, order, channels, out,
                 [](__m256 v) { return v; });
-    scalar->lerp_row(top, bottom, index + 2 * done, lerp + done, lerp_y, 0, width - done, channels,
+    narrow->lerp_row(top, bottom, index + 2 * done, lerp + done, lerp_y, safe - done, width - done, channels,
                      out + static_cast<ptrdiff_t>(done) * channels);
 }
 
@@ -298,7 +298,7 @@ void lerp_emit(const uint8_t* top, const uint8_t* bottom, const int32_t* index, 
     const int done = e.in_channels == 1 || e.channels == 1 ? 0 : least(safe, width - 1) / 4 * 4;
     const int order[4] = {e.order[0], e.order[1], e.order[2], e.order[0]};
     lerp_pixels(top, bottom, index, lerp, lerp_y, done, e.in_channels, order, 3, out, PixelNormalise(e));
-    scalar->lerp_emit(top, bottom, index + 2 * done, lerp + done, lerp_y, 0, width - done, e,
+    narrow->lerp_emit(top, bottom, index + 2 * done, lerp + done, lerp_y, safe - done, width - done, e,
                       out + done * e.pixel_step);
 }
 
@@ -318,7 +318,7 @@ void nearest_emit(const uint8_t* in, const int32_t* index, int safe, int width, 
         _mm_storeu_ps(out + 3 * x, _mm256_castps256_ps128(pixels));
         _mm_storeu_ps(out + 3 * x + 3, _mm256_extractf128_ps(pixels, 1));
     }
-    scalar->nearest_emit(in, index + done, 0, width - done, e, out + done * e.pixel_step);
+    narrow->nearest_emit(in, index + done, safe - done, width - done, e, out + done * e.pixel_step);
 }
 
 // kBoth: two sums at once. 32 columns stay in registers over all rows.
@@ -348,7 +348,7 @@ void tf_vertical_of(const uint8_t* in, ptrdiff_t stride, int count, const float*
         }
     }
     if (i < n) {
-        scalar->tf_vertical(in + i, stride, count, weight_a, weight_b, n - i, sum_a + i,
+        narrow->tf_vertical(in + i, stride, count, weight_a, weight_b, n - i, sum_a + i,
                             kBoth ? sum_b + i : nullptr);
     }
 }
@@ -389,7 +389,7 @@ void tf_outputs(const float* in, const Windows& x, int i, int channels, float* o
 }
 
 void tf_horizontal(const float* in, const Windows& x, int channels, float* out) {
-    if (channels == 1) return scalar->tf_horizontal(in, x, channels, out);
+    if (channels == 1) return narrow->tf_horizontal(in, x, channels, out);
     int i = 0;
     for (; i + 4 <= x.out; i += 4) tf_outputs<4>(in, x, i, channels, out);
     for (; i < x.out; ++i) tf_outputs<1>(in, x, i, channels, out);
@@ -403,8 +403,10 @@ __m256i widen_two(int channels, int first) {
 
 void tf_cubic_row(const uint8_t* const rows[4], const float weight_y[4], const int32_t* index,
                   const float* weight, int from, int to, int width, int channels, float* out) {
-    if (channels == 1) from = to = 0;
-    scalar->tf_cubic_row(rows, weight_y, index, weight, 0, 0, from, channels, out);
+    if (channels == 1) {
+        return narrow->tf_cubic_row(rows, weight_y, index, weight, from, to, width, channels, out);
+    }
+    narrow->tf_cubic_row(rows, weight_y, index, weight, 0, 0, from, channels, out);
     const __m256i order[2] = {widen_two(channels, 0), widen_two(channels, 2)};
     __m256 wy[4];
     for (int k = 0; k < 4; ++k) wy[k] = _mm256_set1_ps(weight_y[k]);
@@ -430,7 +432,7 @@ void tf_cubic_row(const uint8_t* const rows[4], const float weight_y[4], const i
         // The fourth lane of 3 channels is overwritten by the next store; the row has room behind it.
         _mm_storeu_ps(out + static_cast<ptrdiff_t>(x) * channels, sum);
     }
-    scalar->tf_cubic_row(rows, weight_y, index + 4 * to, weight + 4 * to, 0, 0, width - to, channels,
+    narrow->tf_cubic_row(rows, weight_y, index + 4 * to, weight + 4 * to, 0, 0, width - to, channels,
                          out + static_cast<ptrdiff_t>(to) * channels);
 }
 
@@ -480,7 +482,8 @@ void area_horizontal_of(const uint8_t* in, ptrdiff_t in_stride, int rows, const 
 
 void area_horizontal(const uint8_t* in, ptrdiff_t in_stride, int rows, const Windows& x, int safe,
                      int channels, float* out, ptrdiff_t out_stride) {
-    if (channels == 1) return scalar->area_horizontal(in, in_stride, rows, x, 0, channels, out, out_stride);
+    if (channels == 1)
+        return narrow->area_horizontal(in, in_stride, rows, x, safe, channels, out, out_stride);
     const auto run = channels == 3 ? (x.ones ? area_horizontal_of<3, true> : area_horizontal_of<3, false>)
                                    : (x.ones ? area_horizontal_of<4, true> : area_horizontal_of<4, false>);
     run(in, in_stride, rows, x, safe, out, out_stride);
@@ -490,7 +493,7 @@ void area_horizontal(const uint8_t* in, ptrdiff_t in_stride, int rows, const Win
     rest.first += safe;
     rest.count += safe;
     rest.weight += static_cast<ptrdiff_t>(safe) * x.taps;
-    scalar->area_horizontal(in, in_stride, rows, rest, 0, channels,
+    narrow->area_horizontal(in, in_stride, rows, rest, 0, channels,
                             out + static_cast<ptrdiff_t>(safe) * channels, out_stride);
 }
 
@@ -542,7 +545,8 @@ void cv_horizontal(const uint8_t* in, const int32_t* index, const int32_t* weigh
         _mm_storeu_si128(reinterpret_cast<__m128i*>(out + 2 * channels), _mm256_extracti128_si256(v02, 1));
         _mm_storeu_si128(reinterpret_cast<__m128i*>(out + 3 * channels), _mm256_extracti128_si256(v13, 1));
     }
-    scalar->cv_horizontal(in, index + 2 * done, weight + 2 * done, 0, width - done, channels, out);
+    if (done == width) return;
+    narrow->cv_horizontal(in, index + 2 * done, weight + 2 * done, safe - done, width - done, channels, out);
 }
 
 void cv_vertical(const int32_t* top, const int32_t* bottom, int32_t weight_top, int32_t weight_bottom, int n,
@@ -563,7 +567,8 @@ void cv_vertical(const int32_t* top, const int32_t* bottom, int32_t weight_top, 
         v = _mm256_permutevar8x32_epi32(v, _mm256_setr_epi32(0, 2, 1, 3, 4, 5, 6, 7));
         _mm_storeu_si128(reinterpret_cast<__m128i*>(out + i), _mm256_castsi256_si128(v));
     }
-    scalar->cv_vertical(top + i, bottom + i, weight_top, weight_bottom, n - i, out + i);
+    if (i == n) return;
+    narrow->cv_vertical(top + i, bottom + i, weight_top, weight_bottom, n - i, out + i);
 }
 
 __m256i round_to_ints(__m256 v) { return _mm256_cvtps_epi32(v); }
@@ -576,8 +581,10 @@ void store_ints_as_bytes(uint8_t* out, __m256i v) {
 // Taps 0 and 1, then 2 and 3, of each channel as 16-bit pairs times the pair of weights.
 void cv_cubic_horizontal(const uint8_t* in, const int32_t* index, const int32_t* weight, int from, int to,
                          int width, int channels, int32_t* out) {
-    if (channels == 1) from = to = 0;
-    scalar->cv_cubic_horizontal(in, index, weight, 0, 0, from, channels, out);
+    if (channels == 1) {
+        return narrow->cv_cubic_horizontal(in, index, weight, from, to, width, channels, out);
+    }
+    narrow->cv_cubic_horizontal(in, index, weight, 0, 0, from, channels, out);
     const int32_t pair = static_cast<int32_t>(0xFF00FF00) | channels << 16;
     const __m128i first =
         _mm_setr_epi32(pair, pair + 0x10001, pair + 0x20002, pair + (channels == 4 ? 0x30003 : 0));
@@ -592,7 +599,7 @@ void cv_cubic_horizontal(const uint8_t* in, const int32_t* index, const int32_t*
         _mm_storeu_si128(reinterpret_cast<__m128i*>(out + static_cast<ptrdiff_t>(x) * channels),
                          _mm_add_epi32(a, b));
     }
-    scalar->cv_cubic_horizontal(in, index + 4 * to, weight + 4 * to, 0, 0, width - to, channels,
+    narrow->cv_cubic_horizontal(in, index + 4 * to, weight + 4 * to, 0, 0, width - to, channels,
                                 out + static_cast<ptrdiff_t>(to) * channels);
 }
 
@@ -609,13 +616,13 @@ void cv_cubic_vertical(const int32_t* const rows[4], const int32_t weight[4], in
         store_ints_as_bytes(out + i, round_to_ints(sum));
     }
     const int32_t* const rest[4] = {rows[0] + i, rows[1] + i, rows[2] + i, rows[3] + i};
-    scalar->cv_cubic_vertical(rest, weight, n - i, out + i);
+    narrow->cv_cubic_vertical(rest, weight, n - i, out + i);
 }
 
 void round_row(const float* in, int n, uint8_t* out) {
     int i = 0;
     for (; i + 8 <= n; i += 8) store_ints_as_bytes(out + i, round_to_ints(_mm256_loadu_ps(in + i)));
-    scalar->round_row(in + i, n - i, out + i);
+    narrow->round_row(in + i, n - i, out + i);
 }
 
 // ---- The tensor
@@ -686,7 +693,8 @@ void emit_f32_to_f32_flat(const float* row, int width, const Emit& e, float* out
             _mm256_storeu_ps(out + i + 8 * j, normalise(_mm256_loadu_ps(row + i + 8 * j), start));
         }
     }
-    scalar->emit_f32_to_f32(row + i, (n - i) / e.channels, e, out + i);
+    if (i == n) return;
+    narrow->emit_f32_to_f32(row + i, (n - i) / e.channels, e, out + i);
 }
 
 // Floats of 8 pixels, 3 channels -> 8 floats of channel c.
@@ -715,7 +723,7 @@ void emit_f32_to_f32_planar(const float* row, int width, const Emit& e, float* o
             _mm256_storeu_ps(out + c * e.plane_step + x, normalise[c](planes[e.order[c]]));
         }
     }
-    scalar->emit_f32_to_f32(row + 3 * x, width - x, e, out + x);
+    narrow->emit_f32_to_f32(row + 3 * x, width - x, e, out + x);
 }
 
 // Rows of floats have room for a wide load behind them.
@@ -732,14 +740,14 @@ void emit_f32_to_f32_interleaved(const float* row, int width, const Emit& e, flo
         _mm_storeu_ps(out + 3 * x, _mm256_castps256_ps128(n));
         _mm_storeu_ps(out + 3 * x + 3, _mm256_extractf128_ps(n, 1));
     }
-    scalar->emit_f32_to_f32(row + static_cast<ptrdiff_t>(x) * e.in_channels, width - x, e, out + 3 * x);
+    narrow->emit_f32_to_f32(row + static_cast<ptrdiff_t>(x) * e.in_channels, width - x, e, out + 3 * x);
 }
 
 void emit_f32_to_f32(const float* row, int width, const Emit& e, float* out) {
     if (is_flat(e)) return emit_f32_to_f32_flat(row, width, e, out);
     if (is_interleaved(e)) return emit_f32_to_f32_interleaved(row, width, e, out);
     if (is_planar(e) && e.in_channels == 3) return emit_f32_to_f32_planar(row, width, e, out);
-    scalar->emit_f32_to_f32(row, width, e, out);
+    narrow->emit_f32_to_f32(row, width, e, out);
 }
 
 void emit_u8_to_f32_flat(const uint8_t* row, int width, const Emit& e, float* out) {
@@ -752,7 +760,8 @@ void emit_u8_to_f32_flat(const uint8_t* row, int width, const Emit& e, float* ou
             _mm256_storeu_ps(out + i + 8 * j, normalise(floats(row + i + 8 * j), start));
         }
     }
-    scalar->emit_u8_to_f32(row + i, (n - i) / e.channels, e, out + i);
+    if (i == n) return;
+    narrow->emit_u8_to_f32(row + i, (n - i) / e.channels, e, out + i);
 }
 
 // 8 pixels from 32 bytes -> 8 bytes of one channel each.
@@ -778,7 +787,7 @@ void emit_u8_to_f32_planar(const uint8_t* row, int width, const Emit& e, float* 
             _mm256_storeu_ps(out + c * e.plane_step + x, normalise[c](v));
         }
     }
-    scalar->emit_u8_to_f32(row + static_cast<ptrdiff_t>(x) * e.in_channels, width - x, e, out + x);
+    narrow->emit_u8_to_f32(row + static_cast<ptrdiff_t>(x) * e.in_channels, width - x, e, out + x);
 }
 
 void emit_u8_to_f32_interleaved(const uint8_t* row, int width, const Emit& e, float* out) {
@@ -795,26 +804,26 @@ void emit_u8_to_f32_interleaved(const uint8_t* row, int width, const Emit& e, fl
         _mm_storeu_ps(out + 3 * x, _mm256_castps256_ps128(n));
         _mm_storeu_ps(out + 3 * x + 3, _mm256_extractf128_ps(n, 1));
     }
-    scalar->emit_u8_to_f32(row + static_cast<ptrdiff_t>(x) * e.in_channels, width - x, e, out + 3 * x);
+    narrow->emit_u8_to_f32(row + static_cast<ptrdiff_t>(x) * e.in_channels, width - x, e, out + 3 * x);
 }
 
 void emit_u8_to_f32(const uint8_t* row, int width, const Emit& e, float* out) {
     if (is_flat(e)) return emit_u8_to_f32_flat(row, width, e, out);
     if (is_interleaved(e)) return emit_u8_to_f32_interleaved(row, width, e, out);
     if (is_planar(e)) return emit_u8_to_f32_planar(row, width, e, out);
-    scalar->emit_u8_to_f32(row, width, e, out);
+    narrow->emit_u8_to_f32(row, width, e, out);
 }
 
 void emit_f32_to_u8(const float* row, int width, const Emit& e, uint8_t* out) {
-    if (!is_flat(e)) return scalar->emit_f32_to_u8(row, width, e, out);
+    if (!is_flat(e)) return narrow->emit_f32_to_u8(row, width, e, out);
     const int n = width * e.channels;
     int i = 0;
     for (; i + 8 <= n; i += 8) store_ints_as_bytes(out + i, round_to_ints(_mm256_loadu_ps(row + i)));
-    scalar->round_row(row + i, n - i, out + i);
+    narrow->round_row(row + i, n - i, out + i);
 }
 
 void emit_u8_to_u8(const uint8_t* row, int width, const Emit& e, uint8_t* out) {
-    if (!is_flat(e)) return scalar->emit_u8_to_u8(row, width, e, out);
+    if (!is_flat(e)) return narrow->emit_u8_to_u8(row, width, e, out);
     __builtin_memcpy(out, row, static_cast<size_t>(width) * e.channels);
 }
 
@@ -844,15 +853,15 @@ void gray_row(const uint8_t* in, int width, int channels, const GrayRule& rule, 
         sum = _mm256_srl_epi32(sum, _mm_cvtsi32_si128(rule.shift));
         store_ints_as_bytes(out + x, sum);
     }
-    scalar->gray_row(in + static_cast<ptrdiff_t>(x) * channels, width - x, channels, rule, out + x);
+    narrow->gray_row(in + static_cast<ptrdiff_t>(x) * channels, width - x, channels, rule, out + x);
 }
 
 // 8 pixels a step: where their luma and chroma bytes stand differs by format, the rest is the same.
 void yuv_row(const YuvRow& in, int first, const int32_t* columns, int width, uint8_t* out) {
-    if (columns != nullptr) return scalar->yuv_row(in, first, columns, width, out);
+    if (columns != nullptr) return narrow->yuv_row(in, first, columns, width, out);
     int x = 0;
     if (first % 2 != 0 && width > 0) {
-        scalar->yuv_row(in, first, nullptr, 1, out);
+        narrow->yuv_row(in, first, nullptr, 1, out);
         x = 1;
     }
     const auto shifted = [](__m128i order, ptrdiff_t by) {
@@ -904,15 +913,15 @@ void yuv_row(const YuvRow& in, int first, const int32_t* columns, int width, uin
         _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm256_castsi256_si128(rgb));
         _mm_storeu_si128(reinterpret_cast<__m128i*>(to + 12), _mm256_extracti128_si256(rgb, 1));
     }
-    scalar->yuv_row(in, first + x, nullptr, width - x, out + 3 * static_cast<ptrdiff_t>(x));
+    narrow->yuv_row(in, first + x, nullptr, width - x, out + 3 * static_cast<ptrdiff_t>(x));
 }
 
 }  // namespace
 
 const Kernels& avx2_kernels() {
     static const Kernels table = [] {
-        scalar = &scalar_kernels();
-        Kernels k = *scalar;
+        narrow = &simd128_kernels();
+        Kernels k = *narrow;
         k.name = "x86-64-v3";
         k.lerp_row = lerp_row;
         k.lerp_emit = lerp_emit;

@@ -81,7 +81,8 @@ void cubic_color(const uint8_t* in, const int32_t* index, const int32_t* weight,
 void cv_cubic_horizontal(const uint8_t* in, const int32_t* index, const int32_t* weight, int from, int to,
                          int width, int channels, int32_t* out) {
     const Kernels& scalar = scalar_kernels();
-    scalar.cv_cubic_horizontal(in, index, weight, 0, 0, from, channels, out);
+    scalar.cv_cubic_horizontal(in, index, weight, 0, 0, from == to ? width : from, channels, out);
+    if (from == to) return;
     if (channels == 1) {
         to = from + (to - from) / 4 * 4;
         cubic_gray(in, index, weight, from, to, out);

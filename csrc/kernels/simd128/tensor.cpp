@@ -64,7 +64,10 @@ void f32_interleaved(const float* row, int width, const Emit& e, float* out) {
                                      out + 3 * x);
 }
 
+constexpr int kLeast = 6;  // shorter rows, and what is left of one, are no work for vectors
+
 void emit_f32_to_f32(const float* row, int width, const Emit& e, float* out) {
+    if (width < kLeast) return scalar_kernels().emit_f32_to_f32(row, width, e, out);
     if (is_flat(e)) return f32_flat(row, width, e, out);
     if (is_interleaved(e)) return f32_interleaved(row, width, e, out);
     if (is_planar(e)) return f32_planar(row, width, e, out);
@@ -117,6 +120,7 @@ void u8_interleaved(const uint8_t* row, int width, const Emit& e, float* out) {
 }
 
 void emit_u8_to_f32(const uint8_t* row, int width, const Emit& e, float* out) {
+    if (width < kLeast) return scalar_kernels().emit_u8_to_f32(row, width, e, out);
     if (is_flat(e)) return u8_flat(row, width, e, out);
     if (is_interleaved(e)) return u8_interleaved(row, width, e, out);
     if (is_planar(e)) return u8_planar(row, width, e, out);

@@ -76,6 +76,7 @@ void lerp_emit(const uint8_t* top, const uint8_t* bottom, const int32_t* index, 
                float lerp_y, int safe, int width, const Emit& e, float* out) {
     // Not the last pixel of three values: its fourth lane would fall past the row.
     int done = e.channels == 3 ? least(safe, width - 1) : safe;
+    if (done < 2) return scalar_kernels().lerp_emit(top, bottom, index, lerp, lerp_y, 0, width, e, out);
     const Normalise normalise(e, 0);
     if (e.in_channels == 1) {
         done = done / 4 * 4;
@@ -112,8 +113,8 @@ void nearest_row(const uint8_t* in, const int32_t* index, int width, int channel
 }
 
 void nearest_emit(const uint8_t* in, const int32_t* index, int safe, int width, const Emit& e, float* out) {
-    if (e.in_channels == 1) return scalar_kernels().nearest_emit(in, index, 0, width, e, out);
     const int done = least(safe, width - 1);
+    if (e.in_channels == 1 || done < 4) return scalar_kernels().nearest_emit(in, index, 0, width, e, out);
     const U8x16 order = widen_order(e.order[0], e.order[1], e.order[2], e.order[0]);
     const Normalise normalise(e, 0);
     for (int x = 0; x < done; ++x) {
@@ -252,7 +253,8 @@ void cubic_color(const Cubic& cubic, const int32_t* index, const float* weight, 
 void tf_cubic_row(const uint8_t* const rows[4], const float weight_y[4], const int32_t* index,
                   const float* weight, int from, int to, int width, int channels, float* out) {
     const Kernels& scalar = scalar_kernels();
-    scalar.tf_cubic_row(rows, weight_y, index, weight, 0, 0, from, channels, out);
+    scalar.tf_cubic_row(rows, weight_y, index, weight, 0, 0, from == to ? width : from, channels, out);
+    if (from == to) return;
     const Cubic cubic(rows, weight_y);
     if (channels == 1) {
         to = from + (to - from) / 4 * 4;
