@@ -61,36 +61,12 @@ def test_the_seed_decides_the_weights():
     assert not np.array_equal(weights(1), weights(2))
 
 
-def test_notebook_mlp_is_the_tutorials_network():
-    model = architectures.notebook_mlp(8, 1, "sigmoid")
-    dense = layers(model, keras.layers.Dense)
-    assert [(d.units, d.activation.__name__) for d in dense] == [(12, "relu"), (6, "relu"), (1, "sigmoid")]
-    assert [layer.rate for layer in layers(model, keras.layers.Dropout)] == [0.2, 0.2]
-    assert not layers(model, keras.layers.Normalization)
-
-
-def test_default_mlp_standardises_as_scikit_learn_does():
-    from sklearn.preprocessing import StandardScaler
-
-    rows = np.random.default_rng(0).normal((5, -300), (2, 40), (100, 2)).astype(np.float32)
-    model = architectures.default_mlp(rows, 3, "softmax", hidden=(7,), dropout=0.0)
-    first = layers(model, keras.layers.Normalization)[0]
-    np.testing.assert_allclose(first(rows).numpy(), StandardScaler().fit_transform(rows), atol=1e-4)
-    assert [d.units for d in layers(model, keras.layers.Dense)] == [7, 3]
-
-
 def test_kernels_are_keras_own():
     kernels = architectures.Kernels(kernel_initializer="glorot_normal", l1=0.1, l2=0.2)
     model = architectures.edge_cnn((16, 16, 3), 2, kernels=kernels)
     for layer in layers(model, keras.layers.Conv2D):
         assert isinstance(layer.kernel_initializer, keras.initializers.GlorotNormal)
         assert (float(layer.kernel_regularizer.l1), float(layer.kernel_regularizer.l2)) == pytest.approx((0.1, 0.2))
-    mlp = architectures.default_mlp(
-        np.eye(3, dtype=np.float32), 1, "sigmoid", hidden=(4,), hidden_activation="tanh", kernels=kernels
-    )
-    hidden = layers(mlp, keras.layers.Dense)[0]
-    assert hidden.activation is keras.activations.tanh
-    assert hidden.kernel_regularizer is not None
 
 
 @pytest.mark.parametrize("name", architectures.INITIALIZERS)

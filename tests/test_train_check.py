@@ -4,11 +4,10 @@ import numpy as np
 import pytest
 
 from edgecnn.cli import guard
-from edgecnn.train import cnn, mlp
-from edgecnn.train.check import check_images, check_table
+from edgecnn.train import cnn
+from edgecnn.train.check import check_images
 from edgecnn.train.feed import Feed, ImageData
 from edgecnn.train.images import find_images
-from edgecnn.train.tables import read_table
 
 pytest.importorskip("tensorflow")
 
@@ -69,18 +68,3 @@ def test_check_only_trains_nothing(folder, tmp_path, capsys):
     assert guard(cnn.main, [str(folder), "-o", str(tmp_path / "m.keras"), "--check-only"]) == 1
     assert "00.png" in capsys.readouterr().err
     assert not (tmp_path / "m.keras").exists()
-
-
-def test_columns_that_tell_nothing_or_everything(tmp_path, capsys):
-    rng = np.random.default_rng(0)
-    rows = [f"{x:.3f},7,{10 * y + rng.random():.3f},{y}" for x, y in zip(rng.random(60), [0, 1] * 30, strict=True)]
-    path = tmp_path / "t.csv"
-    path.write_text("\n".join(["noise,constant,leak,y", *rows, rows[0]]) + "\n")
-    table = read_table(path)
-    lines = check_table(table, np.arange(60), np.array([60]))
-    assert any("'constant' has the one value 7" in line for line in lines)
-    assert any("'leak' alone decides the target" in line for line in lines)
-    assert any("same row in training and validation, 1 times" in line for line in lines)
-    assert len(lines) == 3
-    assert guard(mlp.main, [str(path), "-o", str(tmp_path / "m.keras"), "--check-only"]) == 1
-    assert "61 rows, 3 columns" in capsys.readouterr().out

@@ -7,15 +7,22 @@ import pytest
 
 from edgecnn.errors import InputError, ModelError
 from edgecnn.export.stamp import read_stamp
-from edgecnn.spec import ModelSpec
-from edgecnn.train import architectures, backend, saving
+from edgecnn.spec import ModelSpec, TableSpec
+from edgecnn.train import backend, saving
 from edgecnn.train.fit import FitOptions, fit
 from edgecnn.train.optimizers import OPTIMIZERS, SCHEDULES, OptimizerOptions
+from edgecnn.train.perceptrons import Network, Scale, perceptron
 from edgecnn.train.resume import Resume
 
 tf = pytest.importorskip("tensorflow")
 
 SPEC = ModelSpec(labels=("no", "yes"), head="sigmoid")
+
+
+def small(rows, dropout=0.2):
+    """A network for (n, 3) rows."""
+    scale = Scale.of_inputs(rows, TableSpec(fields=("a", "b", "c")))
+    return perceptron(1, "sigmoid", Network(hidden=(8,), dropout=dropout), scale, seed=1)
 
 
 @pytest.fixture
@@ -25,7 +32,7 @@ def data():
     rng = np.random.default_rng(0)
     rows = rng.normal(size=(200, 3)).astype(np.float32)
     targets = (rows[:, :1] > 0).astype(np.float32)
-    model = architectures.default_mlp(rows[:150], 1, "sigmoid", hidden=(8,), seed=1)
+    model = small(rows[:150])
     batches = tf.data.Dataset.from_tensor_slices((rows[:150], targets[:150])).repeat().batch(10)
     validation = tf.data.Dataset.from_tensor_slices((rows[150:], targets[150:])).batch(50)
     return model, batches.skip, validation
@@ -78,6 +85,15 @@ def test_patience_stops_early(data, tmp_path):
     )
 
 
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+def test_with_monitor_none_the_last_epoch_is_kept(data, tmp_path, optimizer):
+    model, training, validation = data
+    rising = {"optimizer": optimizer, "learning_rate": 0.5, "warmup": 0.99}
+    result = fit(model, training, validation, SPEC, options(tmp_path, monitor="none", patience=1, optimizing=rising))
+    assert (result.best_epoch, result.epochs) == (6, 6)
+    assert result.metrics["loss"] == pytest.approx(result.history["val_loss"][-1], rel=1e-5)
+
+
 def test_without_validation_data_the_loss_decides(data, tmp_path):
     model, training, _ = data
     result = fit(model, training, None, SPEC, options(tmp_path))
@@ -114,7 +130,7 @@ def test_a_training_that_was_cut_off_goes_on_to_the_same_result(tmp_path, monkey
 
     def run(stop=None, **changes):
         backend.start(4)
-        model = architectures.default_mlp(rows[:90], 1, "sigmoid", hidden=(8,), dropout=0.3, seed=1)
+        model = small(rows[:90], dropout=0.3)
 
         class CtrlC(keras.callbacks.Callback):
             def on_train_batch_end(self, batch, logs=None):
@@ -188,4 +204,4 @@ def test_the_average_of_the_weights_is_what_is_validated_and_saved(data, tmp_pat
 def _fresh(data):
     _, training, validation = data
     rows = np.concatenate([x for x, _ in training(0).take(15)])
-    return architectures.default_mlp(rows, 1, "sigmoid", hidden=(8,), seed=1), training, validation
+    return small(rows), training, validation

@@ -59,3 +59,10 @@ def test_cosine_rises_then_falls_to_zero():
 def test_exponential_falls_once_an_epoch():
     got = rate([0, 9, 10, 25], schedule="exponential", learning_rate=1.0, decay_rate=0.5)
     assert got == pytest.approx([1, 1, 0.5, 0.25])
+
+
+@pytest.mark.parametrize("name", ["mse", "mae", "huber"])
+def test_the_unit_of_a_regression_is_what_errors_are_measured_in(name):
+    truth, predicted = np.float32([[100], [300]]), np.float32([[150], [600]])
+    expected = build_loss(name, "regression")(truth / 200, predicted / 200)
+    assert float(build_loss(name, "regression", unit=200.0)(truth, predicted)) == pytest.approx(float(expected))

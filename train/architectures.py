@@ -1,4 +1,4 @@
-"""The networks: `notebook` and `edge` for images, `notebook` and `default` for tables.
+"""The networks for images: `notebook` and `edge`; those for tables are in perceptrons.py.
 
 Widths of `edge` were chosen by onnxruntime's measured time, not by counting multiply-adds: full 3x3
 convolutions at low resolution run at several times the rate of depthwise ones on a CPU, and relu after
@@ -14,13 +14,11 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import keras
-    import numpy as np
 
 EDGES = {"edge-small": 0.5, "edge": 1.0, "edge-large": 1.5}
 """Factors on the channels of the default network, by name."""
 
 CNNS = (*EDGES, "notebook")
-MLPS = ("default", "notebook")
 
 EDGE_WIDTHS = (16, 32, 48, 96, 128, 160)
 """Channels of the stem and after each halving of the resolution, at width 1."""
@@ -149,65 +147,3 @@ def _glorot(seed: int):
     from keras import initializers
 
     return initializers.GlorotUniform(seed=seed)
-
-
-def notebook_mlp(columns: int, outputs: int, activation: str, *, seed: int = 0) -> keras.Model:
-    """The diabetes tutorial's network: 12 relu, dropout 0.2, 6 relu, dropout 0.2, then the output.
-
-    Args:
-        columns: numbers a row.
-        outputs: 1 for two classes or a regression, else the number of classes.
-        activation: of the output: sigmoid, softmax or linear.
-        seed: of the initial weights and the dropout.
-    """
-    return _mlp(columns, outputs, activation, (12, 6), 0.2, seed, "notebook")
-
-
-def default_mlp(
-    rows: np.ndarray,
-    outputs: int,
-    activation: str,
-    *,
-    hidden: Sequence[int] = (32, 16),
-    hidden_activation: str = "relu",
-    dropout: float = 0.2,
-    kernels: Kernels | None = None,
-    seed: int = 0,
-) -> keras.Model:
-    """Columns standardised inside the model, then dense layers with dropout.
-
-    Args:
-        rows: (n, columns) float32, the training rows that mean and variance are taken from.
-        outputs: 1 for two classes or a regression, else the number of classes.
-        activation: of the output: sigmoid, softmax or linear.
-        hidden: units of each hidden layer.
-        hidden_activation: one of ACTIVATIONS.
-        dropout: share of each hidden layer dropped in training.
-        kernels: of the hidden layers.
-        seed: of the initial weights and the dropout.
-    """
-    from keras import layers
-
-    normalization = layers.Normalization(name="standardize")
-    normalization.adapt(rows)
-    kernels = kernels or Kernels(kernel_initializer="glorot_uniform")
-    return _mlp(
-        rows.shape[1], outputs, activation, hidden, dropout, seed, "default",
-        first=normalization, kernels=kernels, hidden_activation=hidden_activation,
-    )  # fmt: skip
-
-
-def _mlp(
-    columns, outputs, activation, hidden, dropout, seed, name, *, first=None, kernels=None, hidden_activation="relu"
-) -> keras.Model:
-    from keras import Input, Model, layers
-
-    kernels = kernels or Kernels(kernel_initializer="glorot_uniform")
-    x = inputs = Input((columns,), name="row")
-    if first is not None:
-        x = first(x)
-    for i, units in enumerate(hidden):
-        x = layers.Dense(units, activation=hidden_activation, **kernels.options(seed * 1000 + i))(x)
-        x = layers.Dropout(dropout, seed=seed * 1000 + 100 + i)(x)
-    last = layers.Dense(outputs, activation=activation, kernel_initializer=_glorot(seed * 1000 + 200))
-    return Model(inputs, last(x), name=name)

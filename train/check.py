@@ -1,6 +1,6 @@
-"""A look at the data before training: what is unreadable, twice there, on both sides of the split, or rare.
+"""A look at the images before training: what is unreadable, twice there, on both sides of the split, or rare.
 
-Only exact copies are found: files of equal bytes, rows of equal numbers.
+Only exact copies are found: files of equal bytes.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import numpy as np
 
 from .feed import ImageData, describe_failures
 from .images import ImageSet
-from .tables import Table
 
 FEW = 20
 """Samples of a class below which its accuracy is mostly luck."""
@@ -29,7 +28,7 @@ _NAMED = 3
 def check_images(data: ImageData) -> list[str]:
     """Findings about an image set and its split, a line each; none is a good sign."""
     found = [f"unreadable: {line}" for line in describe_failures(data.feed, data.images)]
-    found += _check_counts(data.images.counts)
+    found += check_counts(data.images.counts)
     copies = _copies(data.images)
     conflicts = [group for group in copies if len({data.images.indices[i] for i in group}) > 1]
     if conflicts:
@@ -55,38 +54,8 @@ def check_images(data: ImageData) -> list[str]:
     return found
 
 
-def check_table(table: Table, chosen: np.ndarray, held: np.ndarray) -> list[str]:
-    """Findings about a table and its split, a line each."""
-    found = []
-    constant = np.flatnonzero(table.rows.min(axis=0) == table.rows.max(axis=0))
-    for column in constant:
-        found.append(
-            f"column {table.spec.columns[column]!r} has the one value {table.rows[0, column]:g}: it tells nothing"
-        )
-    if table.labels is not None:
-        counts = np.bincount(table.targets, minlength=len(table.labels))
-        found += _check_counts(dict(zip(table.labels, counts.tolist(), strict=True)))
-        for k, column in enumerate(table.spec.columns):
-            order = np.argsort(table.rows[:, k], kind="stable")
-            if k not in constant and len(table.labels) == 2 and _separates(table.rows[order, k], table.targets[order]):
-                found.append(f"column {column!r} alone decides the target: is it known before the answer is?")
-    groups = defaultdict(list)
-    for i, row in enumerate(table.rows):
-        groups[row.tobytes()].append(i)
-    held_rows = set(held.tolist())
-    leaks = sum(0 < sum(i in held_rows for i in group) < len(group) for group in groups.values() if len(group) > 1)
-    if leaks:
-        found.append(f"the same row in training and validation, {leaks} times")
-    return found
-
-
-def _separates(values: np.ndarray, targets: np.ndarray) -> bool:
-    """Whether one threshold on sorted values tells the two classes apart."""
-    changes = np.flatnonzero(np.diff(targets))
-    return len(changes) == 1 and values[changes[0]] < values[changes[0] + 1]
-
-
-def _check_counts(counts: dict[str, int]) -> list[str]:
+def check_counts(counts: dict[str, int]) -> list[str]:
+    """Findings about how many samples each class has."""
     found = [f"class {name!r} has only {count} samples" for name, count in counts.items() if count < FEW]
     least, most = min(counts, key=counts.get), max(counts, key=counts.get)
     if counts[most] > _IMBALANCE * counts[least]:

@@ -43,8 +43,8 @@ def identity(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _toml(value: Any, action: argparse.Action) -> str:
-    if isinstance(value, tuple) and action.dest == "image_size":
-        value = "x".join(map(str, value))
+    if isinstance(value, tuple) and action.nargs is None:
+        value = ("x" if action.dest == "image_size" else ",").join(map(str, value))
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join(_toml(v, action) for v in value) + "]"
     # JSON writes strings, numbers and booleans as TOML does; a float keeps its point so that types survive.

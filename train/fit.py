@@ -32,11 +32,13 @@ class FitOptions:
     loss: str = "auto"
     gamma: float = 2.0
     label_smoothing: float = 0.0
+    unit: float = 1.0
+    """What the loss of a regression measures errors in."""
     class_weight: dict[int, float] | None = None
     ema_momentum: float = 0.0
     """Of the average of the weights that is validated and saved, a step; 0 is none."""
     monitor: str = "val_loss"
-    """What decides which epoch is the best."""
+    """What decides which epoch is the best; none keeps the last."""
     patience: int = 0
     """Epochs without a better one after which training stops; 0 is never."""
     resume: bool = False
@@ -70,8 +72,8 @@ def fit(
 ) -> Result:
     """Train, leave the best weights in the model and in options.output.
 
-    The best epoch is the one that options.monitor says. Its weights are on the disk as soon as it ends, so that
-    Ctrl-C or a crash loses nothing before it.
+    The best epoch is the one that options.monitor says. Its weights are on the disk within seconds, and
+    Ctrl-C loses nothing before it.
 
     Args:
         model: a built Keras model.
@@ -93,7 +95,13 @@ def fit(
     start = time.perf_counter()
     model.compile(
         optimizer=build_optimizer(options.optimizing, epochs=options.epochs, steps_per_epoch=options.steps_per_epoch),
-        loss=build_loss(options.loss, spec.head, label_smoothing=options.label_smoothing, gamma=options.gamma),
+        loss=build_loss(
+            options.loss,
+            spec.head,
+            label_smoothing=options.label_smoothing,
+            gamma=options.gamma,
+            unit=options.unit,
+        ),
         metrics=metrics(spec.head),
     )
     monitor = options.monitor.removeprefix("val_") if validation is None else options.monitor
@@ -102,10 +110,10 @@ def fit(
     mode = "max" if higher_is_better(monitor) else "min"
     best = KeepBest(monitor, options.output, spec, options.ema_momentum)
     callbacks = [best]
-    if options.patience:
+    if options.patience and monitor != "none":
         callbacks.append(keras.callbacks.EarlyStopping(monitor, patience=options.patience, mode=mode))
     if options.optimizing.schedule == "plateau":
-        callbacks.append(plateau_callback(options.optimizing, monitor, mode))
+        callbacks.append(plateau_callback(options.optimizing, "loss" if monitor == "none" else monitor, mode))
     resume = Resume(options.output, options.identity, best, callbacks[1:], go_on=options.resume)
     if resume.epoch:
         note(f"going on after epoch {resume.epoch}")
@@ -123,6 +131,7 @@ def fit(
                 shuffle=False,
             )
     except KeyboardInterrupt:
+        best.flush()
         kept = f"{options.output} holds epoch {best.epoch}" if best.saved else "nothing was saved yet"
         note(f"interrupted; {kept}" + (", --resume goes on" if resume.epoch else ""))
         raise

@@ -8,6 +8,7 @@ photographs that took no part: 0.715 without, 0.723 with).
 from __future__ import annotations
 
 import math
+import time
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,9 @@ from .saving import save
 _EVERY = 5
 """Steps between two updates of the average."""
 
+_SAVE_EVERY = 5.0
+"""Seconds between two writes to the disk at least: an epoch of a small table takes less than a write."""
+
 _RISE = 20
 """The average follows closely at first: its momentum is at most n / (n + _RISE) after n steps."""
 
@@ -37,8 +41,8 @@ class KeepBest(Callback):
 
     Args:
         monitor: the value that decides: of a loss the lowest, of any other metric the highest; of equal ones
-            the later, whose learning rate is lower.
-        path: where the best weights are saved as soon as an epoch ends.
+            the later, whose learning rate is lower. With "none" the last.
+        path: where the best weights are saved as an epoch ends, but not more often than every _SAVE_EVERY.
         spec: stored beside them.
         momentum: of the exponential average, a step; 0 is none.
     """
@@ -51,6 +55,7 @@ class KeepBest(Callback):
         """Whether it is on the disk."""
         self._monitor, self._path, self._spec, self._momentum = monitor, path, spec, momentum
         self._steps = 0
+        self._saved_at = -math.inf
         self._value = math.inf
         self._best: list[np.ndarray] | None = None
         self._average: list[np.ndarray] | None = None
@@ -80,13 +85,15 @@ class KeepBest(Callback):
     def on_epoch_end(self, epoch, logs=None):
         """Keep the epoch if it is the best, then go back to the weights that are trained."""
         self.on_test_begin()
-        value = float((logs or {})[self._monitor])
+        value = 0.0 if self._monitor == "none" else float((logs or {})[self._monitor])
         if higher_is_better(self._monitor):
             value = -value
         if self._best is None or value <= self._value:
             self._value, self.epoch = value if math.isfinite(value) else math.inf, epoch + 1
             self._best = [np.array(w) for w in self.model.get_weights()]
-            self._try_to_save()
+            self.saved = False
+            if time.monotonic() - self._saved_at >= _SAVE_EVERY:
+                self._write()
         if self._own is not None:
             self.model.set_weights(self._own)
             self._own = None
@@ -108,13 +115,20 @@ class KeepBest(Callback):
         self.epoch, self.saved, self._steps = state["epoch"], state["saved"], state["steps"]
         self._value, self._best, self._average = state["value"], state["best"], state["average"]
 
-    def _try_to_save(self) -> None:
+    def flush(self) -> None:
+        """Put the best weights on the disk if they are not there; what can't be written is told."""
+        if self._best is not None and not self.saved:
+            self.model.set_weights(self._best)
+            self._write()
+
+    def _write(self) -> None:
+        """Save the best epoch, whose weights are in the model now."""
         try:
             save(self.model, self._path, self._spec)
             self.saved = True
         except ModelError as e:
-            self.saved = False
             note(f"edgecnn: {e}; training goes on")
+        self._saved_at = time.monotonic()
 
     def restore(self) -> None:
         """Put the best weights into the model, and on the disk if they are not there.

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 LOSSES = ("auto", "categorical_crossentropy", "binary_crossentropy", "focal", "mse", "mae", "huber")
 
 
-def build_loss(name: str, head: str, *, label_smoothing: float = 0.0, gamma: float = 2.0) -> keras.losses.Loss:
+def build_loss(
+    name: str, head: str, *, label_smoothing: float = 0.0, gamma: float = 2.0, unit: float = 1.0
+) -> keras.losses.Loss:
     """Keras's loss.
 
     Args:
@@ -23,6 +25,7 @@ def build_loss(name: str, head: str, *, label_smoothing: float = 0.0, gamma: flo
         head: softmax, sigmoid or regression, as in ModelSpec.
         label_smoothing: of the cross-entropies and focal.
         gamma: of focal.
+        unit: of a regression: what errors are measured in, so that rates and penalties don't depend on the target's.
 
     Raises:
         InputError: the loss doesn't fit the head.
@@ -33,7 +36,8 @@ def build_loss(name: str, head: str, *, label_smoothing: float = 0.0, gamma: flo
         name = {"softmax": "categorical_crossentropy", "sigmoid": "binary_crossentropy"}.get(head, "mse")
     if name in ("mse", "mae", "huber"):
         kinds = {"mse": losses.MeanSquaredError, "mae": losses.MeanAbsoluteError, "huber": losses.Huber}
-        return kinds[name]()
+        loss = kinds[name]()
+        return loss if unit == 1 else lambda truth, predicted: loss(truth / unit, predicted / unit)
     if head == "regression":
         raise InputError(f"--loss {name} is for classes, the target is a regression; use mse, mae or huber")
     if name == "categorical_crossentropy" and head == "sigmoid":

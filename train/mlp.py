@@ -1,6 +1,6 @@
 """`edgecnn train mlp`, also `python train/mlp.py FILE.csv`: the rows of a CSV become a Keras model.
 
-read -> split -> fit -> save, with the columns and the class names inside the file.
+read -> split -> learn the recipe -> check -> fit -> save, with recipe and class names inside the file.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ if __name__ == "__main__":
     sys.exit(_guard(_installed.main))
 
 import argparse
+import dataclasses
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -32,25 +33,26 @@ import numpy as np
 
 from edgecnn.cli import OK, SOME_FAILED
 from edgecnn.errors import InputError
-from edgecnn.spec import ModelSpec
+from edgecnn.spec import ModelSpec, TableSpec
 
-from . import architectures, backend, config
-from .check import check_table
-from .fit import FitOptions, Result, fit
+from . import backend, config
+from .architectures import Kernels
+from .columns import Rules, encode_table, make_spec
+from .fit import FitOptions, fit
 from .losses import class_weights
+from .mlp_options import parse
 from .optimizers import OptimizerOptions
-from .options import add_fit_options, add_kernel_options, fraction, parser, pick, positive
+from .options import pick
+from .perceptrons import NOTEBOOK, Network, Scale, perceptron
 from .progress import note
 from .saving import check_output
 from .split import split
-from .table_report import write_report
-from .tables import TASKS, Table, read_table
+from .table_check import check_table
+from .table_report import measure, write_report
+from .tables import Reading, Table, read_table
 
-FIT_DEFAULTS: dict[str, Any] = {
-    "epochs": 150, "batch_size": 10, "validation_split": 0.33, "optimizer": "adamw", "learning_rate": 1e-3,
-    "schedule": "cosine", "warmup": 0.1, "weight_decay": 0.05, "label_smoothing": 0.0,
-    "monitor": "val_loss", "patience": 30, "ema_momentum": 0.0,
-}  # fmt: skip
+_BATCHES = 64
+"""An epoch has about as many steps, where --batch-size is not given."""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -61,123 +63,95 @@ def main(argv: Sequence[str]) -> int:
     """
     command, options = parse(argv)
     output = check_output(options.output)
-    table = read_table(
-        options.file, target=options.target, task=options.task, delimiter=options.delimiter, header=options.header
-    )
-    backend.start(options.seed)
-    chosen, held = _split(table, options)
-    targets, outputs, activation = _shape_targets(table)
-    note(
-        f"{len(chosen)} rows for training, {len(held)} for validation; {len(table.spec.columns)} columns, "
-        f"target {table.spec.target!r}: {table.task}" + (f" of {', '.join(table.labels)}" if table.labels else "")
-    )
-    findings = check_table(table, chosen, held)
-    for line in findings:
-        note(f"check: {line}")
-    if options.check_only:
-        print(f"{len(table.rows)} rows, {len(table.spec.columns)} columns; {len(findings)} findings")
-        return SOME_FAILED if findings else OK
-    model = _build(options, table.rows[chosen], outputs, activation)
-    steps = math.ceil(len(chosen) / options.batch_size)
+    table = read_table(options.file, pick(Reading, options))
     if options.class_weight != "none" and table.labels is None:
         raise InputError("--class-weight is for classes, the target is a regression")
-    weights = class_weights(options.class_weight, table.targets[chosen], table.labels or ())
-    spec = _spec(table, options)
+    backend.start(options.seed)
+    training, held = _split(np.arange(len(table)), table, options.validation_split, options.seed)
+    stopping = held
+    if options.stopping_split:
+        training, stopping = _split(training, table, options.stopping_split, options.seed)
+    recipe = make_spec(table, training, pick(Rules, options))
+    rows = encode_table(table, recipe)
+    data = check_table(table, recipe, rows, training, held)
+    for line in data.findings:
+        note(f"check: {line}")
+    if options.check_only:
+        print(data.describe())
+        return SOME_FAILED if data.findings else OK
+    note(f"{len(training)} rows for training, {len(held)} held out; {recipe.describe()}")
+    if options.monitor != "none" and not options.stopping_split:
+        note(f"--monitor {options.monitor} without --stopping-split: the held-out rows choose the epoch they measure")
+    options.batch_size = options.batch_size or _batch_size(len(training))
+    model, unit = _build(options, table, recipe, rows[training], training)
+    targets = _shape_targets(table)
+    spec = ModelSpec(table=recipe, labels=table.labels, head=table.head, provenance=_provenance(options, table))
     result = fit(
         model,
-        lambda start: _batches(table.rows[chosen], targets[chosen], options.batch_size, options.seed, start),
-        _ordered(table.rows[held], targets[held], options.batch_size),
+        lambda start: _batches(rows[training], targets[training], options.batch_size, options.seed, start),
+        _ordered(rows[stopping], targets[stopping]),
         spec,
         pick(
-            FitOptions, options, steps_per_epoch=steps, output=output, optimizing=pick(OptimizerOptions, options),
-            class_weight=weights, identity=config.identity(options),
+            FitOptions, options, steps_per_epoch=math.ceil(len(training) / options.batch_size), output=output,
+            unit=unit, optimizing=pick(OptimizerOptions, options), identity=config.identity(options),
+            class_weight=class_weights(options.class_weight, table.targets[training], table.labels or ()),
         ),
     )  # fmt: skip
     config.write_config(output, command, options)
+    measured = measure(model, spec, rows[held], table.targets[held])
     if options.report:
-        write_report(output, model, spec, result, table.rows[held], table.targets[held])
-    note(f"{_describe(result)} (epoch {result.best_epoch} of {result.epochs}), {result.seconds:.0f} s, saved {output}")
+        write_report(output, model, spec, result, data, measured)
+    note(
+        f"{measured.describe()} (epoch {result.best_epoch} of {result.epochs}), {result.seconds:.0f} s, saved {output}"
+    )
     print(output)
     return OK
 
 
-def parse(argv: Sequence[str]) -> tuple[argparse.ArgumentParser, argparse.Namespace]:
-    """The parser, and the options of a command line and its --config."""
-    p = parser(
-        "edgecnn train mlp",
-        "FILE.csv",
-        "Train a network on the rows of a CSV; export reads the saved file without a flag.",
-        "Architectures: default standardises its columns inside the model; notebook is the diabetes tutorial's "
-        "12 relu, dropout 0.2, 6 relu, dropout 0.2 on raw columns.",
-    )
-    p.add_argument("file", metavar="FILE.csv", help="numeric columns and a target")
-    p.add_argument("--target", metavar="COLUMN", help="name, or position from 1 (-1 is the last); default the last")
-    p.add_argument("--task", choices=TASKS, help="default: told from the target's values")
-    p.add_argument("--delimiter", metavar="CHAR", type=_character, help="default: sniffed among , ; tab |")
-    p.add_argument(
-        "--header", action=argparse.BooleanOptionalAction,
-        help="whether line 1 holds names; default: it does when none of its cells is a number",
-    )  # fmt: skip
-    p.add_argument(
-        "--report", action=argparse.BooleanOptionalAction, default=True, help="NAME.report.html and .json by the model"
-    )
-    group = p.add_argument_group("network")
-    group.add_argument("--architecture", choices=architectures.MLPS, default="default", help="the network")
-    group.add_argument(
-        "--hidden",
-        type=positive,
-        nargs="+",
-        default=[32, 16],
-        metavar="N",
-        help="units of each hidden layer of default",
-    )
-    group.add_argument(
-        "--dropout", type=fraction, default=0.2, help="after each hidden layer of default (Dropout: rate)"
-    )
-    group.add_argument(
-        "--activation", choices=architectures.ACTIVATIONS, default="relu", help="of the hidden layers of default"
-    )
-    add_kernel_options(group, "glorot_uniform")
-    add_fit_options(p, FIT_DEFAULTS)
-    return p, config.parse(p, argv)
-
-
-def _character(text: str) -> str:
-    text = "\t" if text in ("\\t", "tab") else text
-    if len(text) != 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not one character")
-    return text
-
-
-def _split(table: Table, options: argparse.Namespace) -> tuple[np.ndarray, np.ndarray]:
+def _split(positions: np.ndarray, table: Table, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Two parts of positions by scikit-learn's train_test_split; of classes with the same share in both."""
     if table.labels is not None:
-        return split(table.targets, table.labels, options.validation_split, options.seed)
-    from sklearn.model_selection import train_test_split
+        first, second = split(table.targets[positions], table.labels, share, seed)
+    else:
+        from sklearn.model_selection import train_test_split
 
-    positions = np.arange(len(table.rows))
-    chosen, held = train_test_split(positions, test_size=options.validation_split, random_state=options.seed)
-    return np.sort(chosen), np.sort(held)
+        first, second = map(np.sort, train_test_split(np.arange(len(positions)), test_size=share, random_state=seed))
+    return positions[first], positions[second]
 
 
-def _shape_targets(table: Table) -> tuple[np.ndarray, int, str]:
-    """Targets as the loss takes them, (n, outputs) float32; the number of outputs; the last activation."""
+def _batch_size(rows: int) -> int:
+    """A power of two that gives about _BATCHES steps an epoch, from 16 to 1024."""
+    return 2 ** round(min(10, max(4, math.log2(rows / _BATCHES))))
+
+
+def _shape_targets(table: Table) -> np.ndarray:
+    """Targets as the loss takes them, (n, outputs) float32."""
     if table.task == "multiclass":
-        classes = len(table.labels or ())
-        return np.eye(classes, dtype=np.float32)[table.targets], classes, "softmax"
-    activation = "sigmoid" if table.task == "binary" else "linear"
-    return table.targets.astype(np.float32)[:, np.newaxis], 1, activation
+        return np.eye(len(table.labels or ()), dtype=np.float32)[table.targets]
+    return table.targets.astype(np.float32)[:, np.newaxis]
 
 
-def _build(options: argparse.Namespace, rows: np.ndarray, outputs: int, activation: str):
+def _build(
+    options: argparse.Namespace, table: Table, recipe: TableSpec, rows: np.ndarray, training: np.ndarray
+) -> tuple[Any, float]:
+    """The model, and the unit that a regression's loss measures errors in.
+
+    Raises:
+        InputError: there is nothing to learn from.
+    """
+    if (rows == rows[0]).all():
+        raise InputError(f"{table.path}: every column holds one value only; there is nothing to learn from")
+    network = pick(Network, options)
     if options.architecture == "notebook":
-        return architectures.notebook_mlp(rows.shape[1], outputs, activation, seed=options.seed)
-    constant = np.flatnonzero(rows.min(axis=0) == rows.max(axis=0))
-    if len(constant) == rows.shape[1]:
-        raise InputError("every column holds one value only; there is nothing to learn from")
-    return architectures.default_mlp(
-        rows, outputs, activation, hidden=options.hidden, hidden_activation=options.activation,
-        dropout=options.dropout, kernels=pick(architectures.Kernels, options), seed=options.seed,
+        network = dataclasses.replace(NOTEBOOK, standardize=options.standardize)
+    activation = {"binary": "sigmoid", "multiclass": "softmax", "regression": "linear"}[table.task]
+    outputs = len(table.labels or ()) if table.task == "multiclass" else 1
+    scale = Scale.of_targets(table.targets[training]) if table.labels is None else None
+    model = perceptron(
+        outputs, activation, network, Scale.of_inputs(rows, recipe), scale,
+        kernels=pick(Kernels, options), seed=options.seed,
     )  # fmt: skip
+    return model, 1.0 if scale is None else float(np.sqrt(scale.variance))
 
 
 def _batches(rows: np.ndarray, targets: np.ndarray, batch_size: int, seed: int, start: int):
@@ -195,28 +169,18 @@ def _batches(rows: np.ndarray, targets: np.ndarray, batch_size: int, seed: int, 
     return positions.map(lambda i: (tf.gather(x, i), tf.gather(y, i))).prefetch(4)
 
 
-def _ordered(rows: np.ndarray, targets: np.ndarray, batch_size: int):
+def _ordered(rows: np.ndarray, targets: np.ndarray):
     import tensorflow as tf
 
-    return tf.data.Dataset.from_tensor_slices((rows, targets)).batch(max(batch_size, 256))
+    return tf.data.Dataset.from_tensor_slices((rows, targets)).batch(1024)
 
 
-def _spec(table: Table, options: argparse.Namespace) -> ModelSpec:
+def _provenance(options: argparse.Namespace, table: Table) -> dict[str, str]:
     import keras
 
-    return ModelSpec(
-        table=table.spec,
-        labels=table.labels,
-        head=table.head,
-        provenance={
-            "trained_by": f"edgecnn train mlp --architecture {options.architecture}",
-            "keras": keras.__version__,
-            "rows": str(len(table.rows)),
-            "seed": str(options.seed),
-        },
-    )
-
-
-def _describe(result: Result) -> str:
-    shown = {"accuracy": "val accuracy", "auc": "AUC", "mae": "val mean absolute error"}
-    return ", ".join(f"{text} {result.metrics[name]:.4f}" for name, text in shown.items() if name in result.metrics)
+    return {
+        "trained_by": f"edgecnn train mlp --architecture {options.architecture}",
+        "keras": keras.__version__,
+        "rows": str(len(table)),
+        "seed": str(options.seed),
+    }

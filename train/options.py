@@ -58,8 +58,8 @@ def add_fit_options(target: argparse.ArgumentParser, defaults: Mapping[str, Any]
     )
     group.add_argument(
         "--monitor",
-        choices=("val_accuracy", "val_loss"),
-        help="what decides the best epoch (EarlyStopping: monitor)",
+        choices=("val_accuracy", "val_loss", "none"),
+        help="what decides the best epoch (EarlyStopping: monitor); none keeps the last",
     )
     group.add_argument(
         "--patience",

@@ -61,8 +61,8 @@ def read_cells(path: str | Path, delimiter: str) -> Iterator[Lines]:
         yield lines
 
 
-def sniff(path: str | Path) -> tuple[str, list[list[str]]]:
-    """The delimiter of a CSV file, and its first lines split by it.
+def sniff(path: str | Path, delimiter: str | None = None) -> tuple[str, list[list[str]]]:
+    """The delimiter of a CSV file, told from it unless given, and its first lines split by it.
 
     Raises:
         SourceError: the file is missing.
@@ -77,7 +77,7 @@ def sniff(path: str | Path) -> tuple[str, list[list[str]]]:
     if len(text) == _SNIFFED and len(lines) > 1:
         lines.pop()
     lines = lines[:1000]
-    delimiter = sniff_delimiter(lines)
+    delimiter = delimiter or sniff_delimiter(lines)
     return delimiter, _split(lines, delimiter)
 
 
