@@ -51,7 +51,7 @@ from .table_check import check_table
 from .table_report import measure, write_report
 from .tables import Reading, Table, read_table
 
-_BATCHES = 64
+_BATCHES = 32
 """An epoch has about as many steps, where --batch-size is not given."""
 
 
@@ -120,8 +120,8 @@ def _split(positions: np.ndarray, table: Table, share: float, seed: int) -> tupl
 
 
 def _batch_size(rows: int) -> int:
-    """A power of two that gives about _BATCHES steps an epoch, from 16 to 1024."""
-    return 2 ** round(min(10, max(4, math.log2(rows / _BATCHES))))
+    """A power of two that gives about _BATCHES steps an epoch, from 32 to 1024."""
+    return 2 ** round(min(10, max(5, math.log2(rows / _BATCHES))))
 
 
 def _shape_targets(table: Table) -> np.ndarray:

@@ -13,11 +13,11 @@ from .tables import MISSING, TASKS
 
 DEFAULTS: dict[str, Any] = {
     "epochs": 60, "batch_size": None, "validation_split": 0.33, "optimizer": "adamw", "learning_rate": 3e-3,
-    "schedule": "cosine", "warmup": 0.1, "weight_decay": 0.5, "label_smoothing": 0.0,
+    "schedule": "cosine", "warmup": 0.1, "weight_decay": 1.0, "label_smoothing": 0.0,
     "monitor": None, "patience": 30, "ema_momentum": 0.0,
-    "architecture": "default", "hidden": [32], "dropout": 0.2, "activation": "relu", "standardize": True,
+    "architecture": "default", "hidden": [64, 32], "dropout": 0.3, "activation": "relu", "standardize": True,
 }  # fmt: skip
-"""Measured on scikit-learn's tables and the diabetes CSV; the weight decay matters most where rows are few."""
+"""Measured on scikit-learn's tables and the diabetes CSV, 12 seeds: few rows want few steps and strong decay."""
 
 NOTEBOOK: dict[str, Any] = {
     "architecture": "notebook", "epochs": 150, "batch_size": 10, "validation_split": 0.33, "seed": 7,
