@@ -18,7 +18,7 @@ from typing import Any
 from edgecnn.errors import InputError, MissingDependencyError, ModelError
 
 from ..backend import quiet_logs, reason, require, tensorflow
-from . import archive, keras1, repair, screen
+from . import archive, keras1, keras1_weights, repair, retired, screen, shapes
 from .expression import Expression
 from .stored import Stored, class_configs
 
@@ -76,10 +76,11 @@ def open_model(
             "FILE.py that defines it"
         )
     errors: list[tuple[str, Exception]] = []
-    for attempt in _attempts(stored.generation):
+    for attempt in _attempts(stored):
         try:
             keras = require(attempt.library)
             model, notes = _open(keras, stored, attempt, expressions, given, allow_lambda, free_batch)
+            shapes.check_inputs(model, stored.config)
         except InputError:
             raise
         except Exception as e:
@@ -89,7 +90,8 @@ def open_model(
             why = next(reason(e) for name, e in errors if name == _title(own))
             notes.append(
                 f"written by Keras {stored.keras_version or '1'} but opened by {_title(attempt.library)}, since "
-                f"{_title(own)} said: {why}"
+                f"{_title(own)} said: {why}; its inputs have the shapes that the file stores, and what the two "
+                "compute differently was mapped, but its own Keras could not confirm the outputs"
             )
         return Opened(
             model, f"{_title(attempt.library)} {keras.__version__}", tuple(notes), repair.stored_batch(stored.config)
@@ -104,12 +106,18 @@ def open_model(
     raise ModelError(f"{name} can't open {stored.path}: {reason(error)}{_hint(error)}") from error
 
 
-def _attempts(generation: int) -> Iterator[_Attempt]:
-    if generation < 3:
+def _attempts(stored: Stored) -> Iterator[_Attempt]:
+    if stored.generation < 3:
         first: tuple[Callable[[Any], Any], ...] = (repair.for_tf_keras,)
-        if generation == 1:
-            first = (keras1.translate, repair.for_tf_keras)
+        if stored.generation == 1:
+            of_weights = keras1_weights.shapes(stored.path)
+            first = (lambda config: keras1.translate(config, of_weights), repair.for_tf_keras)
+            other = (lambda config: keras1.translate(config, of_weights, "th"), repair.for_tf_keras)
+        elif stored.before_tensorflow_2:
+            first = (repair.for_tf_keras, repair.with_corners)
         yield _Attempt("tf_keras", first)
+        if stored.generation == 1:
+            yield _Attempt("tf_keras", other)
         yield _Attempt("tf_keras", (*first, repair.without_training))
         yield _Attempt("keras", (*first, repair.for_keras_3))
         yield _Attempt("keras", (*first, repair.for_keras_3, repair.without_training))
@@ -136,6 +144,8 @@ def _open(
         config = change(config)
     config = _stand_in(config, expressions)
     objects = {_STAND_IN: _expression_layer(keras), **repair.functions(keras, attempt.library), **given}
+    if stored.generation < 3 and attempt.library == "tf_keras":
+        objects = {**retired.layers(keras), **objects}
     for free in (True, False) if free_batch else (False,):
         mended, notes = repair.for_inference(config, free_batch=free)
         if mended != config:
@@ -145,6 +155,11 @@ def _open(
 
 
 def _load(keras: Any, stored: Stored, config: Any, objects: Mapping[str, Any], allow_lambda: bool) -> Any:
+    if stored.generation == 1 and keras.__name__ == "tf_keras":
+        with quiet_logs("absl", "tensorflow"), keras.saving.custom_object_scope(dict(objects)):
+            model = keras.layers.deserialize(config)
+            keras1_weights.assign(model, stored.path, backend=stored.backend)
+        return model
     with quiet_logs("absl", "tensorflow"), repair.with_config(stored, config) as path:
         if stored.kind == "keras" and keras.__name__ == "tf_keras":
             return archive.load(keras, path, config, objects, safe_mode=not allow_lambda)
@@ -164,11 +179,11 @@ def _flip_kernels(model: Any) -> None:
 
     Keras up to 2.3 did so on loading (keras.utils.conv_utils.convert_kernel); its successors forgot it.
     """
-    kinds = ("Conv1D", "Conv2D", "Conv3D", "Conv2DTranspose")
+    kinds = {"Conv1D": 1, "Conv2D": 1, "Conv3D": 1, "Conv2DTranspose": 1, "ConvLSTM2D": 2}
     for layer in {id(part): part for part in parts(model)}.values():
-        if type(layer).__name__ in kinds and layer.weights:
-            kernel = layer.weights[0].numpy()
-            layer.weights[0].assign(kernel[tuple(slice(None, None, -1) for _ in kernel.shape[:-2])])
+        for weight in layer.weights[: kinds.get(type(layer).__name__, 0)]:
+            kernel = weight.numpy()
+            weight.assign(kernel[tuple(slice(None, None, -1) for _ in kernel.shape[:-2])])
 
 
 def parts(layer: Any) -> Iterator[Any]:
@@ -188,7 +203,7 @@ def _stand_in(config: Any, expressions: Mapping[str, Expression]) -> Any:
     config = repair.deep_copy(config)
     for layer in list(class_configs(config)):
         inner = layer.get("config")
-        if layer["class_name"] != "Lambda" or not isinstance(inner, dict) or inner.get("name") not in expressions:
+        if not screen.is_lambda(layer) or not isinstance(inner, dict) or inner.get("name") not in expressions:
             continue
         kept = {k: v for k, v in inner.items() if k in ("name", "batch_input_shape", "dtype", "trainable")}
         layer["class_name"] = _STAND_IN
@@ -245,7 +260,7 @@ def _under_stored_names(stored: Stored, found: Mapping[str, Any]) -> dict[str, A
 
 def _known_layers(*libraries: str) -> set[str]:
     """Classes that these libraries have, or had under other names."""
-    known = set(screen.MODELS) | set(keras1.CLASSES) | set(screen.BUILT_IN) | {_STAND_IN}
+    known = {*screen.MODELS, *keras1.CLASSES, *retired.NAMES, *screen.BUILT_IN, _STAND_IN}
     for name in libraries:
         try:
             keras = require(name)

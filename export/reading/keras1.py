@@ -1,14 +1,16 @@
-"""Rewrites the architecture of a Keras 1 file in Keras 2's words; its weights tf-keras converts itself.
+"""Rewrites the architecture of a Keras 1 file in Keras 2's words.
 
-Sources: get_config of the layers of Keras 1.2.2, and keras/legacy/interfaces.py of Keras 2.0, which
+Sources: get_config of the layers of Keras 1.0.8 to 1.2.2, and keras/legacy/interfaces.py of Keras 2.0, which
 translated the same arguments at run time.
 """
 
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from typing import Any
 
+from . import merged
 from .repair import without_training
 from .stored import class_configs
 
@@ -18,7 +20,6 @@ CLASSES = {
     "Convolution3D": "Conv3D",
     "AtrousConvolution1D": "Conv1D",
     "AtrousConvolution2D": "Conv2D",
-    "Deconvolution2D": "Conv2DTranspose",
     "SeparableConvolution2D": "SeparableConv2D",
     "TimeDistributedDense": "Dense",
     "Merge": "Concatenate",
@@ -27,8 +28,11 @@ CLASSES = {
 
 _MERGES = {
     "sum": "Add", "mul": "Multiply", "concat": "Concatenate", "ave": "Average", "max": "Maximum", "dot": "Dot",
-    "cos": "Dot",
+    "cos": "CosineMerge",
 }  # fmt: skip
+
+_NORMALIZATIONS = {0: "BatchNormalization", 1: "SampleNormalization", 2: "BatchStatistics"}
+"""Mode of Keras 1's BatchNormalization -> class."""
 
 _ARGUMENTS = {
     "nb_filter": "filters",
@@ -44,7 +48,6 @@ _ARGUMENTS = {
     "pool_length": "pool_size",
     "stride": "strides",
     "atrous_rate": "dilation_rate",
-    "input_dtype": "dtype",
 }
 """Argument of Keras 1 -> argument of Keras 2, for every class."""
 
@@ -59,6 +62,17 @@ _SIZES = (("nb_row", "nb_col"), ("kernel_dim1", "kernel_dim2", "kernel_dim3"))
 
 _LAYOUTS = {"tf": "channels_last", "th": "channels_first"}
 
+_WITHOUT_LAYOUT = frozenset(
+    {
+        "UpSampling2D", "UpSampling3D", "ZeroPadding2D", "ZeroPadding3D", "Cropping2D", "Cropping3D",
+        "SpatialDropout2D", "SpatialDropout3D", "GlobalAveragePooling2D", "GlobalMaxPooling2D",
+    }
+)  # fmt: skip
+"""Classes that did not always store their dim_ordering: it is then that of the other layers."""
+
+_SIDES = ("top_pad", "bottom_pad", "left_pad", "right_pad")
+"""Keys of ZeroPadding2D's padding, which may be any of them."""
+
 _DROPPED = (
     "init", "inner_init", "forget_bias_init", "beta_init", "gamma_init", "consume_less", "W_regularizer",
     "U_regularizer", "b_regularizer", "W_constraint", "b_constraint", "activity_regularizer", "gamma_regularizer",
@@ -67,21 +81,31 @@ _DROPPED = (
 """What only the training needed, or said twice."""
 
 
-def translate(config: Any) -> Any:
-    """The architecture in Keras 2's words."""
-    config = copy.deepcopy(config)
-    for layer in list(class_configs(config)):
-        inner = layer.get("config")
-        if not isinstance(inner, dict) or "layers" in inner:
+def translate(config: Any, shapes: Mapping[str, tuple[int, ...]] | None = None, layout: str | None = None) -> Any:
+    """The architecture in Keras 2's words.
+
+    Args:
+        config: the architecture as stored.
+        shapes: name of a layer -> shape of its first weight. Keras 1 forgot to store a PReLU's shared axes.
+        layout: tf or th, the dim_ordering of layers that don't store theirs; None: as the other layers have it.
+    """
+    config = merged.flatten(copy.deepcopy(config))
+    layers = [layer for layer in class_configs(config) if isinstance(layer.get("config"), dict)]
+    layouts = [layer["config"].get("dim_ordering") for layer in layers]
+    for layer in layers:
+        inner: Any = layer["config"]
+        if "layers" in inner:
             continue
+        if layer["class_name"] in _WITHOUT_LAYOUT:
+            inner.setdefault("dim_ordering", layout or ("th" if "th" in layouts else "tf"))
         if layer["class_name"] == "Merge":
             _translate_merge(layer, inner)
         else:
-            _translate_layer(layer, inner)
+            _translate_layer(layer, inner, (shapes or {}).get(str(inner.get("name")), ()))
     return without_training(config)
 
 
-def _translate_layer(layer: Any, inner: dict[str, Any]) -> None:
+def _translate_layer(layer: Any, inner: dict[str, Any], shape: tuple[int, ...]) -> None:
     kind = layer["class_name"]
     layer["class_name"] = CLASSES.get(kind, kind)
     for names in _SIZES:
@@ -90,6 +114,9 @@ def _translate_layer(layer: Any, inner: dict[str, Any]) -> None:
     for old, new in _ARGUMENTS.items():
         if old in inner:
             inner[new] = inner.pop(old)
+    dtype = inner.pop("input_dtype", None)
+    if kind == "InputLayer" and dtype is not None:
+        inner["dtype"] = dtype
     if kind in _RATES and "p" in inner:
         inner["rate"] = inner.pop("p")
     if kind in _UNITS and "output_dim" in inner:
@@ -101,11 +128,17 @@ def _translate_layer(layer: Any, inner: dict[str, Any]) -> None:
     else:
         inner.pop("input_dim", None)
     if kind == "BatchNormalization":
-        inner.pop("mode", None)
-    if kind == "Deconvolution2D":
-        inner.pop("output_shape", None)
+        layer["class_name"] = _NORMALIZATIONS[inner.pop("mode", 0)]
+    if kind in ("PReLU", "SReLU") and shape and "shared_axes" not in inner:
+        inner["shared_axes"] = [axis for axis, size in enumerate(shape, 1) if size == 1] or None
+    if kind == "Bidirectional":
+        # Up to 1.1 the wrapped layer was stored after it had been renamed.
+        wrapped = inner["layer"]["config"]
+        wrapped["name"] = wrapped["name"].removeprefix("forward_")
     if kind == "GRU":
         inner["reset_after"] = False
+    if kind.startswith("ZeroPadding"):
+        inner["padding"] = _sides(inner["padding"])
     layout = inner.pop("dim_ordering", None)
     if layout in _LAYOUTS:
         inner["data_format"] = _LAYOUTS[layout]
@@ -113,8 +146,23 @@ def _translate_layer(layer: Any, inner: dict[str, Any]) -> None:
         inner.pop(key, None)
 
 
+def _sides(padding: Any) -> Any:
+    """A ZeroPadding layer's padding as Keras 2 takes it; Keras 1 also knew four sides, and sides by name."""
+    if isinstance(padding, dict):
+        if not set(_SIDES[:2]) & set(padding):
+            return [padding.get(side, 0) for side in _SIDES[2:]]
+        padding = [padding.get(side, 0) for side in _SIDES]
+    if isinstance(padding, list) and len(padding) == 4:
+        return [padding[:2], padding[2:]]
+    return padding
+
+
 def _translate_merge(layer: Any, inner: dict[str, Any]) -> None:
     mode = inner.get("mode", "sum")
+    if inner.get("mode_type", "raw") == "lambda":
+        # screen.py lets it pass only where an expression or --allow-lambda takes care of it.
+        layer["class_name"], layer["config"] = "Lambda", {"name": inner.get("name"), "function": mode}
+        return
     if mode not in _MERGES:
         return
     layer["class_name"] = _MERGES[mode]
@@ -122,6 +170,5 @@ def _translate_merge(layer: Any, inner: dict[str, Any]) -> None:
     if mode == "concat":
         kept["axis"] = inner.get("concat_axis", -1)
     if mode in ("dot", "cos"):
-        axes = inner.get("dot_axes", -1)
-        kept |= {"axes": axes, "normalize": mode == "cos"}
+        kept["axes"] = inner.get("dot_axes", -1)
     layer["config"] = kept

@@ -123,6 +123,15 @@ def for_tf_keras(config: Any) -> Any:
     return config
 
 
+def with_corners(config: Any) -> Any:
+    """A Keras 2.2 or 2.3 architecture whose bilinear upsampling stays that of TensorFlow 1 (retired.py)."""
+    config = copy.deepcopy(config)
+    for layer in class_configs(config):
+        if layer["class_name"] == "UpSampling2D" and layer["config"].get("interpolation") == "bilinear":
+            layer["class_name"] = "CornerUpSampling2D"
+    return config
+
+
 def for_keras_3(config: Any) -> Any:
     """A Keras 1 or 2 architecture in words that Keras 3 reads."""
     config = copy.deepcopy(config)

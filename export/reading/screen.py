@@ -5,6 +5,8 @@ tf-keras has no safe mode for HDF5: a Lambda layer's bytecode runs as soon as it
 
 from __future__ import annotations
 
+import builtins
+import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
@@ -15,8 +17,24 @@ from .stored import Stored
 _MODULES = ("keras", "tf_keras", "builtins", "tensorflow.keras", "tensorflow.python.keras")
 """Where the classes of a stored architecture may come from; anything else would be imported by name."""
 
-_OPERATIONS = ("io.", "raw_ops.", "saved_model.", "py_function", "numpy_function", "py_func", "load_library")
-"""TensorFlow functions that a TFOpLambda layer may not call: they touch files or run Python."""
+_OPERATIONS = frozenset(
+    {
+        "math", "nn", "linalg", "image", "signal", "random", "strings", "sets", "bitwise", "sparse", "ragged", "dtypes",
+        "quantization", "audio", "compat", "v1", "v2", "keras", "backend", "activations", "__operators__", "_api",
+        "experimental", "numpy", "special",
+    }
+)  # fmt: skip
+"""Modules of TensorFlow whose functions only compute: a TFOpLambda layer may call nothing else."""
+
+_EFFECTS = re.compile(
+    r"py_func|numpy_function|load_|_library|(^|\.)(function|print|eval|exec|get_file|save\w*|write\w*|read\w*|"
+    r"set_\w+|clear_session|map_fn|foldl|foldr|scan|while_loop|cond|case|switch_case|vectorized_map|import_graph_def|"
+    r"timestamp|init_scope|call_\w*)$"
+)
+"""Functions of those modules, or of tf itself, that do more than compute."""
+
+_TOUCHING = re.compile(r"PyFunc|ReadFile|WriteFile|MatchingFiles|Save|Restore|Dataset|RemoteCall|Print|Reader")
+"""Operators of a TensorFlowOpLayer that touch files or run Python."""
 
 MODELS = frozenset({"Model", "Functional", "Sequential", "Network", "Graph"})
 """Classes of whole models."""
@@ -35,7 +53,7 @@ def lambda_arguments(stored: Stored) -> dict[str, dict[str, Any]]:
     """Name of each Lambda layer -> the plain arguments that it stores for its function."""
     found = {}
     for config in stored.layers():
-        if config["class_name"] == "Lambda":
+        if is_lambda(config):
             inner = config.get("config") or {}
             given = inner.get("arguments") or {}
             plain = {k: v for k, v in given.items() if isinstance(v, (int, float, list, str))}
@@ -44,38 +62,64 @@ def lambda_arguments(stored: Stored) -> dict[str, dict[str, Any]]:
 
 
 def refuse_code(stored: Stored, *, replaced: Collection[str] = (), allow_lambda: bool = False) -> None:
-    """Raise where loading would run code from the file.
+    """Raise where loading would run code from the file, or call what only computes in name.
 
     Args:
         replaced: names of Lambda layers for which an expression was given.
         allow_lambda: the user trusts the file.
 
     Raises:
-        ModelError: a Lambda layer, or a class from a module that is none of Keras's.
+        ModelError: a Lambda layer, a function in bytecode, or a name that leads out of Keras.
     """
+    lambdas, bytecode = [], False
     for config in _outside(stored.config, replaced):
-        kind = config["class_name"]
-        if kind in ("TFOpLambda", "SlicingOpLambda"):
-            function = str((config.get("config") or {}).get("function", ""))
-            if any(part in function for part in _OPERATIONS):
-                raise ModelError(f"{stored.path} calls tf.{function} in the layer {_name(config)!r}, which is refused")
-        if allow_lambda:
-            continue
-        if kind == "Lambda":
-            raise ModelError(
-                f"{stored.path} holds Python code in the Lambda layer {_name(config)!r}; say what it computes, as in "
-                f"--lambda {_name(config)}='x / 127.5 - 1', or pass --allow-lambda to run it if you trust the file"
-            )
-        if kind == "__lambda__":
-            raise ModelError(
-                f"{stored.path} holds Python code as a function; pass --allow-lambda to run it if you trust the file"
-            )
+        _refuse_calls(stored, config)
+        if is_lambda(config):
+            lambdas.append(_name(config))
+        bytecode |= config["class_name"] == "__lambda__"
+    if allow_lambda or not (lambdas or bytecode):
+        return
+    names = list(dict.fromkeys(lambdas))
+    if not names:
+        raise ModelError(
+            f"{stored.path} holds Python code as a function; pass --allow-lambda to run it if you trust the file"
+        )
+    layers = f"Lambda layer{'s' * (len(names) > 1)} {', '.join(map(repr, names))}"
+    options = " ".join(f"--lambda {name}='x / 127.5 - 1'" for name in names)
+    raise ModelError(
+        f"{stored.path} holds Python code in the {layers}; say what {'each' if len(names) > 1 else 'it'} computes, "
+        f"as in {options}, or pass --allow-lambda to run it if you trust the file"
+    )
+
+
+def is_lambda(config: Mapping[str, Any]) -> bool:
+    """Whether an entry is a Lambda layer, or a Merge of Keras 1 with a function of its own."""
+    inner = config.get("config")
+    merges = config["class_name"] == "Merge" and isinstance(inner, Mapping)
+    return config["class_name"] == "Lambda" or (merges and inner.get("mode_type", "raw") == "lambda")
+
+
+def _refuse_calls(stored: Stored, config: Mapping[str, Any]) -> None:
+    """Raise where an entry names a function that would be imported or called while loading."""
+    kind, inner = config["class_name"], config.get("config")
+    described = inner if isinstance(inner, Mapping) else {}
+    if kind in ("TFOpLambda", "SlicingOpLambda"):
+        function = str(described.get("function", ""))
+        modules = function.split(".")[:-1]
+        if not _OPERATIONS.issuperset(modules) or _EFFECTS.search(function):
+            raise ModelError(f"{stored.path} calls tf.{function} in the layer {_name(config)!r}, which is refused")
+    if kind == "TensorFlowOpLayer":
+        operator = _TOUCHING.search(str(described.get("node_def", "")))
+        if operator:
+            raise ModelError(f"{stored.path} uses the operator {operator[0]} in the layer {_name(config)!r}; refused")
+    if kind == "function" and config.get("module") == "builtins" and hasattr(builtins, str(inner)):
+        raise ModelError(f"{stored.path} calls Python's own function {inner}, which is refused")
 
 
 def _outside(config: Any, replaced: Collection[str]) -> Iterator[Mapping[str, Any]]:
     """Every object with a class_name that is not within a replaced Lambda layer."""
     if isinstance(config, Mapping):
-        if config.get("class_name") == "Lambda" and _name(config) in replaced:
+        if isinstance(config.get("class_name"), str) and is_lambda(config) and _name(config) in replaced:
             return
         if isinstance(config.get("class_name"), str):
             yield config
@@ -87,23 +131,29 @@ def _outside(config: Any, replaced: Collection[str]) -> Iterator[Mapping[str, An
 
 
 def custom_classes(stored: Stored, known: Collection[str], given: Collection[str] = ()) -> list[str]:
-    """Classes of layers that are in no library: the file has their weights but not their code.
+    """Classes and functions that are in no library: the file has their weights but not their code.
 
     Args:
         known: classes of the libraries, and what the program registered.
-        given: classes that the user's own file defines.
+        given: classes and functions that the user's own file defines.
     """
     found = []
-    for config in _layers(stored.config):
-        kind = str(config["class_name"])
-        module = config.get("module")
-        names = {kind, kind.split(">")[-1], config.get("registered_name")}
-        if names & set(given) or config.get("registered_name") in known:
+    layers = {id(config) for config in _layers(stored.config)}
+    for config in stored.layers():
+        kind, module, registered = str(config["class_name"]), config.get("module"), config.get("registered_name")
+        if kind == "function":
+            kind = str(config.get("config"))
+        names = {kind, kind.split(">")[-1], registered}
+        if names & set(given) or registered in known:
             continue
-        foreign = isinstance(module, str) and not module.startswith(_MODULES)
-        if (foreign or kind not in known) and kind not in found:
+        foreign = isinstance(module, str) and not _is_keras(module)
+        if (foreign or (id(config) in layers and kind not in known)) and kind not in found:
             found.append(kind)
     return found
+
+
+def _is_keras(module: str) -> bool:
+    return any(module == name or module.startswith(name + ".") for name in _MODULES)
 
 
 def _layers(config: Any) -> Iterator[Mapping[str, Any]]:

@@ -19,23 +19,52 @@ from edgecnn.errors import EdgeCNNError, ModelError
 
 from ..backend import require
 from ..stamp import HDF5_MAGIC, ZIP_MAGIC, read_head
+from . import limits
 
 _PICKLE = "a Python pickle, which can run code when opened; ask its author for a .keras or .h5 file"
 _HTML = "an HTML page, probably the download page and not the file"
 _PROTOBUF = "an ONNX file already, or another protocol buffer; export takes Keras models"
 
+_ARCHIVE = "archive; unpack it first"
+_TFJS = "a TensorFlow.js model; export takes the Keras model that it was made from"
+
 _FOREIGN = (
     (b"version https://git-lfs", "a Git LFS pointer, not the model itself: run `git lfs pull` where it came from"),
+    (b"\x80\x02\x8a\nl\xfc\x9cf\xf9 j\xa8p\x19", "a PyTorch file; edgecnn exports Keras models"),
     *((bytes([0x80, protocol]), _PICKLE) for protocol in range(2, 6)),
     (b"<!doctype", _HTML),
     (b"<html", _HTML),
+    (b"<?xml", "an XML text, not a model"),
     (b"\x08\x07\x12", _PROTOBUF),
     (b"\x08\x08\x12", _PROTOBUF),
-    (b"\x1f\x8b", "a gzip archive; unpack it first"),
-    (b"rar!", "a RAR archive; unpack it first"),
+    (b"\x08\x09\x12", _PROTOBUF),
+    (b"\x08\x0a\x12", _PROTOBUF),
+    (b"\n", _PROTOBUF),
+    (b"\x1f\x8b", f"a gzip {_ARCHIVE}"),
+    (b"bzh", f"a bzip2 {_ARCHIVE}"),
+    (b"7z\xbc\xaf", f"a 7z {_ARCHIVE}"),
+    (b"\xfd7zxz", f"an xz {_ARCHIVE}"),
+    (b"rar!", f"a RAR {_ARCHIVE}"),
     (b"\x93numpy", "a NumPy array, not a model"),
-    (b'{"class_name"', "an architecture in JSON, without weights; export takes whole models"),
+    (b"\x89png", "a PNG image, not a model"),
+    (b"\xff\xd8\xff", "a JPEG image, not a model"),
+    (b"%pdf", "a PDF document, not a model"),
+    (b"matlab 5", "a MATLAB file; edgecnn exports Keras models"),
+    *(
+        (bytes([0x78, level]), f"compressed with zlib, as joblib and pickle do: {_PICKLE}")
+        for level in (1, 0x5E, 0x9C, 0xDA)
+    ),
+    (
+        b'{"class_name"',
+        "an architecture in JSON, without weights: give the weights' file with --architecture this.json",
+    ),
+    (b'{"format": "layers-model"', _TFJS),
+    (b'{"format":"layers-model"', _TFJS),
+    (b'{"modeltopology"', _TFJS),
+    (b'{"format": "graph-model"', _TFJS),
+    (b'{"format":"graph-model"', _TFJS),
     (b"{", "a JSON text, not a model"),
+    (b"404", "the answer of a web server, not the model itself"),
 )
 """First bytes, lower case -> what such a file is."""
 
@@ -58,11 +87,15 @@ class Stored:
 
     @property
     def generation(self) -> int:
-        """1, 2 or 3: the Keras whose meaning the file has. A file without version is from before 1.0.5."""
-        if self.keras_version is None:
-            return 3 if self.kind == "keras" else 1
-        first = self.keras_version[:1]
-        return int(first) if first in "123" else 1
+        """1, 2 or 3: the Keras whose meaning the file has; by the words that it uses where it has no version."""
+        first = (self.keras_version or "")[:1]
+        return int(first) if first in ("1", "2", "3") else _generation_by_words(self.config, self.kind)
+
+    @property
+    def before_tensorflow_2(self) -> bool:
+        """Whether it computes with TensorFlow 1's functions: Keras up to 2.3, save TensorFlow's own (2.2.4-tf)."""
+        version = self.keras_version or ""
+        return version.startswith(("2.0.", "2.1.", "2.2.", "2.3.")) and not version.endswith("-tf")
 
     def layers(self) -> Iterator[Mapping[str, Any]]:
         """Every object with a class_name in the architecture, however deep."""
@@ -107,7 +140,7 @@ def sniff(path: Path) -> str:
     if not head:
         raise ModelError(f"{path} is empty")
     for magic, what in _FOREIGN:
-        if head.lstrip().lower().startswith(magic):
+        if (head.lower() if magic[:1] in b"\n\x08\x80" else head.lstrip().lower()).startswith(magic):
             raise ModelError(f"{path} is {what}")
     if head[4:8] == b"TFL3":
         raise ModelError(f"{path} is a TensorFlow Lite model; export takes the Keras model that it was made from")
@@ -154,8 +187,18 @@ def class_configs(config: Any) -> Iterator[Mapping[str, Any]]:
             yield from class_configs(value)
 
 
+def _generation_by_words(config: Any, kind: str) -> int:
+    """Keras 1 wrote output_dim and border_mode; only Keras 3 writes batch_shape, and its dtype as an object."""
+    words = {key for layer in class_configs(config) for key in layer.get("config") or () if isinstance(key, str)}
+    classes = {layer["class_name"] for layer in class_configs(config)}
+    if words & {"nb_filter", "border_mode", "W_regularizer", "inner_activation", "input_dtype", "nb_feature"}:
+        return 1
+    return 3 if "batch_shape" in words or "DTypePolicy" in classes or kind == "keras" else 2
+
+
 def _read_archive(path: Path) -> Stored:
     with zipfile.ZipFile(path) as archive:
+        limits.check_archive(archive, path)
         config = json.loads(archive.read("config.json"))
         names = archive.namelist()
         metadata = json.loads(archive.read("metadata.json")) if "metadata.json" in names else {}
@@ -166,6 +209,7 @@ def _read_archive(path: Path) -> Stored:
 def _read_hdf5(path: Path) -> Stored:
     h5py = require("h5py")
     with h5py.File(path, "r") as f:
+        limits.check_hdf5(f, path)
         config = _text(f.attrs.get("model_config"))
         if config is None and not _holds_weights(f):
             raise ModelError(f"{path} is an HDF5 file, but Keras didn't write it: it holds {sorted(f)[:5]}")

@@ -1,0 +1,61 @@
+"""edgecnn.export.reading.limits: a file opens no other file and allocates no more than its size explains."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+
+import h5py
+import numpy as np
+import pytest
+
+from edgecnn import ModelError
+from edgecnn.export.load import load
+
+CONFIG = json.dumps({"class_name": "Sequential", "config": []})
+
+
+def hostile(path):
+    file = h5py.File(path, "w")
+    file.attrs["model_config"] = CONFIG
+    return file
+
+
+def test_links_to_other_files(tmp_path):
+    with hostile(tmp_path / "m.h5") as f:
+        f["model_weights"] = h5py.ExternalLink("/etc/secret.h5", "/data")
+    with pytest.raises(ModelError, match=r"links to another file at 'model_weights'"):
+        load(tmp_path / "m.h5")
+
+
+def test_arrays_in_other_files(tmp_path):
+    (tmp_path / "raw").write_bytes(bytes(64))
+    with hostile(tmp_path / "m.h5") as f:
+        f.create_dataset("w", (16,), np.float32, external=[(str(tmp_path / "raw"), 0, 64)])
+    with pytest.raises(ModelError, match=r"keeps 'w' in another file"):
+        load(tmp_path / "m.h5")
+
+
+def test_arrays_that_are_only_claimed(tmp_path):
+    with hostile(tmp_path / "m.h5") as f:
+        f.create_dataset("w", (1 << 20, 1 << 20), np.float32, chunks=(1, 1024))
+    with pytest.raises(ModelError, match="claims more than"):
+        load(tmp_path / "m.h5")
+
+
+def test_a_group_within_itself(tmp_path):
+    with hostile(tmp_path / "m.h5") as f:
+        group = f.create_group("model_weights")
+        group["again"] = group
+    with pytest.raises(ModelError):
+        load(tmp_path / "m.h5")
+
+
+def test_archives_that_unpack_to_far_more(tmp_path):
+    with zipfile.ZipFile(tmp_path / "m.keras", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("config.json", CONFIG)
+        with archive.open("model.weights.h5", "w", force_zip64=True) as member:
+            for _ in range(400):
+                member.write(bytes(1 << 20))
+    with pytest.raises(ModelError, match="unpacks to"):
+        load(tmp_path / "m.keras")

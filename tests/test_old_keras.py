@@ -1,0 +1,66 @@
+"""Files that Keras 1.0 to 2.3 themselves wrote give the outputs that those versions computed.
+
+old_keras.zip holds small models of random weights, each with inputs and the outputs of the Keras that saved it
+(run on TensorFlow's graph mode by tests/corpus).
+"""
+
+from __future__ import annotations
+
+import io
+import pathlib
+import zipfile
+
+import numpy as np
+import pytest
+
+from edgecnn import ModelSpec
+from edgecnn.export.convert import convert
+from edgecnn.export.load import load
+from edgecnn.export.optimize import optimize
+from edgecnn.export.verify import verify
+
+pytest.importorskip("tf_keras")
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept:DeprecationWarning"),
+    # onnxruntime's, of an attribute that tf2onnx writes.
+    pytest.mark.filterwarnings("ignore::UserWarning"),
+]
+
+FILES = pathlib.Path(__file__).with_name("old_keras.zip")
+
+CONVERTED = (
+    "k1.2.2-merge_nested.h5", "k1.2.2-highway.h5", "k1.2.2-srelu_shared.h5", "k1.2.2-bn_mode2.h5",
+    "k1.2.2-merge_fn_cos.h5", "k2.3.1-up_bilinear_cf.h5",
+)  # fmt: skip
+"""One of each operation that no later Keras has."""
+
+
+def names():
+    with zipfile.ZipFile(FILES) as archive:
+        return [n for n in archive.namelist() if n.endswith(".h5")]
+
+
+def unpack(name, folder):
+    """(path of the model, its inputs, its writer's outputs)."""
+    with zipfile.ZipFile(FILES) as archive:
+        (folder / name).write_bytes(archive.read(name))
+        arrays = np.load(io.BytesIO(archive.read(name + ".npz")))
+        inputs = [arrays[f"x{i}"] for i in range(len(arrays.files)) if f"x{i}" in arrays.files]
+        return folder / name, inputs, [arrays[f"y{i}"] for i in range(len(arrays.files)) if f"y{i}" in arrays.files]
+
+
+@pytest.mark.parametrize("name", names())
+def test_outputs_are_those_of_the_writer(tmp_path, name):
+    path, inputs, expected = unpack(name, tmp_path)
+    source = load(path)
+    assert source.loaded_by.startswith("tf-keras")
+    got = source.eager([x.astype(t.dtype) for x, t in zip(inputs, source.inputs, strict=True)])
+    for g, e in zip(got, expected, strict=True):
+        np.testing.assert_allclose(g, e, atol=1e-5 * max(1.0, float(np.abs(e).max())))
+
+
+@pytest.mark.parametrize("name", CONVERTED)
+def test_retired_layers_convert(tmp_path, name):
+    source = load(unpack(name, tmp_path)[0])
+    verify(optimize(convert(source)).SerializeToString(), source, spec=ModelSpec(head="regression"))
