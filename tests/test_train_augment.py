@@ -46,7 +46,7 @@ def test_flips_are_tensorflows_flips_of_about_half(images, option, flip):
     [
         {"rotation_range": 90.0}, {"width_shift_range": 0.5}, {"height_shift_range": 0.5}, {"shear_range": 30.0},
         {"zoom_range": (0.5, 1.5)}, {"stretch_range": 0.5}, {"brightness_range": 0.5}, {"contrast_range": 0.9},
-        {"saturation_range": 0.9}, {"invert": 0.5}, {"noise": 0.5}, {"cutout": 0.8}, {"mixup": 1.0},
+        {"saturation_range": 0.9}, {"invert": 0.5}, {"noise": 0.5}, {"cutout": 0.8}, {"mixup": 1.0}, {"cutmix": 1.0},
     ],
 )  # fmt: skip
 def test_each_change_changes_within_the_range_of_the_recipe(images, options):
@@ -79,3 +79,15 @@ def test_zoom_means_what_keras_means(images):
     layer = keras.layers.RandomZoom((1.0, 1.0), fill_mode="nearest", interpolation="bilinear")
     expected = layer(images, training=True).numpy()
     np.testing.assert_allclose(x, expected, atol=1e-5)
+
+
+def test_cutmix_gives_each_image_the_share_of_the_label_that_its_pixels_have():
+    images = np.repeat(np.array([0, 1], np.float32), 8)[:, None, None, None] * np.ones((16, 20, 12, 3), np.float32)
+    labels = np.repeat(np.eye(2, dtype=np.float32), 8, axis=0)
+    step = tf.constant(0, tf.int64)
+    x, y = augment(images, labels, step, Augmentation(cutmix=1.0), seed=0, low=LOW, high=HIGH)
+    # White is class 1: the mean of an image is the share of that class in its label.
+    np.testing.assert_allclose(x.numpy().mean(axis=(1, 2, 3)), y.numpy()[:, 1], atol=1e-6)
+    assert 0.1 < np.abs(y.numpy() - labels)[:, 0].mean() < 0.5
+    _, half = augment(images, labels, step, Augmentation(cutmix=0.5), seed=0, low=LOW, high=HIGH)
+    assert 3 <= np.all(half.numpy() == labels, axis=1).sum() <= 13

@@ -6,7 +6,7 @@ import pytest
 from edgecnn.cli import guard
 from edgecnn.train import cnn
 from edgecnn.train.check import check_images
-from edgecnn.train.feed import Feed, ImageData
+from edgecnn.train.feed import Feed, ImageData, Subset
 from edgecnn.train.images import find_images
 
 pytest.importorskip("tensorflow")
@@ -33,7 +33,7 @@ def findings(folder, held=None):
     feed = Feed(images.sources, from_preset("edgecnn", height=8, width=8))
     order = np.arange(len(images))
     held = order[::5] if held is None else held
-    return check_images(ImageData(images, feed, np.setdiff1d(order, held), images, feed, held))
+    return check_images(ImageData(Subset(images, feed, np.setdiff1d(order, held)), Subset(images, feed, held)))
 
 
 def test_clean_data_has_no_findings(folder):

@@ -52,4 +52,6 @@ def test_cost_counts_multiply_adds():
     x = inputs = keras.Input((8, 8, 3))
     x = keras.layers.Conv2D(4, 3, padding="same", strides=2)(x)
     model = keras.Model(inputs, keras.layers.Dense(5)(keras.layers.Flatten()(x)))
-    assert cost(model) == {"parameters": 3 * 9 * 4 + 4 + 64 * 5 + 5, "multiply_adds": 16 * 27 * 4 + 64 * 5}
+    multiply_adds = 16 * 27 * 4 + 64 * 5
+    expected = {"parameters": 3 * 9 * 4 + 4 + 64 * 5 + 5, "multiply_adds": multiply_adds, "flops": 2 * multiply_adds}
+    assert cost(model) == expected

@@ -44,9 +44,20 @@ def test_train_and_val_subfolders_are_a_split(folder, tmp_path):
     root.mkdir()
     for name in ("train", "val"):
         (root / name).symlink_to(folder)
-    training, validation = find_sets(root)
+    training, validation, test = find_sets(root)
+    assert test is None
     assert training.classes == validation.classes == ("a", "b")
     assert validation.sources[0].parts[-3:-1] == ("val", "a")
+
+
+def test_a_test_folder_is_no_class(folder, tmp_path):
+    root = tmp_path / "split"
+    root.mkdir()
+    for name in ("train", "test"):
+        (root / name).symlink_to(folder)
+    training, validation, test = find_sets(root)
+    assert training.classes == test.classes == ("a", "b")
+    assert validation is None
 
 
 def test_a_validation_folder_with_other_classes_is_refused(folder):
@@ -102,18 +113,32 @@ def test_the_feed_gives_the_pixels_of_keras_load_img(folder, color):
 def test_a_set_too_large_for_memory_gives_the_same_batches(folder):
     images = find_images(folder)
     spec = from_preset("edgecnn", height=32, width=32)
-    kept, streamed = Feed(images.sources, spec), Feed(images.sources, spec, memory_limit=0)
-    assert kept.in_memory
-    assert not streamed.in_memory
+    kept, on_disk, streamed = (Feed(images.sources, spec, cache=cache) for cache in ("auto", "disk", "none"))
+    assert kept.is_cached
+    assert on_disk.is_cached
+    assert not streamed.is_cached
     positions = np.array([3, 0, 2, 3])
     assert np.array_equal(kept.batch(positions)[0], streamed.batch(positions)[0])
+    assert np.array_equal(kept.batch(positions)[0], on_disk.batch(positions)[0])
+
+
+def test_a_full_disk_leaves_the_images_to_be_decoded_each_epoch(folder, monkeypatch, capsys):
+    def full(*args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.pwrite", full)
+    images = find_images(folder)
+    feed = Feed(images.sources, from_preset("edgecnn", height=32, width=32), cache="disk")
+    assert not feed.is_cached
+    assert "No space left on device" in capsys.readouterr().err
+    assert feed.batch(np.arange(4))[0].any(axis=(1, 2, 3)).all()
 
 
 def test_an_unreadable_image_is_counted_and_replaced_by_a_neighbour(folder):
     (folder / "a/y.jpg").write_bytes(b"\xff\xd8\xff broken")
     images = find_images(folder)
     spec = from_preset("edgecnn", height=16, width=16)
-    feed = Feed(images.sources, spec, memory_limit=0)
+    feed = Feed(images.sources, spec, cache="none")
     batch, used = feed.batch(np.arange(4))
     assert list(feed.failed) == [0]
     assert used.tolist() == [1, 1, 2, 3]
@@ -174,8 +199,9 @@ def test_a_class_of_one_sample_can_not_be_split():
 def test_a_csv_of_paths_and_labels_is_a_set_too(folder):
     path = folder / "list.csv"
     path.write_text("path,label\nb/2.jpg,wasp\na/y.jpg,ant\n\na/deep/x.png,wasp\n")
-    images, validation = find_sets(path)
+    images, validation, test = find_sets(path)
     assert validation is None
+    assert test is None
     assert images.classes == ("ant", "wasp")
     assert images.indices.tolist() == [1, 0, 1]
     assert images.sources[0] == folder / "b/2.jpg"

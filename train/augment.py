@@ -52,6 +52,8 @@ class Augmentation:
     """One of FILL_MODES: what is seen beyond the border; constant is black."""
     mixup: float = 0.0
     """Alpha of the Beta distribution of mixup: pairs of images and of their labels are blended."""
+    cutmix: float = 0.0
+    """Probability that a rectangle of an image comes from another one, and its share of the label too."""
 
 
 def augment(
@@ -76,7 +78,7 @@ def augment(
         high: (c,) float32, what white became.
 
     Returns:
-        The images, same shape and range, and the labels (blended by mixup).
+        The images, same shape and range, and the labels (blended by mixup and cutmix).
     """
     import tensorflow as tf
 
@@ -89,6 +91,8 @@ def augment(
     images = unit * (high - low) + low
     if options.mixup:
         images, labels = _mix(images, labels, options.mixup, draw)
+    if options.cutmix:
+        images, labels = _paste(images, labels, options.cutmix, draw)
     return images, labels
 
 
@@ -206,3 +210,26 @@ def _mix(images: tf.Tensor, labels: tf.Tensor, alpha: float, draw: _Draws) -> tu
         images * by_image + tf.reverse(images, [0]) * (1 - by_image),
         labels * by_label + tf.reverse(labels, [0]) * (1 - by_label),
     )
+
+
+def _paste(images: tf.Tensor, labels: tf.Tensor, probability: float, draw: _Draws) -> tuple[tf.Tensor, tf.Tensor]:
+    """Paste a rectangle of each image's mirror in the batch over it (CutMix, Yun et al. 2019), labels by area.
+
+    Its area before it is cut off at the border is uniform, as with the Beta(1, 1) of the paper.
+    """
+    import tensorflow as tf
+
+    shape = tf.shape(images)
+    n, h, w = shape[0], shape[1], shape[2]
+    side = tf.where(draw.below(n, probability), tf.sqrt(draw.uniform((n,))), 0.0)
+
+    def span(pixels: tf.Tensor) -> tf.Tensor:
+        """(n, pixels) bool: a part of the axis, centred anywhere."""
+        centre = draw.uniform((n, 1)) * tf.cast(pixels, tf.float32)
+        half = side[:, tf.newaxis] * tf.cast(pixels, tf.float32) / 2
+        return tf.abs(tf.range(pixels, dtype=tf.float32) + 0.5 - centre) < half
+
+    inside = span(h)[:, :, tf.newaxis] & span(w)[:, tf.newaxis, :]
+    share = tf.reduce_mean(tf.cast(inside, tf.float32), axis=(1, 2))[:, tf.newaxis]
+    images = tf.where(inside[..., tf.newaxis], tf.reverse(images, [0]), images)
+    return images, labels * (1 - share) + tf.reverse(labels, [0]) * share

@@ -26,31 +26,29 @@ _NAMED = 3
 
 
 def check_images(data: ImageData) -> list[str]:
-    """Findings about an image set and its split, a line each; none is a good sign."""
-    found = [f"unreadable: {line}" for line in describe_failures(data.feed, data.images)]
-    found += check_counts(data.images.counts)
-    copies = _copies(data.images)
-    conflicts = [group for group in copies if len({data.images.indices[i] for i in group}) > 1]
-    if conflicts:
-        found.append(f"the same image in several classes, {len(conflicts)} times: {_name(data.images, conflicts)}")
-    if data.images is data.held_images:
-        held = set(data.held.tolist())
-        leaks = [group for group in copies if 0 < sum(i in held for i in group) < len(group)]
-        if leaks:
-            found.append(
-                f"the same image in training and validation, {len(leaks)} times: {_name(data.images, leaks)}; "
-                "val accuracy is too good by these, delete the copies"
-            )
-        return found
-    both = ImageSet(
-        data.images.sources + data.held_images.sources,
-        np.concatenate([data.images.indices, data.held_images.indices]),
-        data.images.classes,
+    """Findings about the images and their split, a line each; none is a good sign."""
+    subsets = {"training": data.training, "validation": data.validation} | ({"test": data.test} if data.test else {})
+    sets = {id(subset.images): subset for subset in subsets.values()}.values()
+    found = [f"unreadable: {line}" for subset in sets for line in describe_failures(subset.feed, subset.images)]
+    found += check_counts(data.training.images.counts)
+    every = [image for subset in sets for image in zip(subset.images.sources, subset.images.indices, strict=True)]
+    images = ImageSet(
+        tuple(source for source, _ in every), np.array([index for _, index in every]), data.training.images.classes
     )
-    border = len(data.images)
-    leaks = [group for group in _copies(both) if group[0] < border <= group[-1]]
+    copies = _copies(images)
+    conflicts = [group for group in copies if len({images.indices[i] for i in group}) > 1]
+    if conflicts:
+        found.append(f"the same image in several classes, {len(conflicts)} times: {_name(images, conflicts)}")
+    where: list[str | None] = []
+    for one in sets:
+        own = {i: name for name, subset in subsets.items() if subset.images is one.images for i in subset.positions}
+        where += [own.get(i) for i in range(len(one.images))]
+    leaks = [group for group in copies if len({where[i] for i in group}) > 1]
     if leaks:
-        found.append(f"the same image in training and validation, {len(leaks)} times: {_name(both, leaks)}")
+        found.append(
+            f"the same image in training and validation{' or test' if data.test else ''}, {len(leaks)} times: "
+            f"{_name(images, leaks)}; its accuracy is too good by these, delete the copies"
+        )
     return found
 
 

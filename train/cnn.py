@@ -27,27 +27,32 @@ import argparse
 import functools
 import math
 from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from edgecnn.cli import OK, SOME_FAILED
 from edgecnn.errors import ImageError, InputError, SourceError
-from edgecnn.presets import from_preset
 from edgecnn.spec import ModelSpec, PixelSpec
 
-from . import architectures, backend, config, digits
+from . import architectures, backend, config, devices, digits
 from .check import check_images
-from .cnn_options import LEAST_STEPS, augmentation, parse
-from .feed import MEMORY_LIMITS, Feed, ImageData, describe_failures, ordered_batches, training_batches
+from .cnn_options import augmentation, least_steps, parse, recipe
+from .feed import Feed, ImageData, Subset, describe_failures, training_batches
 from .fit import FitOptions, Result, fit
 from .image_report import write_report
-from .images import ImageSet, find_images, find_sets
+from .images import ImageSet, Sets, find_images, find_sets
 from .losses import class_weights
 from .optimizers import OptimizerOptions
 from .options import pick
+from .pretrained import BACKBONES, build_backbone, unfreezing
 from .progress import note
 from .saving import check_output
 from .split import split
+
+if TYPE_CHECKING:
+    import keras
 
 
 def main(argv: Sequence[str]) -> int:
@@ -59,40 +64,45 @@ def main(argv: Sequence[str]) -> int:
     command, options = parse(argv)
     if options.write_dataset:
         return _write_dataset(options.write_dataset)
-    output = check_output(options.output)
-    found = _find(options)
-    pixels = _recipe(options)
+    output = devices.worker_output(check_output(options.output))
+    sets, pixels = _find(options), recipe(options)
     backend.start(options.seed)
-    data = _prepare(*found, pixels, options)
+    strategy = devices.distribute(options.strategy)
+    precision = f" in {devices.use_mixed_precision()}" if options.mixed_precision else ""
+    data = _prepare(sets, pixels, options, output)
     findings = check_images(data)
     for line in findings:
         note(f"check: {line}")
     if options.check_only:
         print(f"{data.describe()}; {len(findings)} findings")
-        return SOME_FAILED if findings or len(data.images) < len(found[0]) else OK
-    steps = options.steps_per_epoch or max(LEAST_STEPS, math.ceil(len(data.chosen) / options.batch_size))
+        return SOME_FAILED if findings or len(data.training.images) < len(sets.training) else OK
+    training = data.training
+    steps = options.steps_per_epoch or max(least_steps(options), math.ceil(len(training) / options.batch_size))
     note(data.describe())
     note(
-        f"{options.architecture}: {pixels.describe()}; {options.epochs} epochs of {steps} steps of {options.batch_size}"
+        f"{options.architecture}{precision}: {pixels.describe()}; {options.epochs} epochs of {steps} steps of "
+        f"{options.batch_size}"
     )
-    training = functools.partial(
-        training_batches, data.feed, data.chosen, data.images.one_hot, batch_size=options.batch_size,
+    batches = functools.partial(
+        training_batches, training.feed, training.positions, training.images.one_hot, batch_size=options.batch_size,
         seed=options.seed, augmentation=augmentation(options), spec=pixels,
     )  # fmt: skip
-    validation = ordered_batches(data.held_feed, data.held, data.held_images.one_hot, batch_size=options.batch_size)
-    classes = data.images.classes
-    spec = ModelSpec(pixels=pixels, labels=classes, head="softmax", provenance=_provenance(options, len(data.chosen)))
-    model = _build(options, pixels, len(classes))
+    classes = training.images.classes
+    spec = ModelSpec(pixels=pixels, labels=classes, head="softmax", provenance=_provenance(options, len(training)))
+    if options.batch_size % strategy.num_replicas_in_sync:
+        raise InputError(f"--batch-size {options.batch_size}: {strategy.num_replicas_in_sync} devices can't share it")
+    with strategy.scope():
+        model, callbacks = _build(options, pixels, len(classes))
     how = pick(
         FitOptions, options, steps_per_epoch=steps, output=output, optimizing=pick(OptimizerOptions, options),
-        class_weight=class_weights(options.class_weight, data.images.indices[data.chosen], classes),
-        identity=config.identity(options),
+        class_weight=class_weights(options.class_weight, training.truth, classes), identity=config.identity(options),
     )  # fmt: skip
-    result = _fit(model, lambda start: training(start=start), validation, spec, how, data)
+    result = _fit(model, lambda start: batches(start=start), spec, how, data, callbacks)
+    _report_failures(training)
+    model = devices.as_float32(model)
     config.write_config(output, command, options)
-    _report_failures(data.images, data.feed)
     if options.report:
-        write_report(output, model, spec, result, data, training(), validation)
+        write_report(output, model, spec, result, data, batches(), compare=options.compare_resizes)
     note(
         f"val accuracy {result.metrics['accuracy']:.4f} (epoch {result.best_epoch} of {result.epochs}), "
         f"{result.seconds:.0f} s, saved {output}"
@@ -101,74 +111,85 @@ def main(argv: Sequence[str]) -> int:
     return OK
 
 
-def _fit(model, training, validation, spec: ModelSpec, how: FitOptions, data: ImageData) -> Result:
+def _fit(model, training, spec: ModelSpec, how: FitOptions, data: ImageData, callbacks: Sequence) -> Result:
     """fit, with --strict's error of an image that is read during training as it was before TensorFlow wrapped it."""
     import tensorflow as tf
 
+    # Keras 3.15 can't start to validate with a batch that the devices don't share equally.
+    devices = model.distribute_strategy.num_replicas_in_sync
+    batch_size = max(1, min(how.batch_size, len(data.validation)) // devices) * devices
     try:
-        return fit(model, training, validation, spec, how)
+        return fit(model, training, data.validation.batches(batch_size), spec, how, callbacks)
     except tf.errors.OpError:
-        for line in describe_failures(data.feed, data.images) + describe_failures(data.held_feed, data.held_images):
-            raise ImageError(line) from None
+        for subset in (data.training, data.validation):
+            for line in describe_failures(subset.feed, subset.images):
+                raise ImageError(line) from None
         raise
 
 
-def _find(options: argparse.Namespace) -> tuple[ImageSet, ImageSet | None]:
-    training, validation = (digits.load_digits(), None) if options.dataset else find_sets(options.folder)
+def _find(options: argparse.Namespace) -> Sets:
+    sets = Sets(digits.load_digits()) if options.dataset else find_sets(options.folder)
     if options.validation_data:
-        validation = find_images(options.validation_data, classes=training.classes)
-    return training, validation
+        return sets._replace(validation=find_images(options.validation_data, classes=sets.training.classes))
+    return sets
 
 
-def _recipe(options: argparse.Namespace) -> PixelSpec:
-    own = {name: getattr(options, name) for name in ("resize", "fit", "decode") if getattr(options, name)}
-    height, width = options.image_size
-    return from_preset(options.preset, height=height, width=width, **{"color": options.color, **own})
+def _prepare(sets: Sets, pixels: PixelSpec, options: argparse.Namespace, output: Path) -> ImageData:
+    """Decode what can be kept, leave out what can't be read, split where there is no validation set."""
+
+    def read(images: ImageSet) -> Subset:
+        return _readable(images, pixels, cache=options.cache, folder=output.parent, strict=options.strict)
+
+    training = read(sets.training)
+    test = read(sets.test) if sets.test else None
+    if sets.validation is not None:
+        return ImageData(training, read(sets.validation), test)
+    images, feed = training.images, training.feed
+    chosen, held = split(images.indices, images.classes, options.validation_split, options.seed)
+    return ImageData(Subset(images, feed, chosen), Subset(images, feed, held), test)
 
 
-def _prepare(
-    training: ImageSet, validation: ImageSet | None, pixels: PixelSpec, options: argparse.Namespace
-) -> ImageData:
-    """Decode what fits in memory, leave out what can't be read, split where there is no validation set."""
-    training, feed = _readable(training, pixels, options)
-    if validation is None:
-        chosen, held = split(training.indices, training.classes, options.validation_split, options.seed)
-        return ImageData(training, feed, chosen, training, feed, held)
-    validation, held_feed = _readable(validation, pixels, options)
-    return ImageData(training, feed, np.arange(len(training)), validation, held_feed, np.arange(len(validation)))
-
-
-def _readable(images: ImageSet, pixels: PixelSpec, options: argparse.Namespace) -> tuple[ImageSet, Feed]:
+def _readable(images: ImageSet, pixels: PixelSpec, **how) -> Subset:
     """The images without those that can't be read, which are named on stderr."""
-    how = {"memory_limit": MEMORY_LIMITS[options.cache], "strict": options.strict}
     feed = Feed(images.sources, pixels, **how)
+    whole = Subset(images, feed, np.arange(len(images)))
     if not feed.failed:
-        return images, feed
-    _report_failures(images, feed)
-    kept = images.take([i for i in range(len(images)) if i not in feed.failed])
+        return whole
+    _report_failures(whole)
+    kept = images.take(np.flatnonzero(whole.readable))
     if 0 in kept.counts.values():
         name = next(n for n, count in kept.counts.items() if not count)
         raise SourceError(f"class {name!r}: none of its images can be read", code="empty_folder")
-    return kept, Feed(kept.sources, pixels, **how)
+    return Subset(kept, Feed(kept.sources, pixels, **how), np.arange(len(kept)))
 
 
-def _report_failures(images: ImageSet, feed: Feed) -> None:
-    lines = describe_failures(feed, images)
+def _report_failures(subset: Subset) -> None:
+    lines = describe_failures(subset.feed, subset.images)
     for line in lines[:10]:
         note(f"edgecnn: skipped {line}")
     if lines:
-        note(f"edgecnn: {len(lines)} of {len(images)} images can't be read and are left out (--strict stops instead)")
+        count = f"{len(lines)} of {len(subset.images)} images"
+        note(f"edgecnn: {count} can't be read and are left out (--strict stops instead)")
 
 
-def _build(options: argparse.Namespace, pixels: PixelSpec, classes: int):
+def _build(options: argparse.Namespace, pixels: PixelSpec, classes: int) -> tuple[keras.Model, list]:
+    """The network, and the callbacks that belong to it."""
+    if options.architecture in BACKBONES:
+        model, layers = build_backbone(
+            options.architecture, options.weights, pixels.shape, classes, dropout=options.dropout, seed=options.seed
+        )
+        if options.weights == "none":
+            return model, []
+        return model, [unfreezing(layers, options.unfreeze, options.epochs)]
     if options.architecture == "notebook":
         if min(pixels.height, pixels.width) < 44:
             raise InputError("notebook needs --image-size of at least 44: three 5x5 convolutions and poolings")
-        return architectures.notebook_cnn(pixels.shape, classes, seed=options.seed)
-    return architectures.edge_cnn(
+        return architectures.notebook_cnn(pixels.shape, classes, seed=options.seed), []
+    model = architectures.edge_cnn(
         pixels.shape, classes, width=options.width * architectures.EDGES[options.architecture],
         dropout=options.dropout, kernels=pick(architectures.Kernels, options), seed=options.seed,
     )  # fmt: skip
+    return model, []
 
 
 def _provenance(options: argparse.Namespace, count: int) -> dict[str, str]:

@@ -13,6 +13,9 @@ from edgecnn.errors import InputError, MissingDependencyError, ModelError, Sourc
 _NEVER = ("help", "config", "quiet", "check_only", "write_dataset", "resume")
 """Options that belong to one call and not to the training."""
 
+_ASIDE = ("output", "report", "checkpoints", "tensorboard", "compare_resizes", "cache")
+"""Options that don't change what a training comes to."""
+
 
 def config_path(output: Path) -> Path:
     """Where the options of a model are written."""
@@ -38,7 +41,7 @@ def write_config(output: Path, parser: argparse.ArgumentParser, options: argpars
 
 def identity(options: argparse.Namespace) -> dict[str, Any]:
     """The options that decide a training, as JSON types."""
-    given = {k: v for k, v in vars(options).items() if k not in (*_NEVER, "report", "output")}
+    given = {k: v for k, v in vars(options).items() if k not in (*_NEVER, *_ASIDE)}
     return json.loads(json.dumps(given))
 
 

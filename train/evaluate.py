@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -53,13 +54,38 @@ def evaluate_classes(scores: np.ndarray, truth: np.ndarray, labels: Sequence[str
     return result
 
 
-def calibration_error(scores: np.ndarray, truth: np.ndarray) -> float:
-    """Expected calibration error: mean distance of confidence and accuracy over ECE_BINS equal bins, 0 to 1."""
+class CalibrationBins(NamedTuple):
+    """Samples by confidence, in those of ECE_BINS equal bins that hold any; each (bins,) float, 0 to 1."""
+
+    confidence: np.ndarray
+    """Mean in the bin."""
+    accuracy: np.ndarray
+    """In the bin."""
+    share: np.ndarray
+    """Of all samples."""
+
+
+def calibration_bins(scores: np.ndarray, truth: np.ndarray) -> CalibrationBins:
+    """How often the answers given with a confidence are right."""
     confidence = scores.max(axis=1)
     right = scores.argmax(axis=1) == truth
     bins = np.minimum((confidence * ECE_BINS).astype(int), ECE_BINS - 1)
-    gaps = [abs(confidence[bins == b].mean() - right[bins == b].mean()) * (bins == b).mean() for b in np.unique(bins)]
-    return float(sum(gaps))
+    found = [(confidence[bins == b].mean(), right[bins == b].mean(), (bins == b).mean()) for b in np.unique(bins)]
+    return CalibrationBins(*np.array(found).T)
+
+
+def calibration_error(scores: np.ndarray, truth: np.ndarray) -> float:
+    """Expected calibration error: mean distance of confidence and accuracy over ECE_BINS equal bins, 0 to 1."""
+    bins = calibration_bins(scores, truth)
+    return float((np.abs(bins.confidence - bins.accuracy) * bins.share).sum())
+
+
+def accuracy_interval(accuracy: float, samples: int) -> tuple[float, float]:
+    """95% interval of a share counted on so many samples: Wilson 1927, "Probable Inference"."""
+    z = 1.96
+    centre = accuracy + z * z / (2 * samples)
+    spread = z * math.sqrt(accuracy * (1 - accuracy) / samples + z * z / (4 * samples * samples))
+    return (centre - spread) / (1 + z * z / samples), (centre + spread) / (1 + z * z / samples)
 
 
 def evaluate_values(predicted: np.ndarray, truth: np.ndarray) -> dict[str, Any]:
@@ -86,7 +112,7 @@ def class_scores(outputs: np.ndarray) -> np.ndarray:
 
 
 def cost(model: keras.Model) -> dict[str, int]:
-    """Parameters, and multiply-adds of the convolutions and dense layers for one sample."""
+    """Parameters, multiply-adds of the convolutions and dense layers for one sample, and FLOPs, two for each."""
     from keras import layers
 
     multiply_adds = 0
@@ -95,4 +121,4 @@ def cost(model: keras.Model) -> dict[str, int]:
             multiply_adds += int(np.prod(layer.output.shape[1:3])) * int(np.prod(layer.kernel.shape))
         elif isinstance(layer, layers.Dense):
             multiply_adds += int(np.prod(layer.kernel.shape))
-    return {"parameters": int(model.count_params()), "multiply_adds": multiply_adds}
+    return {"parameters": int(model.count_params()), "multiply_adds": multiply_adds, "flops": 2 * multiply_adds}

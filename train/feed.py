@@ -1,12 +1,11 @@
 """Images -> batches in tf.data, through the same decoder and kernel that the runtime uses.
 
-Small sets are decoded once, by threads, and kept in memory; larger ones are decoded again each epoch.
+Images are decoded by threads; once where the tensors can be kept in memory or on the disk, else each epoch.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -20,23 +19,25 @@ from edgecnn.preprocess import preprocess
 from edgecnn.spec import PixelSpec
 
 from .augment import Augmentation, augment
+from .cache import DiskCache, MemoryCache, choose_cache
 from .images import ImageSet
+from .progress import note
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
-MEMORY_LIMITS = {"auto": 2**30, "memory": 2**62, "none": 0}
-"""Largest set of tensors kept in memory by --cache, bytes; auto holds 21,000 RGB images of 64x64."""
+_CHUNK = 256
+"""Images decoded between two writes to the cache."""
 
 
-def load(source: Path | bytes, spec: PixelSpec) -> np.ndarray:
-    """One image as the model gets it: (height, width, channels) float32.
+def load(source: Path | bytes, spec: PixelSpec, out: np.ndarray | None = None) -> np.ndarray:
+    """One image as the model gets it: (height, width, channels) float32, written to out where that is given.
 
     Raises:
         InputError: it can't be read.
     """
     image, color = decode_for(spec, source)
-    return preprocess(image, spec, color=color)
+    return preprocess(image, spec, out, color=color)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +50,7 @@ class Failed:
 
 
 class Feed:
-    """Tensors of an ImageSet by position.
+    """Tensors of images by position.
 
     Raises:
         InputError: with strict, at the first image that can't be read.
@@ -60,20 +61,30 @@ class Feed:
         sources: Sequence[Path | bytes],
         spec: PixelSpec,
         *,
-        memory_limit: int = MEMORY_LIMITS["auto"],
+        cache: str = "auto",
+        folder: Path | None = None,
         strict: bool = False,
     ) -> None:
+        """Decode everything now, unless nothing is kept.
+
+        Args:
+            sources: files, or encoded images.
+            spec: the pixel recipe.
+            cache: one of CACHES.
+            folder: for a cache on the disk; None is the system's for temporary files.
+            strict: an image that can't be read is an error.
+        """
         self._sources, self._spec, self._strict = sources, spec, strict
         self.shape = spec.shape
         self.failed: dict[int, Failed] = {}
         """What could not be read so far, by position."""
-        self._pool = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="decode")
-        self._kept: np.ndarray | None = None
-        if len(sources) * int(np.prod(spec.shape)) * 4 <= memory_limit:
-            self._kept = self._load(range(len(sources)))[0]
+        self._pool = ThreadPoolExecutor(thread_name_prefix="decode")
+        self._kept = choose_cache(cache, (len(sources), *spec.shape), folder)
+        if self._kept is not None and not self._fill(self._kept):
+            self._kept = None
 
     @property
-    def in_memory(self) -> bool:
+    def is_cached(self) -> bool:
         """Whether every image was decoded already."""
         return self._kept is not None
 
@@ -85,7 +96,7 @@ class Feed:
             takes the place of an image that can't be read, and brings its own label.
         """
         if self._kept is not None:
-            return self._kept[positions], positions
+            return self._kept.read(positions), positions
         out, good = self._load(positions)
         if good.all() or not good.any():
             return out, positions
@@ -94,6 +105,19 @@ class Feed:
         source[~good] = slots[np.minimum(np.searchsorted(slots, np.flatnonzero(~good)), len(slots) - 1)]
         return out[source], positions[source]
 
+    def _fill(self, kept: MemoryCache | DiskCache) -> bool:
+        """Decode every image into the cache; False where the disk is full."""
+        for first in range(0, len(self._sources), _CHUNK):
+            images, _ = self._load(range(first, min(first + _CHUNK, len(self._sources))))
+            try:
+                kept.write(first, images)
+            except OSError as e:
+                reason = e.strerror or e
+                note(f"edgecnn: decoded images can't be kept on the disk ({reason}); they are decoded each epoch")
+                self.failed.clear()
+                return False
+        return True
+
     def _load(self, positions: Sequence[int] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The images, black where one can't be read, and (n,) bool, which could."""
         out = np.zeros((len(positions), *self.shape), np.float32)
@@ -101,7 +125,7 @@ class Feed:
         def one(slot: int) -> bool:
             position = int(positions[slot])
             try:
-                out[slot] = load(self._sources[position], self._spec)
+                load(self._sources[position], self._spec, out[slot])
             except InputError as e:
                 self.failed[position] = Failed(position, e)
                 return False
@@ -115,22 +139,50 @@ class Feed:
 
 
 @dataclasses.dataclass(frozen=True)
-class ImageData:
-    """What is trained on and what is held out; one set where it was split."""
+class Subset:
+    """Some images of a set, in an order."""
 
     images: ImageSet
     feed: Feed
-    chosen: np.ndarray
-    """(n,) positions in images that are trained on."""
-    held_images: ImageSet
-    held_feed: Feed
-    held: np.ndarray
-    """(m,) positions in held_images that are validated on."""
+    positions: np.ndarray
+    """(n,) in images."""
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    @property
+    def readable(self) -> np.ndarray:
+        """(n,) bool: not known to be unreadable."""
+        return np.array([position not in self.feed.failed for position in self.positions.tolist()], bool)
+
+    @property
+    def truth(self) -> np.ndarray:
+        """(n,) int64, the class of each."""
+        return self.images.indices[self.positions]
+
+    def batches(self, batch_size: int) -> tf.data.Dataset:
+        """Once, in order, unchanged."""
+        return ordered_batches(self.feed, self.positions, self.images.one_hot, batch_size=batch_size)
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageData:
+    """What is trained on, what decides which epoch is the best, and what is only measured at the end."""
+
+    training: Subset
+    validation: Subset
+    test: Subset | None = None
+
+    @property
+    def is_split(self) -> bool:
+        """Whether training and validation come from one set."""
+        return self.training.images is self.validation.images
 
     def describe(self) -> str:
         """One line: how many, of which classes."""
-        counts = ", ".join(f"{name} {count}" for name, count in self.images.counts.items())
-        return f"{len(self.chosen)} images for training, {len(self.held)} for validation; {counts}"
+        counts = ", ".join(f"{name} {count}" for name, count in self.training.images.counts.items())
+        test = f", {len(self.test)} for the test" if self.test else ""
+        return f"{len(self.training)} images for training, {len(self.validation)} for validation{test}; {counts}"
 
 
 def _name(source: Path | bytes) -> str:
@@ -197,7 +249,7 @@ def training_batches(
         .flat_map(order)
         .batch(batch_size, drop_remainder=True)
         .skip(start)
-        .map(_reader(feed, one_hot))
+        .map(_reader(feed, one_hot), num_parallel_calls=2)
         .enumerate(start)
         .map(change, num_parallel_calls=tf.data.AUTOTUNE)
         .prefetch(4)
@@ -211,7 +263,7 @@ def ordered_batches(feed: Feed, positions: np.ndarray, one_hot: np.ndarray, *, b
     return (
         tf.data.Dataset.from_tensor_slices(np.asarray(positions, np.int64))
         .batch(batch_size)
-        .map(_reader(feed, one_hot))
+        .map(_reader(feed, one_hot), num_parallel_calls=2)
         .prefetch(2)
     )
 

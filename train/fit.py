@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgecnn.errors import InputError
 from edgecnn.spec import ModelSpec
 
+from .devices import tensorboard
 from .losses import build_loss, metrics
 from .optimizers import OptimizerOptions, build_optimizer, plateau_callback
 from .progress import display, note
@@ -45,6 +46,12 @@ class FitOptions:
     """Go on with a training that was cut off, if there is one."""
     identity: dict[str, Any] = dataclasses.field(default_factory=dict)
     """JSON types: only a training with the same may be gone on with."""
+    validation_steps: int | None = None
+    """Batches validated on after each epoch; None is all."""
+    checkpoints: bool = False
+    """Keep every epoch, numbered, beside the best one."""
+    tensorboard: bool = False
+    """Write TensorBoard logs beside the model."""
     quiet: bool = False
 
 
@@ -69,6 +76,7 @@ def fit(
     validation: tf.data.Dataset | None,
     spec: ModelSpec,
     options: FitOptions,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> Result:
     """Train, leave the best weights in the model and in options.output.
 
@@ -81,6 +89,7 @@ def fit(
         validation: batches, finite.
         spec: what is stored beside the weights.
         options: how.
+        callbacks: more of them, which depend on nothing but the epoch.
 
     Raises:
         InputError: the monitor doesn't fit the head, or --resume the options.
@@ -93,28 +102,35 @@ def fit(
     from .resume import Resume
 
     start = time.perf_counter()
-    model.compile(
-        optimizer=build_optimizer(options.optimizing, epochs=options.epochs, steps_per_epoch=options.steps_per_epoch),
-        loss=build_loss(
-            options.loss,
-            spec.head,
-            label_smoothing=options.label_smoothing,
-            gamma=options.gamma,
-            unit=options.unit,
-        ),
-        metrics=metrics(spec.head),
-    )
+    with model.distribute_strategy.scope():
+        model.compile(
+            optimizer=build_optimizer(
+                options.optimizing, epochs=options.epochs, steps_per_epoch=options.steps_per_epoch
+            ),
+            loss=build_loss(
+                options.loss,
+                spec.head,
+                label_smoothing=options.label_smoothing,
+                gamma=options.gamma,
+                unit=options.unit,
+            ),
+            metrics=metrics(spec.head),
+        )
+        # For every weight, also those that a callback freezes for a while.
+        model.optimizer.build(model.trainable_variables)
     monitor = options.monitor.removeprefix("val_") if validation is None else options.monitor
     if monitor.removeprefix("val_") == "accuracy" and spec.head == "regression":
         raise InputError("--monitor val_accuracy is for classes, the target is a regression; use val_loss")
     mode = "max" if higher_is_better(monitor) else "min"
-    best = KeepBest(monitor, options.output, spec, options.ema_momentum)
-    callbacks = [best]
+    best = KeepBest(monitor, options.output, spec, options.ema_momentum, each_epoch=options.checkpoints)
+    counting = []
     if options.patience and monitor != "none":
-        callbacks.append(keras.callbacks.EarlyStopping(monitor, patience=options.patience, mode=mode))
+        counting.append(keras.callbacks.EarlyStopping(monitor, patience=options.patience, mode=mode))
     if options.optimizing.schedule == "plateau":
-        callbacks.append(plateau_callback(options.optimizing, "loss" if monitor == "none" else monitor, mode))
-    resume = Resume(options.output, options.identity, best, callbacks[1:], go_on=options.resume)
+        counting.append(plateau_callback(options.optimizing, "loss" if monitor == "none" else monitor, mode))
+    if options.tensorboard:
+        callbacks = [*callbacks, tensorboard(options.output.with_name(f"{options.output.stem}.tensorboard"))]
+    resume = Resume(options.output, options.identity, best, counting, go_on=options.resume)
     if resume.epoch:
         note(f"going on after epoch {resume.epoch}")
     try:
@@ -125,7 +141,8 @@ def fit(
                 initial_epoch=resume.epoch,
                 steps_per_epoch=options.steps_per_epoch,
                 validation_data=validation,
-                callbacks=[*callbacks, *shown, resume],
+                validation_steps=options.validation_steps,
+                callbacks=[best, *callbacks, *counting, *shown, resume],
                 class_weight=options.class_weight,
                 verbose=verbose,
                 shuffle=False,

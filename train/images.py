@@ -10,6 +10,7 @@ import dataclasses
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from edgecnn.sources import IMAGE_SUFFIXES
 
 TRAIN_FOLDERS = ("train", "training")
 VALIDATION_FOLDERS = ("val", "valid", "validation")
+TEST_FOLDERS = ("test", "testing")
 """Names of subfolders that hold a split made by the user."""
 
 
@@ -51,8 +53,16 @@ class ImageSet:
         return dict(zip(self.classes, counted.tolist(), strict=True))
 
 
-def find_sets(folder: str | os.PathLike[str]) -> tuple[ImageSet, ImageSet | None]:
-    """Images of a folder of class folders, of its subfolders train and val where it has both, or of a CSV.
+class Sets(NamedTuple):
+    """What a user has split already; None where that is left to do."""
+
+    training: ImageSet
+    validation: ImageSet | None = None
+    test: ImageSet | None = None
+
+
+def find_sets(folder: str | os.PathLike[str]) -> Sets:
+    """Images of a folder of class folders, of its subfolders train, val and test where it has those, or of a CSV.
 
     Raises:
         SourceError: the folder is missing, holds no classes, only one, or an empty one.
@@ -60,14 +70,15 @@ def find_sets(folder: str | os.PathLike[str]) -> tuple[ImageSet, ImageSet | None
     """
     root = Path(folder)
     if root.is_file() and root.suffix.lower() == ".csv":
-        return read_list(root), None
-    parts = [
-        next((root / n for n in names if (root / n).is_dir()), None) for names in (TRAIN_FOLDERS, VALIDATION_FOLDERS)
-    ]
-    if parts[0] is None or parts[1] is None:
-        return find_images(root), None
-    training = find_images(parts[0])
-    return training, find_images(parts[1], classes=training.classes)
+        return Sets(read_list(root))
+    training, *others = (
+        next((root / name for name in names if (root / name).is_dir()), None)
+        for names in (TRAIN_FOLDERS, VALIDATION_FOLDERS, TEST_FOLDERS)
+    )
+    if training is None or not any(others):
+        return Sets(find_images(root))
+    images = find_images(training)
+    return Sets(images, *(find_images(other, classes=images.classes) if other else None for other in others))
 
 
 def find_images(folder: str | os.PathLike[str], *, classes: Sequence[str] | None = None) -> ImageSet:

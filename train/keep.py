@@ -19,7 +19,7 @@ from edgecnn.errors import ModelError
 from edgecnn.spec import ModelSpec
 
 from .progress import note
-from .saving import save
+from .saving import checkpoint_path, save
 
 _EVERY = 5
 """Steps between two updates of the average."""
@@ -45,15 +45,19 @@ class KeepBest(Callback):
         path: where the best weights are saved as an epoch ends, but not more often than every _SAVE_EVERY.
         spec: stored beside them.
         momentum: of the exponential average, a step; 0 is none.
+        each_epoch: keep every epoch too, at saving.checkpoint_path.
     """
 
-    def __init__(self, monitor: str, path: Path, spec: ModelSpec, momentum: float = 0.0) -> None:
+    def __init__(
+        self, monitor: str, path: Path, spec: ModelSpec, momentum: float = 0.0, *, each_epoch: bool = False
+    ) -> None:
         super().__init__()
         self.epoch = 0
         """The best so far, counted from 1."""
         self.saved = False
         """Whether it is on the disk."""
         self._monitor, self._path, self._spec, self._momentum = monitor, path, spec, momentum
+        self._each_epoch = each_epoch
         self._steps = 0
         self._saved_at = -math.inf
         self._value = math.inf
@@ -85,7 +89,10 @@ class KeepBest(Callback):
     def on_epoch_end(self, epoch, logs=None):
         """Keep the epoch if it is the best, then go back to the weights that are trained."""
         self.on_test_begin()
-        value = 0.0 if self._monitor == "none" else float((logs or {})[self._monitor])
+        logs = logs or {}
+        if self._each_epoch:
+            self._try_to_save(checkpoint_path(self._path, epoch + 1, logs.get("val_loss", logs["loss"])))
+        value = 0.0 if self._monitor == "none" else float(logs[self._monitor])
         if higher_is_better(self._monitor):
             value = -value
         if self._best is None or value <= self._value:
@@ -123,12 +130,16 @@ class KeepBest(Callback):
 
     def _write(self) -> None:
         """Save the best epoch, whose weights are in the model now."""
+        self.saved = self._try_to_save(self._path)
+        self._saved_at = time.monotonic()
+
+    def _try_to_save(self, path: Path) -> bool:
         try:
-            save(self.model, self._path, self._spec)
-            self.saved = True
+            save(self.model, path, self._spec)
+            return True
         except ModelError as e:
             note(f"edgecnn: {e}; training goes on")
-        self._saved_at = time.monotonic()
+            return False
 
     def restore(self) -> None:
         """Put the best weights into the model, and on the disk if they are not there.

@@ -46,6 +46,15 @@ def add_fit_options(target: argparse.ArgumentParser, defaults: Mapping[str, Any]
     )
     target.add_argument("--resume", action="store_true", help="go on with this training where it was cut off")
     target.add_argument("--config", metavar="FILE", help="TOML or YAML of options; the command line wins")
+    target.add_argument(
+        "--checkpoints",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="keep every epoch beside the best one (ModelCheckpoint): NAME.checkpoints/NAME.{epoch:02d}-{val_loss:.2f}",
+    )
+    target.add_argument(
+        "--tensorboard", action="store_true", help="TensorBoard logs in NAME.tensorboard (keras.callbacks.TensorBoard)"
+    )
     group = target.add_argument_group("training")
     group.add_argument("--epochs", type=positive, help="most epochs (fit: epochs)")
     group.add_argument("--batch-size", type=positive, help="samples a step (fit: batch_size)")
@@ -139,6 +148,11 @@ def zero_or_more(text: str) -> float:
 def fraction(text: str) -> float:
     """A number from 0 to below 1."""
     return _number(text, float, lambda v: 0 <= v < 1, "a number from 0 to below 1")
+
+
+def part(text: str) -> float:
+    """A number from 0 to 1."""
+    return _number(text, float, lambda v: 0 <= v <= 1, "a number from 0 to 1")
 
 
 def share(text: str) -> float:

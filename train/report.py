@@ -14,18 +14,47 @@ import numpy as np
 
 from edgecnn.errors import ModelError
 
+from .evaluate import ECE_BINS, accuracy_interval, calibration_bins
 from .progress import note
 
 if TYPE_CHECKING:
     import keras
 
+    from .compare import Comparison
+
 THUMBNAIL = 128
 """Side of an example image, pixels."""
 
-_STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222}
-table{border-collapse:collapse;margin:.5rem 0}td,th{padding:.15rem .7rem;border-bottom:1px solid #ddd;text-align:right}
-td:first-child,th:first-child{text-align:left}img{max-width:100%}figure{display:inline-block;margin:.3rem;
-text-align:center;font-size:12px}pre{background:#f6f6f6;padding:.7rem;overflow:auto}"""
+_PLOTS = {
+    "axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor": "#8a94a6", "axes.labelcolor": "#5d6b7e",
+    "xtick.color": "#5d6b7e", "ytick.color": "#5d6b7e", "font.size": 10, "axes.titlesize": 11,
+}  # fmt: skip
+"""matplotlib's settings of every plot."""
+
+_BLUE, _ORANGE, _GRAY = "#2563eb", "#ea7317", "#8a94a6"
+
+_STYLE = """:root{--ink:#1c2430;--soft:#5d6b7e;--line:#dfe4ea;--card:#fff;--page:#f5f7f9;--blue:#2563eb}
+*{box-sizing:border-box}
+body{font:15px/1.55 system-ui,-apple-system,"Segoe UI",sans-serif;margin:0;color:var(--ink);background:var(--page)}
+main{max-width:66rem;margin:0 auto;padding:2rem 1.2rem 4rem}h1{font-size:1.7rem;margin:0}
+h1+p{color:var(--soft);margin:.2rem 0 1.4rem}
+section{background:var(--card);border:1px solid var(--line);border-radius:10px;padding:1rem 1.3rem 1.2rem;margin:1rem 0}
+h2{font-size:1.05rem;margin:0 0 .7rem}
+.cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(9.5rem,1fr));gap:.8rem;margin:1rem 0}
+.card{background:var(--card);border:1px solid var(--line);border-radius:10px;padding:.8rem 1rem}
+.card b{display:block;font-size:1.55rem;line-height:1.2;font-variant-numeric:tabular-nums}
+.card:first-child b{color:var(--blue)}.card small{color:var(--soft);display:block}
+table{border-collapse:collapse;font-variant-numeric:tabular-nums}
+td,th{padding:.28rem 1rem .28rem 0;border-bottom:1px solid var(--line);text-align:right}
+th{color:var(--soft);font-weight:500}td:first-child,th:first-child{text-align:left}tr:last-child td{border-bottom:0}
+img{max-width:100%;vertical-align:middle}
+.gallery{display:grid;grid-template-columns:repeat(auto-fill,minmax(8.2rem,1fr));gap:.8rem}
+figure{margin:0;text-align:center;font-size:12px;line-height:1.35;color:var(--soft)}
+figure img{display:block;height:128px;width:100%;object-fit:contain;background:var(--page);border-radius:6px;
+margin-bottom:.25rem;image-rendering:pixelated}
+pre{background:var(--page);border-radius:6px;padding:.8rem;overflow:auto;margin:0;font-size:12.5px;line-height:1.4}
+summary{cursor:pointer;font-weight:600}details pre{margin-top:.7rem}
+@media print{body{background:#fff}section,.card{break-inside:avoid}}"""
 
 
 def report_paths(output: Path) -> tuple[Path, Path]:
@@ -44,33 +73,73 @@ class Report:
         self._data = data
         self._sections: list[str] = []
 
+    def add_headline(self, numbers: dict[str, Any], facts: dict[str, Any]) -> None:
+        """What one wants to know first: cards of a classification's numbers, then facts of the training."""
+        low, high = accuracy_interval(numbers["accuracy"], numbers["samples"])
+        cards = [
+            (
+                "accuracy",
+                f"{numbers['accuracy']:.1%}",
+                f"of {numbers['samples']}; 95% interval {low:.0%} to {high:.0%}",
+            ),
+            ("balanced accuracy", f"{numbers['balanced_accuracy']:.1%}", "mean recall of the classes"),
+            ("calibration error", f"{numbers['ece']:.3f}", "ECE: confidence against accuracy"),
+        ]
+        if "roc_auc" in numbers:
+            cards.insert(1, ("ROC AUC", f"{numbers['roc_auc']:.3f}", "0.5 is chance"))
+        shown = "".join(
+            f"<div class=card><small>{_text(name)}</small><b>{value}</b><small>{_text(note)}</small></div>"
+            for name, value, note in cards
+        )
+        self._sections.append(f"<div class=cards>{shown}</div>")
+        self.add_numbers("Training and size", facts)
+
     def add_numbers(self, title: str, numbers: dict[str, Any]) -> None:
         """A table of names and values."""
-        rows = "".join(f"<tr><td>{_text(k)}</td><td>{_text(_number(v))}</td></tr>" for k, v in numbers.items())
-        self._sections.append(f"<h2>{_text(title)}</h2><table>{rows}</table>")
+        self._add(title, _table([[name.replace("_", " "), _number(value)] for name, value in numbers.items()]))
 
     def add_classes(self, per_class: dict[str, dict[str, float]]) -> None:
         """Precision, recall, F1 and support of each class."""
         names = list(next(iter(per_class.values())))
-        head = "".join(f"<th>{n}</th>" for n in ["class", *names])
-        body = "".join(
-            f"<tr><td>{_text(label)}</td>" + "".join(f"<td>{_number(row[n])}</td>" for n in names) + "</tr>"
-            for label, row in per_class.items()
-        )
-        self._sections.append(f"<h2>Classes</h2><table><tr>{head}</tr>{body}</table>")
+        rows = [[label, *(_number(row[n]) for n in names)] for label, row in per_class.items()]
+        self._add("Classes", _table(rows, head=["class", *names]))
 
     def add_images(self, title: str, images: Sequence[tuple[np.ndarray, str]]) -> None:
         """Pictures, (h, w, 3) uint8 RGB, with a caption each."""
         if images:
             figures = "".join(
-                f'<figure><img src="{_png(_thumbnail(image))}"><figcaption>{_text(caption)}</figcaption></figure>'
+                f'<figure><img alt="" src="{_png(_thumbnail(image))}">{_text(caption)}</figure>'
                 for image, caption in images
             )
-            self._sections.append(f"<h2>{_text(title)}</h2>{figures}")
+            self._add(title, f"<div class=gallery>{figures}</div>")
 
-    def add_text(self, title: str, text: str) -> None:
-        """Text as it stands."""
-        self._sections.append(f"<h2>{_text(title)}</h2><pre>{_text(text)}</pre>")
+    def add_text(self, title: str, text: str, *, folded: bool = False) -> None:
+        """Text as it stands; folded: shown on a click."""
+        if folded:
+            self._sections.append(
+                f"<section><details><summary>{_text(title)}</summary><pre>{_text(text)}</pre></details></section>"
+            )
+        else:
+            self._add(title, f"<pre>{_text(text)}</pre>")
+
+    def add_resizes(self, compared: Sequence[Comparison], pictures: Sequence[np.ndarray]) -> None:
+        """What other loaders' pixels do to the model, with one image (h, w, 3) uint8 RGB as each loads it."""
+        rows = [
+            [c.name, f"{c.accuracy:.1%}", f"{0.0 - c.drop:+.1%}", f"{c.changed:.1%}", f"{c.difference:.2f}"]
+            for c in compared
+        ]
+        head = ["pixels as loaded by", "accuracy", "against its own", "other answers", "difference, levels"]
+        self._add("Other loaders' pixels", _table(rows, head=head))
+
+        def draw(figure):
+            axes = figure.subplots()
+            names = [c.name for c in compared][::-1]
+            axes.barh(names, [c.accuracy for c in compared][::-1], color=[_BLUE] * (len(names) - 1) + [_ORANGE])
+            axes.axvline(compared[0].accuracy, color=_GRAY, linewidth=0.8, linestyle=":")
+            axes.set(xlabel="validation accuracy", xlim=(0, 1))
+
+        self._add_plot("Accuracy by loader", draw, (8, 0.6 + 0.45 * len(compared)))
+        self.add_images("One image as each loads it", [(p, c.name) for p, c in zip(pictures, compared, strict=True)])
 
     def add_curves(self, history: dict[str, list[float]], best_epoch: int) -> None:
         """Loss and metrics over the epochs, training and validation."""
@@ -78,14 +147,14 @@ class Report:
 
         def draw(figure):
             for axes, name in zip(np.ravel(figure.subplots(1, len(names))), names, strict=True):
-                for key, label in ((name, "training"), (f"val_{name}", "validation")):
+                for key, label, color in ((name, "training", _GRAY), (f"val_{name}", "validation", _BLUE)):
                     if key in history:
-                        axes.plot(range(1, len(history[key]) + 1), history[key], label=label)
-                axes.axvline(best_epoch, color="gray", linewidth=0.8, linestyle=":")
+                        axes.plot(range(1, len(history[key]) + 1), history[key], label=label, color=color)
+                axes.axvline(best_epoch, color=_ORANGE, linewidth=1, linestyle=":", label="kept")
                 axes.set(title=name, xlabel="epoch")
-                axes.legend()
+                axes.legend(frameon=False)
 
-        self._add_plot("Learning curves", draw, (4.5 * len(names), 3.5))
+        self._add_plot("Learning curves", draw, (4.8 * len(names), 3.5))
 
     def add_confusion(self, confusion: Sequence[Sequence[int]], labels: Sequence[str]) -> None:
         """Rows are the truth, columns the answers."""
@@ -94,22 +163,37 @@ class Report:
             from sklearn.metrics import ConfusionMatrixDisplay
 
             shown = ConfusionMatrixDisplay(np.asarray(confusion), display_labels=labels)
-            shown.plot(ax=figure.subplots(), cmap="Blues", colorbar=False, xticks_rotation="vertical")
+            turned = "vertical" if max(map(len, labels)) > 4 and len(labels) > 4 else "horizontal"
+            shown.plot(ax=figure.subplots(), cmap="Blues", colorbar=False, xticks_rotation=turned)
 
-        side = min(12.0, 2.5 + 0.5 * len(labels))
+        side = min(12.0, 2.6 + 0.45 * len(labels))
         self._add_plot("Confusion matrix", draw, (side, side))
 
-    def add_roc(self, scores: np.ndarray, truth: np.ndarray) -> None:
+    def add_roc(self, scores: np.ndarray, truth: np.ndarray, positive: str = "") -> None:
         """ROC and precision-recall of class 1: scores (n,) float, truth (n,) 0 or 1."""
 
         def draw(figure):
             from sklearn.metrics import PrecisionRecallDisplay, RocCurveDisplay
 
             left, right = figure.subplots(1, 2)
-            RocCurveDisplay.from_predictions(truth, scores, ax=left)
-            PrecisionRecallDisplay.from_predictions(truth, scores, ax=right)
+            RocCurveDisplay.from_predictions(truth, scores, ax=left, plot_chance_level=True, name=positive)
+            PrecisionRecallDisplay.from_predictions(truth, scores, ax=right, plot_chance_level=True, name=positive)
 
-        self._add_plot("ROC and precision-recall", draw, (9, 4))
+        self._add_plot("ROC and precision-recall" + f" of {positive!r}" * bool(positive), draw, (9, 4.2))
+
+    def add_calibration(self, scores: np.ndarray, truth: np.ndarray, ece: float) -> None:
+        """Accuracy over confidence: scores (n, classes) float, truth (n,) int."""
+        bins = calibration_bins(scores, truth)
+
+        def draw(figure):
+            left, right = figure.subplots(1, 2)
+            left.plot([0, 1], [0, 1], color=_GRAY, linewidth=0.8, linestyle=":")
+            left.plot(bins.confidence, bins.accuracy, "o-", color=_BLUE, markersize=4)
+            left.set(xlabel="mean confidence", ylabel="accuracy", xlim=(0, 1), ylim=(0, 1.02), title=f"ECE {ece:.3f}")
+            right.bar(bins.confidence, bins.share, width=0.8 / ECE_BINS, color=_BLUE)
+            right.set(xlabel="mean confidence", ylabel="share of the samples", xlim=(0, 1))
+
+        self._add_plot("Calibration", draw, (9, 3.8))
 
     def add_scatter(self, predicted: np.ndarray, truth: np.ndarray) -> None:
         """Answers over true values of a regression, both (n,) float."""
@@ -122,18 +206,23 @@ class Report:
 
         self._add_plot("Predicted and true values", draw, (5, 5))
 
+    def _add(self, title: str, body: str) -> None:
+        self._sections.append(f"<section><h2>{_text(title)}</h2>{body}</section>")
+
     def _add_plot(self, title: str, draw: Any, size: tuple[float, float]) -> None:
         try:
+            from matplotlib import rc_context
             from matplotlib.figure import Figure
         except ImportError:
-            self._sections.append(f"<h2>{title}</h2><p>for plots: python -m pip install matplotlib</p>")
+            self._add(title, "<p>for plots: python -m pip install matplotlib</p>")
             return
-        # Figure without pyplot: no window system, no global state.
-        figure = Figure(figsize=size, layout="constrained")
-        draw(figure)
-        file = io.BytesIO()
-        figure.savefig(file, format="png", dpi=100)
-        self._sections.append(f'<h2>{title}</h2><img src="{_data_url(file.getvalue())}">')
+        with rc_context(_PLOTS):
+            # Figure without pyplot: no window system, no global state.
+            figure = Figure(figsize=size, layout="constrained")
+            draw(figure)
+            file = io.BytesIO()
+            figure.savefig(file, format="png", dpi=150)
+        self._add(title, f'<img alt="" width="{size[0] * 100:.0f}" src="{_data_url(file.getvalue())}">')
 
     def write(self, output: Path) -> None:
         """Write both files beside the model.
@@ -142,12 +231,15 @@ class Report:
             ModelError: they can't be written.
         """
         data, page = report_paths(output)
-        title = f"{output.name}: {_text(str(self._data.get('trained_by', 'edgecnn')))}"
-        body = "".join(self._sections)
-        text = f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title><style>{_STYLE}</style>'
+        title, subtitle = _text(output.name), _text(str(self._data.get("trained_by", "edgecnn")))
+        head = f"<meta charset=utf-8><meta name=viewport content='width=device-width'><title>{title}</title>"
+        text = (
+            f"<!doctype html><html lang=en>{head}<style>{_STYLE}</style><main><h1>{title}</h1><p>{subtitle}</p>"
+            f"{''.join(self._sections)}</main></html>\n"
+        )
         try:
             data.write_text(json.dumps(self._data, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-            page.write_text(f"{text}<h1>{title}</h1>{body}</html>\n", encoding="utf-8")
+            page.write_text(text, encoding="utf-8")
         except OSError as e:
             raise ModelError(f"{page} can't be written: {e.strerror or e}; the model is saved") from None
         note(f"report {page}")
@@ -160,12 +252,20 @@ def summary(model: keras.Model) -> str:
     return "\n".join(lines)
 
 
+def _table(rows: Sequence[Sequence[str]], head: Sequence[str] = ()) -> str:
+    first = "<tr>" + "".join(f"<th>{_text(name)}</th>" for name in head) + "</tr>" if head else ""
+    body = "".join("<tr>" + "".join(f"<td>{_text(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+    return f"<table>{first}{body}</table>"
+
+
 def _text(text: object) -> str:
     return html.escape(str(text))
 
 
 def _number(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def _thumbnail(image: np.ndarray) -> np.ndarray:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 from edgecnn.errors import InputError, ModelError
 from edgecnn.spec import ModelSpec
 
+from .devices import as_float32
+
 if TYPE_CHECKING:
     import keras
 
@@ -33,6 +35,11 @@ def check_output(path: str | os.PathLike[str]) -> Path:
     return path
 
 
+def checkpoint_path(output: Path, epoch: int, loss: float) -> Path:
+    """Where an epoch, counted from 1, is kept: model.checkpoints/model.{epoch:02d}-{val_loss:.2f}.keras."""
+    return output.with_name(f"{output.stem}.checkpoints") / f"{output.stem}.{epoch:02d}-{loss:.2f}{output.suffix}"
+
+
 def save(model: keras.Model, path: Path, spec: ModelSpec) -> None:
     """Write the model and its recipe, replacing the file in one step.
 
@@ -45,9 +52,11 @@ def save(model: keras.Model, path: Path, spec: ModelSpec) -> None:
     from edgecnn.export.stamp import write_stamp
 
     partial = path.with_name(f".{path.stem}.partial{path.suffix}")
-    bare = keras.Model(model.inputs, model.outputs, name=model.name)
+    plain = as_float32(model)
+    bare = keras.Model(plain.inputs, plain.outputs, name=model.name)
     shown = logging.get_verbosity()
     try:
+        path.parent.mkdir(exist_ok=True)
         # Keras calls HDF5 a legacy format in a log line at every save; it was asked for.
         logging.set_verbosity(logging.ERROR)
         bare.save(partial)

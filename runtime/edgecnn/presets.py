@@ -69,7 +69,10 @@ def add_recipe_options(
 ) -> None:
     """Add --preset and one option a recipe field, the same for every command that takes them."""
     group = parser.add_argument_group("recipe", title)
-    group.add_argument("--preset", choices=sorted(PRESETS), help="a loader that people train with")
+    group.add_argument(
+        "--preset", "--loader", choices=sorted(PRESETS), metavar="NAME",
+        help=f"a loader that people train with: {', '.join(sorted(PRESETS))}",
+    )  # fmt: skip
     group.add_argument("--resize", choices=RESIZES, metavar="METHOD", help=f"one of {', '.join(RESIZES)}")
     group.add_argument(
         "--pillow", type=int, choices=PILLOWS, help="version that resized, for pil_*: 13, or 12 for that and older"
