@@ -116,6 +116,58 @@ def test_a_validation_folder_is_used_as_it_is(folder, tmp_path, capsys):
     assert "32 images for training, 6 for validation" in capsys.readouterr().err
 
 
+def test_every_epoch_is_kept_loaders_are_compared_and_a_test_folder_is_measured(tmp_path, capsys):
+    for name, count in (("train", 8), ("val", 4), ("test", 3)):
+        stripes(tmp_path / "photos" / name, count)
+    args = ("-o", tmp_path / "m.keras", *FAST, "--epochs", 2, "--steps-per-epoch", 2, "--compare-resizes")
+    assert train(tmp_path / "photos", *args) == 0
+    err = capsys.readouterr().err
+    assert "16 images for training, 8 for validation, 6 for the test" in err
+    report = json.loads((tmp_path / "m.report.json").read_text())
+    losses = report["history"]["val_loss"]
+    kept = sorted(path.name for path in (tmp_path / "m.checkpoints").iterdir())
+    assert kept == [f"m.{i + 1:02d}-{loss:.2f}.keras" for i, loss in enumerate(losses)]
+    assert read_stamp(tmp_path / "m.checkpoints" / kept[0]).labels == ("lying", "standing")
+    assert report["test"]["samples"] == 6
+    own, *others = report["resizes"]
+    assert own["name"] == "this model's own, edgecnn"
+    assert (own["accuracy"], own["difference"]) == (report["validation"]["accuracy"], 0)
+    assert {"keras-dataset", "opencv", "teachable-machine"} <= {other["name"] for other in others}
+    assert all(other["difference"] > 0.5 for other in others)
+    assert "Other loaders" in (tmp_path / "m.report.html").read_text()
+
+
+@pytest.mark.parametrize("strict", [True, False])
+def test_an_image_that_breaks_in_epoch_3_is_skipped_and_counted_or_refused(tmp_path, capsys, monkeypatch, strict):
+    from edgecnn.train import feed
+
+    folder = stripes(tmp_path / "photos", count=5)
+    broken, load = folder / "lying/03.jpg", feed.load
+    reads = []
+
+    def breaking(source, spec, out=None):
+        reads.append(source)
+        if len(reads) > 40 and source == broken:
+            raise edgecnn.ImageError("the file is truncated")
+        return load(source, spec, out)
+
+    # Two steps of eight images and two for validation are 18 an epoch; a few batches are read ahead.
+    monkeypatch.setattr(feed, "load", breaking)
+    args = (folder, "-o", tmp_path / "m.keras", *FAST, "--epochs", 12, "--steps-per-epoch", 2, "--cache", "none")
+    status = train(*args, "--no-report", *(["--strict"] if strict else []))
+    err = capsys.readouterr().err
+    assert "Traceback" not in err
+    assert "epoch 1/12" in err
+    assert read_stamp(tmp_path / "m.keras").labels == ("lying", "standing")
+    if strict:
+        assert status == 2
+        assert err.splitlines()[-1].endswith(f"{broken}: the file is truncated")
+    else:
+        assert status == 0
+        assert f"skipped {broken}: the file is truncated" in err
+        assert "1 of 10 images can't be read" in err
+
+
 @pytest.mark.parametrize("cache", ["auto", "none"])
 def test_a_corrupt_image_is_skipped_and_counted_or_refused(tmp_path, capsys, cache):
     folder = stripes(tmp_path / "photos", count=4)

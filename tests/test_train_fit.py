@@ -171,6 +171,31 @@ def test_a_full_disk_is_one_line_and_keeps_the_older_file(data, tmp_path, monkey
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_a_full_disk_in_the_middle_is_a_line_and_what_was_saved_stays(data, tmp_path, monkeypatch, capsys):
+    import keras
+
+    model, training, validation = data
+    real, saved = keras.Model.save, []
+
+    def fills_up(self, path, *args, **kwargs):
+        if len(saved) >= 3:
+            path.write_bytes(b"half a model")
+            raise OSError(28, "No space left on device")
+        saved.append(path)
+        return real(self, path, *args, **kwargs)
+
+    monkeypatch.setattr("keras.Model.save", fills_up)
+    with pytest.raises(ModelError, match=r"m\.keras can't be written: No space left on device"):
+        fit(model, training, validation, SPEC, options(tmp_path, checkpoints=True))
+    # Epoch 1 as a checkpoint and as the best, epoch 2 as a checkpoint; after that the disk was full.
+    assert len(list((tmp_path / "m.checkpoints").iterdir())) == 2
+    assert read_stamp(tmp_path / "m.keras") == SPEC
+    assert keras.models.load_model(tmp_path / "m.keras").count_params() == model.count_params()
+    lines = [line for line in capsys.readouterr().err.splitlines() if "No space left" in line]
+    assert len(lines) >= 4
+    assert all("training goes on" in line for line in lines)
+
+
 @pytest.mark.parametrize(("name", "message"), [("m.onnx", "use .keras or .h5"), ("none/m.keras", "no folder")])
 def test_an_output_that_can_not_be_is_refused_before_training(tmp_path, name, message):
     with pytest.raises(InputError, match=message):

@@ -25,7 +25,6 @@ if __name__ == "__main__":
 
 import argparse
 import functools
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -38,7 +37,7 @@ from edgecnn.spec import ModelSpec, PixelSpec
 
 from . import architectures, backend, config, devices, digits
 from .check import check_images
-from .cnn_options import augmentation, least_steps, parse, recipe
+from .cnn_options import augmentation, parse, recipe, set_length
 from .feed import Feed, ImageData, Subset, describe_failures, training_batches
 from .fit import FitOptions, Result, fit
 from .image_report import write_report
@@ -77,7 +76,7 @@ def main(argv: Sequence[str]) -> int:
         print(f"{data.describe()}; {len(findings)} findings")
         return SOME_FAILED if findings or len(data.training.images) < len(sets.training) else OK
     training = data.training
-    steps = options.steps_per_epoch or max(least_steps(options), math.ceil(len(training) / options.batch_size))
+    steps = set_length(options, len(training))
     note(data.describe())
     note(
         f"{options.architecture}{precision}: {pixels.describe()}; {options.epochs} epochs of {steps} steps of "

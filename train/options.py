@@ -36,8 +36,8 @@ def pick(kind: type[_T], options: argparse.Namespace, **others: Any) -> _T:
     return kind(**{name: getattr(options, name) for name in names}, **others)
 
 
-def add_fit_options(target: argparse.ArgumentParser, defaults: Mapping[str, Any]) -> None:
-    """Length, loss, stopping, seed and output."""
+def add_fit_options(target: argparse.ArgumentParser, defaults: Mapping[str, Any], epochs: str = "") -> None:
+    """Length, loss, stopping, seed and output; `epochs` says how many there are by default, if that varies."""
     target.add_argument("-o", "--output", default="model.keras", metavar="FILE", help=".keras or .h5")
     target.add_argument(
         "--check-only",
@@ -56,7 +56,7 @@ def add_fit_options(target: argparse.ArgumentParser, defaults: Mapping[str, Any]
         "--tensorboard", action="store_true", help="TensorBoard logs in NAME.tensorboard (keras.callbacks.TensorBoard)"
     )
     group = target.add_argument_group("training")
-    group.add_argument("--epochs", type=positive, help="most epochs (fit: epochs)")
+    group.add_argument("--epochs", type=positive, help=f"most epochs (fit: epochs){epochs}")
     group.add_argument("--batch-size", type=positive, help="samples a step (fit: batch_size)")
     group.add_argument("--validation-split", type=share, help="share of each class kept for validation")
     group.add_argument("--loss", choices=LOSSES, default="auto", help="keras.losses; auto: cross-entropy, or mse")
