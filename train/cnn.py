@@ -24,6 +24,7 @@ if __name__ == "__main__":
     sys.exit(_guard(_installed.main))
 
 import argparse
+import dataclasses
 import functools
 from collections.abc import Sequence
 from pathlib import Path
@@ -63,7 +64,7 @@ def main(argv: Sequence[str]) -> int:
     command, options = parse(argv)
     if options.write_dataset:
         return _write_dataset(options.write_dataset)
-    output = devices.worker_output(check_output(options.output))
+    output = check_output(options.output)
     sets, pixels = _find(options), recipe(options)
     backend.start(options.seed)
     strategy = devices.distribute(options.strategy)
@@ -98,7 +99,7 @@ def main(argv: Sequence[str]) -> int:
     )  # fmt: skip
     result = _fit(model, lambda start: batches(start=start), spec, how, data, callbacks)
     _report_failures(training)
-    model = devices.as_float32(model)
+    model = devices.as_plain(model)
     config.write_config(output, command, options)
     if options.report:
         write_report(output, model, spec, result, data, batches(), compare=options.compare_resizes)
@@ -114,11 +115,15 @@ def _fit(model, training, spec: ModelSpec, how: FitOptions, data: ImageData, cal
     """fit, with --strict's error of an image that is read during training as it was before TensorFlow wrapped it."""
     import tensorflow as tf
 
-    # Keras 3.15 can't start to validate with a batch that the devices don't share equally.
+    held = data.validation
+    # Keras 3.15 can't validate with batches that the devices don't share equally; the report does all of them.
     devices = model.distribute_strategy.num_replicas_in_sync
-    batch_size = max(1, min(how.batch_size, len(data.validation)) // devices) * devices
+    whole = len(held) // devices * devices
+    if not whole:
+        raise InputError(f"{len(held)} images for validation on {devices} devices; add some, or use fewer devices")
+    held = dataclasses.replace(held, positions=held.positions[:whole])
     try:
-        return fit(model, training, data.validation.batches(batch_size), spec, how, callbacks)
+        return fit(model, training, held.batches(min(how.batch_size, whole)), spec, how, callbacks)
     except tf.errors.OpError:
         for subset in (data.training, data.validation):
             for line in describe_failures(subset.feed, subset.images):

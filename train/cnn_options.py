@@ -104,7 +104,9 @@ def parse(argv: Sequence[str]) -> tuple[argparse.ArgumentParser, argparse.Namesp
         "half of the free disk is enough, else they are decoded each epoch",
     )
     p.add_argument("--strict", action="store_true", help="stop at an image that can't be read instead of skipping it")
-    p.add_argument("--image-size", type=_size, metavar="N|HxW", help="model input, pixels (default 64, digits 32, backbones 160)")
+    p.add_argument(
+        "--image-size", type=_size, metavar="N|HxW", help="model input, pixels (default 64, digits 32, backbones 160)"
+    )
     add_recipe_options(p)
     group = p.add_argument_group("network")
     group.add_argument("--architecture", choices=(*architectures.CNNS, *BACKBONES), default="edge", help="the network")
@@ -160,7 +162,7 @@ def _add_device_options(p: argparse.ArgumentParser) -> None:
         "--strategy",
         choices=STRATEGIES,
         default="none",
-        help="tf.distribute: MirroredStrategy over all GPUs here, or MultiWorkerMirroredStrategy by $TF_CONFIG",
+        help="tf.distribute: MirroredStrategy over the GPUs, or MultiWorkerMirroredStrategy by $TF_CONFIG (one worker)",
     )
     group.add_argument(
         "--mixed-precision",

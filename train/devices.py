@@ -17,54 +17,49 @@ STRATEGIES = ("none", "mirrored", "multiworker")
 
 
 def distribute(name: str) -> tf.distribute.Strategy:
-    """The strategy in whose scope a model is built: one of STRATEGIES.
+    """The strategy in whose scope a model is built: one of STRATEGIES; a batch is shared out among the devices.
 
-    A batch is shared out among the devices; multiworker reads the workers from $TF_CONFIG, as TensorFlow does,
-    and must be called before anything is computed.
+    multiworker reads $TF_CONFIG as TensorFlow does, and must be called before anything is computed. One worker is what
+    Keras 3 can: with two, its trainer fails to reduce what they return (Keras 3.15, TensorFlow 2.21).
 
     Raises:
-        InputError: $TF_CONFIG is no such description, or the workers can't be reached.
+        InputError: $TF_CONFIG is no such description, or names several workers.
     """
     import tensorflow as tf
 
     if name == "mirrored":
         return tf.distribute.MirroredStrategy()
     if name == "multiworker":
-        worker_index()
-        try:
-            return tf.distribute.MultiWorkerMirroredStrategy()
-        except (ValueError, RuntimeError, tf.errors.OpError) as e:
-            raise InputError(f"--strategy multiworker: {' '.join(str(e).split()):.300}") from None
+        workers = count_workers()
+        if workers > 1:
+            raise InputError(
+                f"--strategy multiworker: $TF_CONFIG names {workers} workers, and Keras 3 can train on one only; "
+                "use --strategy mirrored on the machine with the most GPUs"
+            )
+        return tf.distribute.MultiWorkerMirroredStrategy()
     return tf.distribute.get_strategy()
 
 
-def worker_index() -> int:
-    """The number of this worker in $TF_CONFIG; 0, the chief, where there is none.
+def count_workers() -> int:
+    """The workers in $TF_CONFIG; 1 where there is none.
 
     Raises:
         InputError: $TF_CONFIG is no such description.
     """
     text = os.environ.get("TF_CONFIG", "")
     if not text:
-        return 0
+        return 1
     try:
         config = json.loads(text)
         task, workers = config["task"], config["cluster"]["worker"]
-        index = int(task["index"])
-        if task["type"] != "worker" or not 0 <= index < len(workers):
-            raise ValueError(f"there is no {task['type']} {index} among {len(workers)} workers")
+        if task["type"] != "worker" or not 0 <= int(task["index"]) < len(workers):
+            raise ValueError(f"there is no {task['type']} {task['index']} among {len(workers)} workers")
     except (ValueError, KeyError, TypeError) as e:
         raise InputError(
             '$TF_CONFIG: expected {"cluster": {"worker": ["host:port", ...]}, "task": {"type": "worker", "index": 0}}; '
             f"{type(e).__name__}: {e}"
         ) from None
-    return index
-
-
-def worker_output(output: Path) -> Path:
-    """Where this worker writes: the chief at `output`, each other beside it, for --resume."""
-    index = worker_index()
-    return output.with_name(f"{output.stem}.worker{index}{output.suffix}") if index else output
+    return len(workers)
 
 
 def use_mixed_precision() -> str:
@@ -81,11 +76,13 @@ def use_mixed_precision() -> str:
     return policy
 
 
-def as_float32(model: keras.Model) -> keras.Model:
-    """The model without mixed precision, with the same weights: what is saved, exported and reported."""
+def as_plain(model: keras.Model) -> keras.Model:
+    """The model on one device and in float32, with the same weights: what is saved, exported and reported."""
     import keras
+    import tensorflow as tf
 
-    if all(layer.compute_dtype == "float32" for layer in model.layers):
+    is_alone = model.distribute_strategy is tf.distribute.get_strategy()
+    if is_alone and all(layer.compute_dtype == "float32" for layer in model.layers):
         return model
 
     def plain(layer: keras.Layer) -> keras.Layer:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from edgecnn.errors import InputError, ModelError
 from edgecnn.spec import ModelSpec
 
-from .devices import as_float32
+from .devices import as_plain
 
 if TYPE_CHECKING:
     import keras
@@ -52,7 +52,7 @@ def save(model: keras.Model, path: Path, spec: ModelSpec) -> None:
     from edgecnn.export.stamp import write_stamp
 
     partial = path.with_name(f".{path.stem}.partial{path.suffix}")
-    plain = as_float32(model)
+    plain = as_plain(model)
     bare = keras.Model(plain.inputs, plain.outputs, name=model.name)
     shown = logging.get_verbosity()
     try:
