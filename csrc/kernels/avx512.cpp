@@ -258,7 +258,7 @@ void lerp_row(const uint8_t* top, const uint8_t* bottom, const int32_t* index, c
     const int order[4] = {0, 1, 2, channels == 4 ? 3 : 0};
     lerp_pixels(top, bottom, index, lerp, lerp_y, done, channels, order, channels, out,
                 [](__m512 v) { return v; });
-    narrow->lerp_row(top, bottom, index + 2 * done, lerp + done, lerp_y, 0, width - done, channels,
+    narrow->lerp_row(top, bottom, index + 2 * done, lerp + done, lerp_y, safe - done, width - done, channels,
                      out + static_cast<ptrdiff_t>(done) * channels);
 }
 
@@ -268,7 +268,7 @@ void lerp_emit(const uint8_t* top, const uint8_t* bottom, const int32_t* index, 
     const int order[4] = {e.order[0], e.order[1], e.order[2], e.order[0]};
     lerp_pixels(top, bottom, index, lerp, lerp_y, done, e.in_channels, order, 3, out, PixelNormalise(e));
     if (done == width) return;
-    narrow->lerp_emit(top, bottom, index + 2 * done, lerp + done, lerp_y, 0, width - done, e,
+    narrow->lerp_emit(top, bottom, index + 2 * done, lerp + done, lerp_y, safe - done, width - done, e,
                       out + done * e.pixel_step);
 }
 
