@@ -46,6 +46,11 @@ def build_spec(source: Source, options: argparse.Namespace) -> tuple[ModelSpec, 
         options = argparse.Namespace(**{**vars(options), "preset": "teachable-machine"})
         options.labels = options.labels or structure.teachable_labels(source)
         notes.append(f"recognised as a Teachable Machine model; labels: {options.labels or 'no labels.txt beside it'}")
+    imagenet = structure.imagenet_recipe(source)
+    if stamp is None and imagenet is not None and not states_recipe(options):
+        options = argparse.Namespace(**{**vars(options), **imagenet[1]})
+        stated = " ".join(f"--{name} {value}" for name, value in imagenet[1].items())
+        notes.append(f"recognised as keras.applications' {imagenet[0]} with its ImageNet classes: {stated}")
     pixels, stated = _pixels(source, options)
     table = stamp.table if stamp is not None and pixels is None else None
     labels = read_labels(options.labels) if options.labels else (stamp.labels if stamp else None)

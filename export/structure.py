@@ -1,6 +1,7 @@
 """What a model's layers tell about its recipe: Teachable Machine, scaling inside, a known backbone.
 
-Only Teachable Machine's structure decides anything, since its tool has one recipe; the rest are hints.
+Teachable Machine's structure decides, since its tool has one recipe, and so does a whole model of keras.applications
+with its thousand classes of ImageNet; the rest are hints.
 """
 
 from __future__ import annotations
@@ -44,15 +45,54 @@ def teachable_labels(source: Source) -> str | None:
     return None
 
 
+IMAGENET_CLASSES = 1000
+"""Scores of a keras.applications model with its own top."""
+
+
+def imagenet_recipe(source: Source) -> tuple[str, dict[str, str]] | None:
+    """(name, recipe options) of a model of keras.applications that still has its ImageNet classes, else None.
+
+    Its images come from load_img(target_size=...), as Keras's documentation has it, then preprocess_input; a model that
+    scales inside takes them as they are.
+    """
+    found = _application(source)
+    if found is None or source.outputs[0].shape != (None, IMAGENET_CLASSES):
+        return None
+    preset = found[1]
+    if preset is None:
+        return found[0], {"resize": "pil_nearest", "decode": "pil"}
+    return found[0], {"preset": preset}
+
+
+def _application(source: Source) -> tuple[str, str | None] | None:
+    """(name, preset) of a whole model of keras.applications, whose last layer they all call predictions."""
+    layers = getattr(source.model, "layers", None)
+    if not layers or str(layers[-1].name).lower() != "predictions" or len(source.inputs) != 1:
+        return None
+    for pattern, preset in _BACKBONES:
+        if pattern.match(str(source.model.name)):
+            # Those that may scale inside can also be built without.
+            known = preset is not None or next(_scalings(source), None) is not None
+            return (str(source.model.name), preset) if known else None
+    return None
+
+
 def hints(source: Source) -> list[str]:
     """What the structure suggests about an unstated recipe."""
     found = [f"the model scales its input itself ({what}), so it wants 0..255" for what in _scalings(source)]
+    whole = _application(source)
+    if whole is not None:
+        return [*found[:1], _wants("the model", *whole)]
     for part in parts(source.model):
         for pattern, preset in _BACKBONES:
             if part is not source.model and hasattr(part, "layers") and pattern.match(str(part.name)):
-                wants = f"--preset {preset}, if its training called preprocess_input" if preset else "0..255"
-                return [*found[:1], f"its backbone {part.name} wants {wants}"]
+                return [*found[:1], _wants("its backbone", str(part.name), preset)]
     return found[:1]
+
+
+def _wants(what: str, name: str, preset: str | None) -> str:
+    wants = f"--preset {preset}, if its training called preprocess_input" if preset else "0..255"
+    return f"{what} {name} wants {wants}"
 
 
 def scaled_twice(source: Source, pixels: PixelSpec) -> list[str]:

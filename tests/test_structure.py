@@ -1,13 +1,18 @@
-"""edgecnn.export.structure: what layers tell about the recipe is a hint, never a decision."""
+"""edgecnn.export.structure: what layers tell about the recipe is a hint, save for models that have one recipe."""
 
 from __future__ import annotations
+
+import types
 
 import keras
 import pytest
 
-from edgecnn import PixelSpec
+from edgecnn import PRESETS, ModelError, PixelSpec, Predictor
+from edgecnn.cli import guard
 from edgecnn.export.load import load
-from edgecnn.export.structure import hints, is_teachable_machine, scaled_twice
+from edgecnn.export.stamp import read_stamp
+from edgecnn.export.structure import hints, imagenet_recipe, is_teachable_machine, scaled_twice
+from edgecnn.export.to_onnx import main
 
 # Keras itself calls numpy in a way that numpy 2 deprecates.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept:DeprecationWarning")
@@ -39,3 +44,46 @@ def test_a_plain_model_suggests_nothing(tmp_path):
     source = source_of(keras.Sequential([L.Input((8, 8, 3)), L.Conv2D(2, 3)]), tmp_path)
     assert hints(source) == []
     assert not scaled_twice(source, PixelSpec(height=8, width=8, scale=1 / 255))
+
+
+PLAIN = {"decode": "pil", "resize": "pil_nearest"}
+
+
+@pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file:UserWarning")
+@pytest.mark.parametrize(
+    ("library", "suffix", "name", "recipe"),
+    [("keras", ".keras", "MobileNetV3Small", PLAIN), ("tf_keras", ".h5", "MobileNetV2", PRESETS["imagenet-tf"])],
+)
+def test_a_whole_application_is_exported_with_its_recipe(tmp_path, library, suffix, name, recipe, capsys):
+    """Preprocess_input outside, or scaling inside, which is not done twice."""
+    alpha = {"MobileNetV3Small": 0.75, "MobileNetV2": 0.35}[name]
+    make = getattr(pytest.importorskip(library).applications, name)
+    path = tmp_path / f"m{suffix}"
+    make(weights=None, input_shape=(32, 32, 3), alpha=alpha).save(path)
+    assert guard(main, [str(path)]) == 0
+    assert "recognised as keras.applications' " in capsys.readouterr().err
+    assert read_stamp(tmp_path / "m.onnx").pixels == PixelSpec(height=32, width=32, **recipe)
+    assert bool(scaled_twice(load(path), PixelSpec(height=32, width=32, scale=1 / 255))) == (recipe is PLAIN)
+
+
+@pytest.mark.parametrize(
+    ("name", "preset"),
+    [("VGG16", "imagenet-caffe"), ("ResNet50", "imagenet-caffe"), ("InceptionV3", "imagenet-tf"),
+     ("EfficientNetB0", None)],
+)  # fmt: skip
+def test_applications_are_known_by_name_and_top(name, preset):
+    source = types.SimpleNamespace(inputs=[0])
+    source.model = getattr(keras.applications, name)(weights=None, input_shape=(75, 75, 3), classes=7)
+    source.outputs = [types.SimpleNamespace(shape=(None, 7))]
+    assert imagenet_recipe(source) is None
+    wanted = f"the model {source.model.name} wants {f'--preset {preset}' if preset else '0..255'}"
+    assert any(wanted in hint for hint in hints(source))
+    source.outputs = [types.SimpleNamespace(shape=(None, 1000))]
+    assert imagenet_recipe(source) == (source.model.name, {"preset": preset} if preset else PLAIN)
+
+
+def test_predict_asks_where_the_recipe_is_unknown(tmp_path, photos):
+    source_of(keras.Sequential([L.Input((8, 8, 3)), L.Conv2D(2, 3), L.GlobalAveragePooling2D()]), tmp_path)
+    assert guard(main, [str(tmp_path / "m.keras")]) == 0
+    with pytest.raises(ModelError, match=r"carries no recipe.*--preset"):
+        Predictor(tmp_path / "m.onnx", device="cpu").predict(photos / "red" / "one.png")
