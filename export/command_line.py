@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 
 from edgecnn.errors import ModelError, SourceError
@@ -81,14 +82,23 @@ def jobs(options: argparse.Namespace) -> list[tuple[Path, Path]]:
     if len(paths) == 1:
         return [(paths[0], Path(options.output) if options.output else paths[0].with_suffix(".onnx"))]
     folder = Path(options.output) if options.output else None
-    if folder is not None and not folder.is_dir():
-        raise ModelError(f"-o {folder} must be a folder that exists, since there are {len(paths)} models")
+    if folder is not None:
+        if folder.exists() and not folder.is_dir():
+            raise ModelError(f"-o {folder} must be a folder, since there are {len(paths)} models")
+        _make_folder(folder)
     pairs = [(p, (folder or p.parent) / p.with_suffix(".onnx").name) for p in paths]
     outputs = [o for _, o in pairs]
     twice = next((o for o in outputs if outputs.count(o) > 1), None)
     if twice is not None:
         raise ModelError(f"two of the models would be written to {twice}; export them one by one with -o")
     return pairs
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as e:
+        raise ModelError(f"the folder {folder} can't be made: {e.strerror}") from None
 
 
 def check(path: Path, output: Path, options: argparse.Namespace) -> None:
@@ -108,5 +118,7 @@ def check(path: Path, output: Path, options: argparse.Namespace) -> None:
         raise ModelError(f"{output} is a folder; -o takes the file to write")
     if not output.parent.is_dir():
         raise ModelError(f"the folder {output.parent} does not exist; make it, or choose another -o")
+    if not os.access(output.parent, os.W_OK):
+        raise ModelError(f"the folder {output.parent} can't be written to; choose another -o")
     if output.exists() and output.samefile(path):
         raise ModelError(f"-o {output} is the model itself; choose another name")

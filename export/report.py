@@ -111,7 +111,10 @@ def summarize(reports: list[Report]) -> None:
         return
     width = max(len(r.source) for r in reports)
     for r in reports:
-        found = f"{r.bytes:>12,} bytes  difference {r.parity['max_abs_diff']:.1e}" if r.parity and r.bytes else r.reason
+        if r.parity and r.bytes:
+            found = f"{r.bytes:>12,} bytes  difference {r.parity['max_abs_diff']:.1e}"
+        else:
+            found = (r.reason or "").removeprefix(f"{r.source} ")
         seconds = f"{sum(r.seconds.values()):6.1f} s"
         print(f"{r.source:<{width}}  {r.status}  {seconds}  {found}", file=sys.stderr)
 

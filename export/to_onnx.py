@@ -60,7 +60,9 @@ def main(argv: Sequence[str]) -> int:
     options = command_line.parser().parse_args(argv)
     jobs = command_line.jobs(options)
     reports, status = [], OK
-    for path, output in jobs:
+    for number, (path, output) in enumerate(jobs, 1):
+        if len(jobs) > 1:
+            print(f"[{number}/{len(jobs)}] {path}", file=sys.stderr)
         report = Report(source=str(path), output=str(output))
         reports.append(report)
         try:

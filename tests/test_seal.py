@@ -78,7 +78,7 @@ def test_weights_beside_the_model_are_fine(tmp_path, monkeypatch):
     np.testing.assert_array_equal(session.run(np.ones((2, 3), np.float32)), np.full((2, 4), 3))
 
 
-@pytest.mark.parametrize("location", ["../w.bin", "/etc/hostname", "a/../../w.bin", "..\\w.bin", "x" * 300, "C:w.bin"])
+@pytest.mark.parametrize("location", ["../w.bin", "/etc/hostname", "a/../../w.bin", "..\\w.bin", "C:w.bin", "a\0b"])
 def test_weights_elsewhere_are_refused(tmp_path, location):
     (tmp_path / "w.bin").write_bytes(np.ones(12, np.float32).tobytes())
     (tmp_path / "models").mkdir()

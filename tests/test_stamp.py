@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import stat
+import subprocess
+import sys
 import zipfile
+from pathlib import Path
 
 import h5py
 import keras
@@ -117,6 +120,34 @@ def test_failed_write_leaves_the_old_file_and_no_rubbish(tmp_path, monkeypatch):
         write_stamp(path, SPEC)
     assert path.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["model.keras"]
+
+
+@pytest.mark.parametrize(
+    ("before", "said", "status"),
+    [
+        # The disk is full in the middle of the file: a limit on its size does the same, to the kernel and to us.
+        ("resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))", "File too large", 1),
+        # The process is killed when everything is written but not yet in its place.
+        ("os.fsync = lambda _: os.kill(os.getpid(), 9)", "", -9),
+    ],
+)
+def test_a_file_that_is_there_survives_whatever_happens(tmp_path, before, said, status):
+    (tmp_path / "m.onnx").write_bytes(b"precious")
+    code = (
+        "import os, resource, pathlib\n"
+        "from edgecnn.export.stamp import write_atomically\n"
+        f"{before}\n"
+        f"write_atomically(pathlib.Path({str(tmp_path / 'm.onnx')!r}), bytes(10_000))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == status
+    assert said in done.stderr
+    assert (tmp_path / "m.onnx").read_bytes() == b"precious"
+
+
+def test_a_folder_that_takes_no_files_is_one_line(tmp_path):
+    with pytest.raises(ModelError, match=r"can't write /proc/m\.onnx: .*; nothing was changed there"):
+        write_atomically(Path("/proc/m.onnx"), b"x")
 
 
 def test_written_files_keep_their_mode(tmp_path):

@@ -234,6 +234,25 @@ def test_full_disk_is_one_line_and_harmless(tmp_path, monkeypatch, capsys):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["m.keras", "m.onnx"]
 
 
+def test_many_models_into_a_new_folder_with_a_table_at_the_end(tmp_path, capsys):
+    paths = [image_model(tmp_path / f"{name}.keras") for name in ("a", "b")]
+    (tmp_path / "page.h5").write_text("<html>")
+    out = tmp_path / "out"
+    assert export(*paths, tmp_path / "page.h5", "-o", out, "--report", tmp_path / "r.json") == 2
+    said, err = capsys.readouterr()
+    assert said.splitlines() == [str(out / "a.onnx"), str(out / "b.onnx")]
+    assert [r["status"] for r in json.loads((tmp_path / "r.json").read_text())] == ["passed", "passed", "failed"]
+    assert [line for line in err.splitlines() if line.startswith("[")] == [
+        f"[{i}/3] {p}" for i, p in enumerate((*paths, tmp_path / "page.h5"), 1)
+    ]
+    table = err.splitlines()[-3:]
+    assert all(str(p) in line for p, line in zip((*paths, "page.h5"), table, strict=True))
+    assert "bytes  difference" in table[0]
+    assert "failed" in table[2]
+    assert export(*paths, "-o", paths[0]) == 2
+    assert "must be a folder, since there are 2 models" in capsys.readouterr().err
+
+
 def test_misuse_is_refused_before_tensorflow_is_needed(tmp_path, capsys):
     path = image_model(tmp_path / "m.keras")
     (tmp_path / "labels.txt").write_text("one\ntwo\nthree\n")

@@ -10,6 +10,7 @@ import hashlib
 from pathlib import Path, PurePosixPath
 
 from .errors import ModelError
+from .wire import references
 
 KEY = "edgecnn_digest"
 """Key in metadata_props; the value is the SHA-256 of the file without this entry, in hex."""
@@ -19,9 +20,6 @@ _HEX = 64
 _ENTRY = bytes([0x0A, len(KEY)]) + KEY.encode() + bytes([0x12, _HEX])
 _SEAL = bytes([0x72, len(_ENTRY) + _HEX]) + _ENTRY
 """By onnx.proto: ModelProto.metadata_props is field 14, an entry's key 1 and its value 2, all of wire type 2."""
-
-_LOCATION = bytes([0x0A, 8]) + b"location" + bytes([0x12])
-"""How TensorProto.external_data names a file: a StringStringEntryProto with the key 'location'."""
 
 
 def seal(content: bytes) -> bytes:
@@ -51,18 +49,43 @@ def check_seal(content: bytes, path: Path) -> bool:
     )
 
 
-def check_external_data(content: bytes, path: Path) -> None:
-    """Refuse weights in files outside the model's folder, whatever the onnxruntime at hand would do.
+_OPERATORS = frozenset({"", "ai.onnx", "ai.onnx.ml", "com.microsoft"})
+"""Domains whose operators are part of every onnxruntime; any other needs code that comes from elsewhere."""
+
+
+def check_references(content: bytes, path: Path) -> None:
+    """Refuse weights outside the model's folder and custom operators, whatever the onnxruntime at hand would do.
 
     Raises:
-        ModelError: the model names such a file.
+        ModelError: the model names such a file or operator, or is no ONNX file.
     """
-    at = content.find(_LOCATION)
-    while at >= 0:
-        length = content[at + len(_LOCATION) : at + len(_LOCATION) + 1]
-        start = at + len(_LOCATION) + 1
-        name = content[start : start + (length[0] if length else 0)].decode("utf-8", "replace")
-        parts = PurePosixPath(name.replace("\\", "/"))
-        if not length or length[0] > 127 or parts.is_absolute() or ".." in parts.parts or ":" in name:
-            raise ModelError(f"{path}: the model names weights outside its own folder ({name!r:.80}); refused")
-        at = content.find(_LOCATION, start)
+    try:
+        found = list(references(content))
+    except ValueError as e:
+        raise ModelError(f"{path}: not a usable ONNX model: {e}") from None
+    defined = {strings.get("domain", "") for kind, strings in found if kind == "function"}
+    for kind, strings in found:
+        if kind == "external" and strings.get("key") == "location":
+            _check_location(strings.get("value", ""), path)
+        domain = strings.get("domain", "")
+        if kind == "node" and domain not in _OPERATORS and domain not in defined:
+            raise ModelError(
+                f"{path}: not a usable ONNX model: it needs the custom operator {strings.get('op', '')[:80]!r} of "
+                f"{domain[:80]!r}, which no onnxruntime brings along; refused"
+            )
+
+
+def _check_location(name: str, path: Path) -> None:
+    """A link may lead elsewhere only together with the model itself, as in a cache of downloads."""
+    parts = PurePosixPath(name.replace("\\", "/"))
+    inside = not parts.is_absolute() and ".." not in parts.parts and ":" not in name and "\0" not in name
+    if inside:
+        try:
+            target = (path.parent / name).resolve()
+        except OSError:
+            inside = False
+        else:
+            folders = (path.parent.resolve(), path.resolve().parent)
+            inside = any(target.is_relative_to(folder) for folder in folders)
+    if not inside:
+        raise ModelError(f"{path}: the model names weights outside its own folder ({name[:80]!r}); refused")

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .errors import DeviceError, InputError, MissingDependencyError, ModelError, SpecError
-from .seal import check_external_data, check_seal
+from .seal import check_references, check_seal
 from .spec import METADATA_KEY, ModelSpec
 
 DEVICES = ("auto", "cpu", "cuda")
@@ -67,7 +67,7 @@ class Session:
         content = _read(self.path)
         self.sealed = check_seal(content, self.path)
         """Whether the file carries the digest that edgecnn's export appends; if so, it fits."""
-        check_external_data(content, self.path)
+        check_references(content, self.path)
         self._ort = import_onnxruntime()
         self._session = self._open(device, threads)
         self.provider: str = self._session.get_providers()[0]
