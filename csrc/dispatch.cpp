@@ -44,24 +44,29 @@ const Tables& tables() {
     return all;
 }
 
-const Kernels& choose() {
+const Kernels& named(const std::string& what, const char* wanted) {
     const Tables& all = tables();
-    const char* wanted = std::getenv("EDGECNN_ISA");
-    if (wanted == nullptr || *wanted == '\0') return *all.table[all.count - 1];
     std::string known;
     for (int i = 0; i < all.count; ++i) {
         if (std::strcmp(all.name[i], wanted) == 0) return *all.table[i];
         known += (i ? ", " : "") + std::string(all.name[i]);
     }
-    throw std::invalid_argument("EDGECNN_ISA is '" + std::string(wanted) +
+    throw std::invalid_argument(what + " is '" + std::string(wanted) +
                                 "', but this CPU and build have only " + known);
+}
+
+const Kernels& choose() {
+    const Tables& all = tables();
+    const char* wanted = std::getenv("EDGECNN_ISA");
+    if (wanted == nullptr || *wanted == '\0') return *all.table[all.count - 1];
+    return named("EDGECNN_ISA", wanted);
 }
 
 }  // namespace
 
-const Kernels& kernels() {
+const Kernels& kernels(const char* isa) {
     static const Kernels& chosen = choose();
-    return chosen;
+    return isa == nullptr ? chosen : named("isa", isa);
 }
 
 const char* isa() { return kernels().name; }

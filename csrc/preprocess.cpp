@@ -199,7 +199,7 @@ void lay_out_scratch(Plan::State& s) {
 
 }  // namespace
 
-Plan::Plan(const Source& source, const Recipe& recipe) {
+Plan::Plan(const Source& source, const Recipe& recipe, const char* isa) {
     check_source(source);
     check_side("height", recipe.height, kMaxTensorSide);
     check_side("width", recipe.width, kMaxTensorSide);
@@ -210,7 +210,7 @@ Plan::Plan(const Source& source, const Recipe& recipe) {
     auto s = std::make_unique<State>();
     s->source = source;
     s->recipe = recipe;
-    s->kernels = &kernels();
+    s->kernels = &kernels(isa);
     Source part = source;
     const Source::Region& region = source.region;
     if (region.width > 0) {

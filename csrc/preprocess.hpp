@@ -99,8 +99,8 @@ struct Pixels {
 class Plan {
   public:
     // Throws std::invalid_argument when a size is out of range, a region leaves its source, or the fit leaves
-    // no pixel.
-    Plan(const Source& source, const Recipe& recipe);
+    // no pixel. isa: one of available_isas() instead of the process's, for tests.
+    Plan(const Source& source, const Recipe& recipe, const char* isa = nullptr);
     ~Plan();
     Plan(const Plan&) = delete;
     Plan& operator=(const Plan&) = delete;

@@ -136,7 +136,7 @@ const Kernels& simd128_kernels();  // x86-64-v2 or aarch64-neon
 const Kernels& avx2_kernels();
 const Kernels& avx512_kernels();
 
-// The table chosen for this process.
-const Kernels& kernels();
+// The table of that name, or the one chosen for this process.
+const Kernels& kernels(const char* isa = nullptr);
 
 }  // namespace edgecnn

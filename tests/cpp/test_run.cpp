@@ -46,20 +46,20 @@ struct Image {
     }
 };
 
-std::vector<uint8_t> run(const Plan& plan, const Pixels& pixels) {
-    const size_t scratch_bytes = plan.scratch_bytes();
+std::vector<uint8_t> run(const Plan& plan, const Pixels& pixels, int threads = 1) {
+    const size_t scratch_bytes = threads * plan.scratch_bytes();
     void* scratch = scratch_bytes ? std::aligned_alloc(64, scratch_bytes) : nullptr;
     // Canaries on both sides of the output; what scratch held before must not matter.
     if (scratch_bytes) std::memset(scratch, 0xA5, scratch_bytes);
     std::vector<uint8_t> out(plan.output_bytes() + 128, 0xEE);
-    plan.run(pixels, out.data() + 64, scratch);
+    plan.run(pixels, out.data() + 64, scratch, threads);
     std::free(scratch);
     for (size_t i = 0; i < 64; ++i) CHECK(out[i] == 0xEE && out[out.size() - 1 - i] == 0xEE);
     return std::vector<uint8_t>(out.begin() + 64, out.end() - 64);
 }
 
-std::vector<uint8_t> run(const Plan& plan, const Image& image) {
-    return run(plan, Pixels{{{image.bytes.data(), image.stride}, {}, {}}});
+std::vector<uint8_t> run(const Plan& plan, const Image& image, int threads = 1) {
+    return run(plan, Pixels{{{image.bytes.data(), image.stride}, {}, {}}}, threads);
 }
 
 Recipe random_recipe(Random& random) {
@@ -195,19 +195,21 @@ void planes_may_lie_apart() {
     }
 }
 
-void threads_share_a_plan() {
+// Four threads on one Plan at the same time, each of which shares its rows among `each` more.
+void threads_share_a_plan(Resize method, const Source& source, int each) {
     Random random{4};
-    const Image image(Source{300, 200, Format::bgr}, 0, random);
+    const Image image(source, 0, random);
     Recipe r;
     r.height = r.width = 64;
-    r.resize = Resize::pil_lanczos;
+    r.resize = method;
     const Plan plan(image.source, r);
+    CHECK(plan.threads(each) == each);
     const std::vector<uint8_t> expected = run(plan, image);
     std::vector<std::thread> threads;
     std::vector<int> wrong(4, 0);
     for (int t = 0; t < 4; ++t) {
         threads.emplace_back([&, t] {
-            for (int turn = 0; turn < 20; ++turn) wrong[t] += run(plan, image) != expected;
+            for (int turn = 0; turn < 8; ++turn) wrong[t] += run(plan, image, each) != expected;
         });
     }
     for (std::thread& t : threads) t.join();
@@ -230,11 +232,7 @@ void threads_share_an_image() {
         const int threads = plan.threads(2 + random.below(2));
         if (threads == 1) continue;
         ++split;
-        void* scratch = std::aligned_alloc(64, threads * plan.scratch_bytes());
-        std::vector<uint8_t> out(plan.output_bytes());
-        plan.run(image.bytes.data(), image.stride, out.data(), scratch, threads);
-        std::free(scratch);
-        CHECK(out == run(plan, image));
+        CHECK(run(plan, image, threads) == run(plan, image));
     }
     CHECK(split > 20);
     Recipe small;
@@ -266,7 +264,9 @@ int main() {
     constant_stays_constant();
     rows_may_run_backwards();
     planes_may_lie_apart();
-    threads_share_a_plan();
+    threads_share_a_plan(Resize::pil_lanczos, Source{300, 200, Format::bgr}, 1);
+    threads_share_a_plan(Resize::tf_bilinear_antialias, Source{720, 1280, Format::rgb}, 3);
+    threads_share_a_plan(Resize::cv2_area, Source{720, 1280, Format::nv12}, 2);
     threads_share_an_image();
     return check_result();
 }
