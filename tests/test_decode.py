@@ -300,6 +300,96 @@ def test_truncated(name, decoder, keep):
     assert "\n" not in str(error.value)
 
 
+def many_scans(side: int, count: int) -> bytes:
+    """A progressive JPEG that repeats its last scan, of a few bytes."""
+    data = encode(Image.new("L", (side, side), 128), "JPEG", progressive=True)
+    last = data[data.rindex(b"\xff\xda") : -2]
+    return data[:-2] + last * count + data[-2:]
+
+
+def test_a_jpeg_of_thousands_of_scans_is_refused():
+    data = many_scans(2000, 2000)
+    assert len(data) < 200_000
+    for decoder, size in (("pil", None), ("tf", None), ("fast", (8, 8))):
+        with pytest.raises(ImageError, match=r"2000x2000 in 20.. scans, which would take minutes"):
+            decode(data, decoder, size=size)
+    for progressive in (False, True):
+        data = encode(photo(900, 1200), "JPEG", progressive=progressive)
+        assert np.array_equal(decode(data), np.asarray(Image.open(io.BytesIO(data))))
+
+
+def riff(kind: bytes, data: bytes) -> bytes:
+    return kind + struct.pack("<I", len(data)) + data + b"\0" * (len(data) % 2)
+
+
+def awkward() -> dict[str, bytes]:
+    """Files whose headers promise far more than they hold, hold far more than an image needs, or never end."""
+    image = photo()
+    big = 6000  # squared, a fifth of the limit
+    exif = Image.Exif()
+    exif[0x010E] = "x" * 60000
+    frames = [photo(9, 9, seed=i).quantize(8) for i in range(300)]
+    jpeg = bytearray(encode(image, "JPEG"))
+    at = jpeg.index(b"\xff\xc0")
+    jpeg[at + 5 : at + 9] = struct.pack(">HH", big, big)
+    tiff = bytearray(encode(image, "TIFF"))
+    for tag in (256, 257):  # width and length
+        place = tiff.index(struct.pack("<HHI", tag, 4 if struct.pack("<HHI", tag, 4, 1) in tiff else 3, 1))
+        tiff[place : place + 12] = struct.pack("<HHII", tag, 4, 1, big)
+    gif = bytearray(encode(image.quantize(16), "GIF"))
+    gif[6:10] = struct.pack("<HH", big, big)
+    text = chunk(b"zTXt", b"Comment\0\0" + zlib.compress(bytes(30_000_000)))
+    profile = chunk(b"iCCP", b"icc\0\0" + zlib.compress(bytes(30_000_000)))
+    png = encode(image, "PNG")
+    canvas = struct.pack("<I", 0x02)[:4] + struct.pack("<I", 16382)[:3] + struct.pack("<I", 10000)[:3]
+    return {
+        "png hollow": hollow_png(big, big),
+        "png of one colour": encode(Image.new("1", (big, big)), "PNG"),
+        "png huge text": png[:33] + text + png[33:],
+        "png huge profile": png[:33] + profile + png[33:],
+        "jpeg hollow": bytes(jpeg),
+        "jpeg huge exif and profile": encode(image, "JPEG", exif=exif, icc_profile=bytes(900_000)),
+        "jpeg of many comments": b"\xff\xd8" + b"\xff\xfe\xff\xff".ljust(65537, b"c") * 20 + encode(image, "JPEG")[2:],
+        "jpeg many scans": many_scans(600, 900),
+        "gif hollow": bytes(gif),
+        "gif of many frames": encode(frames[0], "GIF", save_all=True, append_images=frames[1:]),
+        "webp of many frames": encode(frames[0].convert("RGB"), "WEBP", save_all=True, append_images=frames[1:]),
+        "webp hollow": b"RIFF" + struct.pack("<I", 30) + b"WEBP" + riff(b"VP8X", canvas),
+        "webp huge exif": encode(image, "WEBP", exif=exif),
+        "tiff hollow": bytes(tiff),
+        "tiff of many frames": encode(frames[0], "TIFF", save_all=True, append_images=frames[1:]),
+        "ppm hollow": b"P6 6000 6000 255\n",
+        "bmp hollow": encode(image, "BMP")[:18] + struct.pack("<ii", big, big) + encode(image, "BMP")[26:],
+    }
+
+
+AWKWARD = awkward()
+
+
+@pytest.mark.parametrize("name", AWKWARD)
+def test_awkward_files_take_bounded_memory_and_time(name):
+    work = """
+import pathlib, sys, time
+import numpy, simplejpeg, PIL.Image
+from edgecnn import ImageError, decode
+data = sys.stdin.buffer.read()
+for decoder, size in (("pil", None), ("tf", None), ("fast", (8, 8))):
+    start = time.process_time()
+    try:
+        decode(data, decoder, size=size, exif=True)
+    except ImageError as e:
+        assert "\\n" not in str(e)
+    took = time.process_time() - start
+    assert took < 20, took
+print(pathlib.Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0])
+"""
+    done = subprocess.run([sys.executable, "-c", work], input=AWKWARD[name], capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr.decode()
+    assert done.stderr == b""
+    # Pillow takes up to 4 bytes a pixel, and a conversion as much again; interpreter and libraries some 100 MB.
+    assert int(done.stdout) * 1024 < 200e6 + 3 * 4 * 6000**2, name
+
+
 def test_16_bit_gray_is_refused_by_pil():
     for data in (encode(wide(), "PNG"), encode(wide(), "TIFF"), encode(wide("F"), "TIFF")):
         with pytest.raises(ImageError, match="bit gray") as error:
@@ -341,6 +431,19 @@ def test_missing_and_folder(tmp_path):
         decode(tmp_path)
     with pytest.raises(SourceError):
         decode("a\0b.jpg")
+
+
+@pytest.mark.skipif(not pathlib.Path("/dev/zero").exists(), reason="no such device")
+def test_a_file_without_end(monkeypatch, tmp_path):
+    monkeypatch.setattr(sys.modules["edgecnn.decode"], "MAX_BYTES", 10**6)
+    with pytest.raises(ImageError, match="larger than 1 MB"):
+        decode("/dev/zero")
+    path = tmp_path / "a.jpg"
+    path.write_bytes(bytes(10**6 + 1))
+    with pytest.raises(ImageError, match="larger than 1 MB"):
+        decode(path)
+    photo().save(tmp_path / "b.jpg")
+    assert np.array_equal(decode(tmp_path / "b.jpg"), np.asarray(Image.open(tmp_path / "b.jpg")))
 
 
 def test_bad_arguments():

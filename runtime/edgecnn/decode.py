@@ -9,13 +9,14 @@ large JPEGs while it decodes them: no training library's pixels, unless edgecnn 
 from __future__ import annotations
 
 import os
+import stat
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .errors import ImageError, SourceError
 from .jpeg import decode_jpeg, is_color_jpeg
-from .pillow import WIDE_MODES, convert, decode_as_pil, opened, unsupported
+from .pillow import MAX_PIXELS, WIDE_MODES, convert, decode_as_pil, opened, unsupported
 from .spec import DECODES
 
 if TYPE_CHECKING:
@@ -28,6 +29,10 @@ _SIGNATURES = (
     (b"\xff\xd8\xff", "JPEG"), (b"\x89PNG\r\n\x1a\n", "PNG"), (b"GIF87a", "GIF"), (b"GIF89a", "GIF"),
     (b"BM", "BMP"), (b"II*\0", "TIFF"), (b"MM\0*", "TIFF"), (b"RIFF", "WEBP"),
 )  # fmt: skip
+
+
+MAX_BYTES = 3 * MAX_PIXELS
+"""Largest file read: the largest image, uncompressed."""
 
 
 def decode(
@@ -112,7 +117,13 @@ def _read(source: str | os.PathLike[str] | bytes) -> bytes:
         raise ImageError(f"source must be a path or encoded bytes, got {type(source).__name__}")
     try:
         with open(source, "rb") as file:
-            return file.read()
+            status = os.fstat(file.fileno())
+            # What isn't a file, a pipe or a device, has no size and need not end.
+            data = (
+                file.read()
+                if stat.S_ISREG(status.st_mode) and status.st_size <= MAX_BYTES
+                else file.read(MAX_BYTES + 1)
+            )
     except FileNotFoundError:
         raise SourceError(f"no such file: {os.fspath(source)}", code="missing_file") from None
     except IsADirectoryError:
@@ -120,6 +131,11 @@ def _read(source: str | os.PathLike[str] | bytes) -> bytes:
     except (OSError, ValueError) as e:
         reason = e.strerror if isinstance(e, OSError) and e.strerror else str(e)
         raise SourceError(f"can't read {os.fspath(source)!r}: {reason}", code="unreadable_file") from None
+    if len(data) > MAX_BYTES:
+        raise ImageError(
+            f"{os.fspath(source)} is larger than {MAX_BYTES / 1e6:.0f} MB, more than any image decoded here"
+        )
+    return data
 
 
 def _decode_as_tf(data: bytes, kind: str | None, color: str) -> NDArray[np.uint8]:

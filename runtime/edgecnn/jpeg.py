@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .errors import ImageError
-from .pillow import as_pixels, check_size, decode_as_pil, unsupported
+from .pillow import as_pixels, check_scans, check_size, decode_as_pil, unsupported
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -35,6 +35,8 @@ def decode_jpeg(data: bytes, decoder: str, color: str, size: tuple[int, int] | N
             return decode_as_pil(data, "JPEG", color, size)
         raise ImageError(f"the JPEG is damaged: {e}") from None
     check_size(width, height)
+    if _is_progressive(data):
+        check_scans(data, width, height)
     if decoder != "tf":
         if color == "rgb" and space == "YCbCr" and subsampling in _PLAIN:
             least = {} if size is None else _shrunk(height, width, size)
@@ -61,6 +63,17 @@ def is_color_jpeg(data: bytes) -> bool:
         return data.startswith(b"\xff\xd8\xff") and simplejpeg.decode_jpeg_header(data)[2] == "YCbCr"
     except ValueError:
         return False
+
+
+def _is_progressive(data: bytes) -> bool:
+    """By the start of the frame (ITU-T T.81, table B.1); True too where the way there isn't understood."""
+    at = 2
+    while data[at : at + 1] == b"\xff" and at + 3 < len(data):
+        marker = data[at + 1]
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            return marker & 3 == 2
+        at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+    return True
 
 
 def _shrunk(height: int, width: int, size: tuple[int, int]) -> dict[str, int]:

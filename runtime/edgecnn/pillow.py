@@ -28,6 +28,9 @@ logging.getLogger("PIL").addHandler(logging.NullHandler())
 MAX_PIXELS = 178_956_970
 """Most pixels in an image (536 MB as RGB): Pillow's own error limit, twice its MAX_IMAGE_PIXELS."""
 
+MAX_SCANNED = 2**32
+"""Most pixels times scans of a JPEG, a few seconds: progressive ones have 10 scans, a hostile one as many as fit."""
+
 _PIL_FORMATS = (
     "AVIF", "BMP", "DIB", "GIF", "ICO", "JPEG", "JPEG2000", "MPO", "PCX", "PNG", "PPM", "QOI", "TGA", "TIFF",
     "WEBP",
@@ -60,6 +63,19 @@ def check_size(width: int, height: int) -> None:
         )
 
 
+def check_scans(data: bytes, width: int, height: int) -> None:
+    """Refuse a JPEG that goes over its pixels thousands of times, a scan of a few bytes each.
+
+    Raises:
+        ImageError: more than MAX_SCANNED pixels in all its scans together.
+    """
+    found = np.frombuffer(data, np.uint8)
+    # Inside a scan 0xFF is followed by 0, so that a marker is found nowhere else.
+    scans = int(np.count_nonzero((found[:-1] == 0xFF) & (found[1:] == 0xDA)))
+    if scans * width * height > MAX_SCANNED:
+        raise ImageError(f"the JPEG is {width}x{height} in {scans} scans, which would take minutes; save it again")
+
+
 def decode_as_pil(data: bytes, kind: str | None, color: str, size: tuple[int, int] | None = None) -> NDArray[np.uint8]:
     """Pillow's convert("RGB") or convert("L"), (H, W, C); size: of a JPEG, (height, width) that it is not shrunk below.
 
@@ -67,6 +83,8 @@ def decode_as_pil(data: bytes, kind: str | None, color: str, size: tuple[int, in
         ImageError: no image, damaged, too large or of more than 8 bits a channel.
     """
     with opened(data, kind) as image:
+        if kind == "JPEG":
+            check_scans(data, *image.size)
         if size is not None:
             image.draft(image.mode, size[::-1])
         if image.mode[0] in WIDE_MODES:

@@ -1,5 +1,6 @@
 // Plan::run on one thread allocates nothing: every allocation of the process is counted while plans of all
-// methods, fits and formats run. The counting is a sanitizer's, so that a build without one skips this.
+// methods, fits, formats and instruction sets run. The counting is a sanitizer's, so that a build without one
+// skips this.
 #include <cstdlib>
 #include <stdexcept>
 #include <vector>
@@ -21,8 +22,8 @@ int allocations = 0;
 void count_allocation(const volatile void*, size_t) { ++allocations; }
 void ignore_free(const volatile void*) {}
 
-void runs_without_allocating(const Source& source, const Recipe& recipe) {
-    const Plan plan(source, recipe);
+void runs_without_allocating(const Source& source, const Recipe& recipe, const char* isa) {
+    const Plan plan(source, recipe, isa);
     const int rows = is_planar(source.format) ? source.height / 2 * 3 : source.height;
     const ptrdiff_t stride = static_cast<ptrdiff_t>(source.width) * channels_of(source.format);
     std::vector<uint8_t> pixels(stride * rows, 100), out(plan.output_bytes());
@@ -51,8 +52,10 @@ int main() {
                 r.resize = static_cast<Resize>(method);
                 r.fit = static_cast<Fit>(fit);
                 r.color = fit == 1 ? Color::gray : Color::rgb;
-                runs_without_allocating({90, 120, static_cast<Format>(format)}, r);
-                ++ran;
+                for (const char* const* isa = available_isas(); *isa != nullptr; ++isa) {
+                    runs_without_allocating({90, 120, static_cast<Format>(format)}, r, *isa);
+                    ++ran;
+                }
             }
         }
     }
