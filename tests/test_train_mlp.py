@@ -1,5 +1,6 @@
 """`edgecnn train mlp` from a CSV to a stamped file."""
 
+import contextlib
 import json
 from pathlib import Path
 
@@ -54,7 +55,11 @@ def test_a_csv_becomes_a_stamped_model_that_learned(tmp_path, capsys, kind, head
     model = keras.models.load_model(tmp_path / "m.keras")
     report = json.loads((tmp_path / "m.report.json").read_text())
     assert report["validation"]["samples"] == 80
-    assert "<img" in (tmp_path / "m.report.html").read_text()
+    assert ("Predicted and true values" if kind == "regression" else "Confusion") in (
+        tmp_path / "m.report.html"
+    ).read_text()
+    lost = report["importance"]["columns"]
+    assert lost["a"] > 0.05 > abs(lost["c"])
     got = model.predict(np.array([[-2, 500, 0.5], [2, 1500, 0.5]], np.float32), verbose=0)
     if kind == "regression":
         assert got[0, 0] < -3 < 5 < got[1, 0]
@@ -215,6 +220,59 @@ def test_bad_input_is_one_line_and_status_2(tmp_path, capsys, text, message):
 def test_wrong_usage_is_status_2(tmp_path):
     with pytest.raises(SystemExit, match="2"):
         mlp.main([str(table(tmp_path)), "--epochs", "none"])
+
+
+def test_ctrl_c_and_a_full_disk_lose_nothing_and_resume_comes_to_the_same_model(tmp_path, monkeypatch, capsys):
+    path = table(tmp_path, rows=120)
+    argv = [path, "--epochs", 6, "--seed", 5, "--stopping-split", 0.2, "--no-report"]
+    assert train(tmp_path, *argv) == 0
+    whole = keras.models.load_model(tmp_path / "m.keras").get_weights()
+    before = (tmp_path / "m.keras").read_bytes()
+
+    class CtrlC(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch == 3:
+                raise KeyboardInterrupt
+
+    def full(*args, **kwargs):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("keras.Model.save", full)
+        patch.setattr("edgecnn.train.fit.display", lambda *a, **k: contextlib.nullcontext((0, [CtrlC()])))
+        assert train(tmp_path, *argv) == 130
+        err = capsys.readouterr().err
+        assert (
+            "m.keras can't be written: No space left on device; what was saved before is kept; training goes on" in err
+        )
+        assert "interrupted; nothing was saved yet, --resume goes on" in err
+    with monkeypatch.context() as patch:
+        patch.setattr("keras.Model.save", full)
+        assert train(tmp_path, *argv, "--resume") == 2
+        err = capsys.readouterr().err
+        assert "going on after epoch 3" in err
+        assert err.splitlines()[-1].endswith("No space left on device; what was saved before is kept")
+    assert (tmp_path / "m.keras").read_bytes() == before
+    assert train(tmp_path, *argv, "--resume") == 0
+    again = keras.models.load_model(tmp_path / "m.keras").get_weights()
+    assert all(np.array_equal(a, b) for a, b in zip(whole, again, strict=True))
+    assert not (tmp_path / "m.resume.npz").exists()
+
+
+def test_the_report_tells_what_the_answer_depends_on(tmp_path):
+    assert train(tmp_path, mixed(tmp_path), "--epochs", 40, "--learning-rate", 0.02, "--quiet") == 0
+    report = json.loads((tmp_path / "m.report.json").read_text())
+    page = (tmp_path / "m.report.html").read_text()
+    assert [c["name"] for c in report["data"]["columns"]] == ["city", "x"]
+    assert report["data"]["columns"][1]["missing"] > 10
+    assert report["importance"]["metric"] == "ROC AUC"
+    assert all(lost > 0.1 for lost in report["importance"]["columns"].values())
+    assert 0 <= report["validation"]["ece"] < 0.5
+    for title in ("Learning curves", "Confusion matrix", "ROC and precision-recall", "Calibration", "To look at"):
+        assert f"<h2>{title}" in page
+    assert "category: Bern, Oslo, Rome; any other value is (other)" in page
+    assert "src=http" not in page
+    assert 'src="http' not in page
 
 
 @pytest.mark.skipif(not PIMA.exists(), reason="the diabetes CSV is not there")

@@ -54,10 +54,14 @@ def parse(argv: Sequence[str]) -> tuple[argparse.ArgumentParser, argparse.Namesp
     _add_table_options(p)
     group = p.add_argument_group("network")
     group.add_argument("--architecture", choices=MLPS, help="notebook: that of --preset notebook, alone")
-    group.add_argument("--hidden", type=positive, nargs="+", metavar="N", help="units of each hidden layer of default")
-    group.add_argument("--dropout", type=fraction, help="after each hidden layer of default (Dropout: rate)")
-    group.add_argument("--activation", choices=architectures.ACTIVATIONS, help="of the hidden layers of default")
-    group.add_argument("--batch-norm", action="store_true", help="BatchNormalization before each activation of default")
+    group.add_argument(
+        "--hidden", type=positive, nargs="+", metavar="N", help="units of each hidden layer; not of notebook"
+    )
+    group.add_argument("--dropout", type=fraction, help="after each hidden layer (Dropout: rate); not of notebook")
+    group.add_argument("--activation", choices=architectures.ACTIVATIONS, help="of the hidden layers; not of notebook")
+    group.add_argument(
+        "--batch-norm", action="store_true", help="BatchNormalization before each activation; not of notebook"
+    )
     group.add_argument(
         "--standardize", action=argparse.BooleanOptionalAction,
         help="number columns to mean 0 and variance 1, inside the model (Normalization)",
@@ -65,7 +69,7 @@ def parse(argv: Sequence[str]) -> tuple[argparse.ArgumentParser, argparse.Namesp
     add_kernel_options(group, "glorot_uniform")
     add_fit_options(p, DEFAULTS)
     p.add_argument(
-        "--stopping-split", type=fraction, default=0.0,
+        "--stopping-split", type=fraction, default=0.0, metavar="SHARE",
         help="share of the training rows that decides, by --monitor, which epoch is kept and when to stop; 0: all "
         "epochs are run and the last is kept",
     )  # fmt: skip
@@ -107,7 +111,7 @@ def _add_table_options(p: argparse.ArgumentParser) -> None:
         "--missing-indicator", action=argparse.BooleanOptionalAction, default=True, help="that second input"
     )
     group.add_argument(
-        "--rare", type=positive, default=3,
+        "--rare", type=positive, default=3, metavar="N",
         help="categories with fewer training rows share one input, as do those that come later; where none is rare, "
         "a later one is none of the categories",
     )  # fmt: skip

@@ -24,7 +24,7 @@ def parser(prog: str, source: str, description: str, epilog: str = "") -> argpar
 
 class _Help(argparse.ArgumentDefaultsHelpFormatter):
     def _get_help_string(self, action: argparse.Action) -> str | None:
-        silent = action.default is None or action.default is False or action.default == argparse.SUPPRESS
+        silent = action.default in (None, (), argparse.SUPPRESS) or action.default is False
         if silent or "default" in (action.help or ""):
             return action.help
         return super()._get_help_string(action)

@@ -53,6 +53,7 @@ figure{margin:0;text-align:center;font-size:12px;line-height:1.35;color:var(--so
 figure img{display:block;height:128px;width:100%;object-fit:contain;background:var(--page);border-radius:6px;
 margin-bottom:.25rem;image-rendering:pixelated}
 pre{background:var(--page);border-radius:6px;padding:.8rem;overflow:auto;margin:0;font-size:12.5px;line-height:1.4}
+ul{margin:0;padding-left:1.2rem}.wide{overflow-x:auto}.wide td:last-child,.wide th:last-child{text-align:left}
 summary{cursor:pointer;font-weight:600}details pre{margin-top:.7rem}
 @media print{body{background:#fff}section,.card{break-inside:avoid}}"""
 
@@ -74,25 +75,24 @@ class Report:
         self._sections: list[str] = []
 
     def add_headline(self, numbers: dict[str, Any], facts: dict[str, Any]) -> None:
-        """What one wants to know first: cards of a classification's numbers, then facts of the training."""
-        low, high = accuracy_interval(numbers["accuracy"], numbers["samples"])
-        cards = [
-            (
-                "accuracy",
-                f"{numbers['accuracy']:.1%}",
-                f"of {numbers['samples']}; 95% interval {low:.0%} to {high:.0%}",
-            ),
-            ("balanced accuracy", f"{numbers['balanced_accuracy']:.1%}", "mean recall of the classes"),
-            ("calibration error", f"{numbers['ece']:.3f}", "ECE: confidence against accuracy"),
-        ]
-        if "roc_auc" in numbers:
-            cards.insert(1, ("ROC AUC", f"{numbers['roc_auc']:.3f}", "0.5 is chance"))
+        """What one wants to know first: cards of the numbers of evaluate.py, then facts of the training."""
+        cards = _value_cards(numbers) if "r2" in numbers else _class_cards(numbers)
         shown = "".join(
             f"<div class=card><small>{_text(name)}</small><b>{value}</b><small>{_text(note)}</small></div>"
             for name, value, note in cards
         )
         self._sections.append(f"<div class=cards>{shown}</div>")
         self.add_numbers("Training and size", facts)
+
+    def add_findings(self, title: str, lines: Sequence[str]) -> None:
+        """A list of what was found; nothing where there is nothing."""
+        if lines:
+            self._add(title, "<ul>" + "".join(f"<li>{_text(line)}</li>" for line in lines) + "</ul>")
+
+    def add_table(self, title: str, rows: Sequence[Sequence[object]], head: Sequence[str]) -> None:
+        """Rows of cells under a head; a number is shown with four digits, None as nothing."""
+        shown = [["" if cell is None else _number(cell) for cell in row] for row in rows]
+        self._add(title, f"<div class=wide>{_table(shown, head=head)}</div>")
 
     def add_numbers(self, title: str, numbers: dict[str, Any]) -> None:
         """A table of names and values."""
@@ -195,16 +195,35 @@ class Report:
 
         self._add_plot("Calibration", draw, (9, 3.8))
 
-    def add_scatter(self, predicted: np.ndarray, truth: np.ndarray) -> None:
-        """Answers over true values of a regression, both (n,) float."""
+    def add_residuals(self, predicted: np.ndarray, truth: np.ndarray) -> None:
+        """Answers of a regression over true values, and their errors, all (n,) float."""
+
+        def draw(figure):
+            left, middle, right = figure.subplots(1, 3)
+            left.plot(truth, predicted, ".", color=_BLUE, alpha=0.5, markersize=4)
+            left.axline((float(truth.min()),) * 2, slope=1, color=_GRAY, linewidth=0.8, linestyle=":")
+            left.set(xlabel="true", ylabel="predicted")
+            middle.plot(predicted, predicted - truth, ".", color=_BLUE, alpha=0.5, markersize=4)
+            middle.axhline(0, color=_GRAY, linewidth=0.8, linestyle=":")
+            middle.set(xlabel="predicted", ylabel="predicted - true")
+            right.hist(predicted - truth, bins=30, color=_BLUE)
+            right.axvline(0, color=_GRAY, linewidth=0.8, linestyle=":")
+            right.set(xlabel="predicted - true", ylabel="rows")
+
+        self._add_plot("Predicted and true values", draw, (11, 3.7))
+
+    def add_importance(self, importance: dict[str, tuple[float, float]], metric: str) -> None:
+        """How much a metric falls when a column is shuffled: mean and spread by column, the highest first."""
+        names = list(importance)[::-1]
 
         def draw(figure):
             axes = figure.subplots()
-            axes.plot(truth, predicted, ".", alpha=0.5)
-            axes.axline((float(truth.min()),) * 2, slope=1, color="gray", linewidth=0.8)
-            axes.set(xlabel="true", ylabel="predicted")
+            means, spreads = zip(*(importance[name] for name in names), strict=True)
+            axes.barh([_shorten(name) for name in names], means, xerr=spreads, color=_BLUE, ecolor=_GRAY, height=0.6)
+            axes.axvline(0, color=_GRAY, linewidth=0.8)
+            axes.set(xlabel=f"{metric} lost when the column is shuffled")
 
-        self._add_plot("Predicted and true values", draw, (5, 5))
+        self._add_plot("What the answer depends on", draw, (8, 1 + 0.28 * len(names)))
 
     def _add(self, title: str, body: str) -> None:
         self._sections.append(f"<section><h2>{_text(title)}</h2>{body}</section>")
@@ -250,6 +269,31 @@ def summary(model: keras.Model) -> str:
     lines: list[str] = []
     model.summary(print_fn=lambda line, **_: lines.append(line), line_length=100)
     return "\n".join(lines)
+
+
+def _class_cards(numbers: dict[str, Any]) -> list[tuple[str, str, str]]:
+    low, high = accuracy_interval(numbers["accuracy"], numbers["samples"])
+    interval = f"of {numbers['samples']}; 95% interval {low:.0%} to {high:.0%}"
+    cards = [
+        ("accuracy", f"{numbers['accuracy']:.1%}", interval),
+        ("balanced accuracy", f"{numbers['balanced_accuracy']:.1%}", "mean recall of the classes"),
+        ("calibration error", f"{numbers['ece']:.3f}", "ECE: confidence against accuracy"),
+    ]
+    if "roc_auc" in numbers:
+        cards.insert(1, ("ROC AUC", f"{numbers['roc_auc']:.3f}", "0.5 is chance"))
+    return cards
+
+
+def _value_cards(numbers: dict[str, Any]) -> list[tuple[str, str, str]]:
+    return [
+        ("R2", f"{numbers['r2']:.3f}", f"of {numbers['samples']}; 1 is perfect, 0 the mean"),
+        ("mean absolute error", f"{numbers['mae']:.4g}", "in the target's unit"),
+        ("root mean square error", f"{numbers['rmse']:.4g}", "large errors count more"),
+    ]
+
+
+def _shorten(name: str, most: int = 32) -> str:
+    return name if len(name) <= most else f"{name[: most - 1]}…"
 
 
 def _table(rows: Sequence[Sequence[str]], head: Sequence[str] = ()) -> str:

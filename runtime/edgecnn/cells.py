@@ -164,9 +164,10 @@ def _bounded(file: TextIO, path: str | Path) -> Iterator[str]:
 
 
 def _reason(error: Exception, line: int) -> str:
+    where = f"after line {line}" if line else "at its start"
     if isinstance(error, UnicodeDecodeError):
         byte = error.object[error.start]
-        return f"byte {byte:#04x} after line {line} is not UTF-8; save the file as UTF-8"
+        return f"byte {byte:#04x} {where} is not UTF-8; save the file as UTF-8"
     if "field limit" in str(error):
-        return f"a cell after line {line} has more than {csv.field_size_limit()} characters; is a quote left open?"
+        return f"a cell {where} has more than {csv.field_size_limit()} characters; is a quote left open?"
     return str(error)

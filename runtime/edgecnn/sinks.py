@@ -23,6 +23,8 @@ FORMATS = ("text", "jsonl", "csv")
 
 Result = Prediction | Failure
 
+_encode = json.JSONEncoder(ensure_ascii=False).encode
+
 _SAVED_FPS = 25.0
 """Frames a second of a saved video: sources seldom know theirs, and 25 plays everywhere."""
 
@@ -51,7 +53,7 @@ def write_results(format: str, stream: TextIO, *, top_k: int = 3, threshold: flo
     if format == "text":
         return _Lines(stream, lambda r: to_text(r, top_k, threshold))
     if format == "jsonl":
-        return _Lines(stream, lambda r: json.dumps(to_record(r, top_k, threshold), ensure_ascii=False))
+        return _Lines(stream, lambda r: _encode(to_record(r, top_k, threshold)))
     if format == "csv":
         return _Csv(stream, threshold)
     raise InputError(f"format must be one of {', '.join(FORMATS)}; got {format!r}")
