@@ -71,7 +71,7 @@ def test_the_same_seed_gives_the_same_weights(tmp_path):
     path = table(tmp_path, rows=60)
     weights = []
     for seed in (3, 3, 4):
-        assert train(tmp_path, path, "--epochs", 2, "--seed", seed, "--quiet") == 0
+        assert train(tmp_path, path, "--epochs", 2, "--seed", seed, "--quiet", "--no-report") == 0
         weights.append(np.concatenate([w.ravel() for w in keras.models.load_model(tmp_path / "m.keras").get_weights()]))
     assert np.array_equal(weights[0], weights[1])
     assert not np.array_equal(weights[0], weights[2])
@@ -91,7 +91,7 @@ def test_split_and_scale_are_scikit_learns_and_held_out_rows_take_no_part(tmp_pa
     for i in held:
         lines[1 + i] = f"1e6,unknown,{y[i]}"
     path.write_text("\n".join(lines))
-    assert train(tmp_path, path, "--epochs", 1, "--quiet", "--seed", 2, "--rare", 1) == 0
+    assert train(tmp_path, path, "--epochs", 1, "--quiet", "--seed", 2, "--rare", 1, "--no-report") == 0
     table = read_stamp(tmp_path / "m.keras").table
     fill = np.nanmedian(x[training])
     assert table.inputs[0].fill == pytest.approx(fill)
@@ -120,7 +120,7 @@ def mixed(tmp_path, rows=200):
 def test_categories_and_gaps_go_from_csv_to_a_device_through_one_recipe(tmp_path, capsys):
     """train -> export (calibrated on the CSV) -> predict, info, selftest, predict_table: nothing else is needed."""
     path = mixed(tmp_path)
-    assert train(tmp_path, path, "--epochs", 40, "--learning-rate", 0.02, "--missing-zeros", "x", "--quiet") == 0
+    assert train(tmp_path, path, "--epochs", 40, "--learning-rate", 0.02, "--missing-zeros", "x", "--no-report") == 0
     onnx = tmp_path / "m.onnx"
     argv = ["export", tmp_path / "m.keras", "--quantize", "int8", "--calibration", path, "--max-drop", "0.05"]
     assert main([*map(str, argv)]) == 0, capsys.readouterr().err
@@ -160,7 +160,7 @@ def test_the_notebook_preset_is_the_tutorials_training(tmp_path):
     assert (options.schedule, options.monitor) == ("constant", "val_loss")
     _, options = parse(["t.csv", "--preset", "notebook", "--optimizer", "adam", "--epochs", "3"])
     assert (options.optimizer, options.learning_rate, options.epochs) == ("adam", 0.001, 3)
-    assert train(tmp_path, table(tmp_path, rows=60), "--preset", "notebook", "--epochs", 2, "--quiet") == 0
+    assert train(tmp_path, table(tmp_path, rows=60), "--preset", "notebook", "--epochs", 2, "--no-report") == 0
     model = keras.models.load_model(tmp_path / "m.keras")
     assert [d.units for d in model.layers if isinstance(d, keras.layers.Dense)] == [12, 6, 1]
 
@@ -177,7 +177,7 @@ def test_the_stopping_split_chooses_the_epoch_and_the_held_out_rows_do_not(tmp_p
     assert train(tmp_path, *argv) == 0
     report = json.loads((tmp_path / "m.report.json").read_text())
     assert (report["best_epoch"], report["epochs"]) == (30, 30)
-    assert train(tmp_path, *argv, "--monitor", "val_loss") == 0
+    assert train(tmp_path, *argv, "--monitor", "val_loss", "--epochs", 1, "--no-report") == 0
     assert "the held-out rows choose the epoch they measure" in capsys.readouterr().err
 
 
