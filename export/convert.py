@@ -6,6 +6,7 @@ tf2onnx.convert.from_function is the one entry point that works for Keras 2 and 
 from __future__ import annotations
 
 import contextlib
+import re
 from typing import Any
 
 from edgecnn.errors import ModelError
@@ -13,6 +14,7 @@ from edgecnn.errors import ModelError
 from .backend import quiet_logs, reason, require
 from .load import Source, Tensor
 from .operators import handlers
+from .reading.generations import parts
 from .recurrent import MARK, Registry, marked
 
 DEFAULT_OPSET = 18
@@ -97,12 +99,22 @@ def _check_operators(model: Any, source: Source) -> None:
     unknown = []
     for node in model.graph.node:
         if node.domain in ("", "ai.onnx") and not onnx.defs.has(node.op_type, version):
-            unknown.append(f"{node.op_type} ({node.name})")
+            unknown.append(f"{node.op_type} ({_layer_of(node.name, source) or node.name})")
     if unknown:
         raise ModelError(
             f"{source.path} uses operators that ONNX opset {version} doesn't have: {', '.join(unknown[:5])}"
             + (f" and {len(unknown) - 5} more" if len(unknown) > 5 else "")
         )
+
+
+def _layer_of(node: str, source: Source) -> str | None:
+    """'in the layer odd (Odd)', by the scopes in a node's name, which TensorFlow may have numbered; or None."""
+    layers = {str(part.name): part for part in parts(source.model) if hasattr(part, "name")}
+    for scope in reversed(node.split("/")[:-1]):
+        for name in (scope, re.sub(r"_\d+$", "", scope)):
+            if name in layers and layers[name] is not source.model:
+                return f"in the layer {name} ({type(layers[name]).__name__})"
+    return None
 
 
 def _restore_names(model: Any, source: Source) -> None:

@@ -6,6 +6,7 @@ Folder order is sorted by name, as Keras's loaders number their classes, so that
 from __future__ import annotations
 
 import dataclasses
+import math
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -33,6 +34,9 @@ _T = TypeVar("_T")
 DEFAULT_LIMIT = 512
 """Samples read at most: one answer is 0.2 % of the accuracy, and 64x64 photographs take a second or two."""
 
+
+MAX_BYTES = 2**31
+"""Of real inputs held at a time; 512 of 224x224 take 0.3e9, of 4096x4096 ten would be all."""
 
 _CLASSES = "classes"
 """Name of the array of true class indices in an .npz file."""
@@ -157,6 +161,12 @@ def _fitting(array: npt.NDArray[Any], tensor: Tensor, path: Path) -> npt.NDArray
     return array.astype(tensor.dtype, copy=False)
 
 
+def within_memory(limit: int, pixels: PixelSpec) -> int:
+    """As many of limit input tensors as MAX_BYTES holds, at least one."""
+    size = math.prod(pixels.shape) * np.dtype(pixels.dtype).itemsize
+    return max(1, min(limit, MAX_BYTES // size))
+
+
 def class_names(folder: Path) -> list[str]:
     """The subfolders with their names sorted, as Keras numbers classes."""
     return sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
@@ -173,7 +183,7 @@ def _read_images(folder: Path, spec: ModelSpec, pixels: PixelSpec, limit: int) -
         raise SourceError(f"{folder} holds no images ({', '.join(sorted(IMAGE_SUFFIXES))})", code="empty_folder")
     indices = _class_indices(folder, spec.labels)
     arrays, classes, skipped = [], [], []
-    for file in spread(files, limit):
+    for file in spread(files, within_memory(limit, pixels)):
         try:
             image, color = decode_for(pixels, file)
             arrays.append(preprocess(image, pixels, color=color))

@@ -26,7 +26,7 @@ from edgecnn.spec import PixelSpec
 from . import reference
 from .batches import Arrays
 from .load import Source
-from .samples import Samples, list_images, spread
+from .samples import Samples, list_images, spread, within_memory
 
 IMAGES = 16
 """Images that take the walk at most: each is decoded and resized twice."""
@@ -133,7 +133,8 @@ def walk(
     """
     stages: list[Stage] = []
     if ours is not None and theirs is not None:
-        encoded, title = _images(samples)
+        # Each image is held as four tensors.
+        encoded, title = _images(samples, max(1, within_memory(4 * IMAGES, ours) // 4))
         stages, inputs = _pixels(source, ours, theirs, encoded, atol)
     else:
         inputs, title = samples[:IMAGES], samples.source
@@ -148,11 +149,11 @@ def walk(
     return Walk(shared, len(inputs[0]), title)
 
 
-def _images(samples: Samples) -> tuple[list[bytes], str]:
+def _images(samples: Samples, count: int) -> tuple[list[bytes], str]:
     """Encoded images: of the folder that the samples come from, else synthetic ones."""
     folder = Path(samples.source)
     if folder.is_dir():
-        return [f.read_bytes() for f in spread(list_images(folder), IMAGES)], f"the images in {folder}"
+        return [f.read_bytes() for f in spread(list_images(folder), count)], f"the images in {folder}"
     from PIL import Image
 
     encoded = []
@@ -160,7 +161,7 @@ def _images(samples: Samples) -> tuple[list[bytes], str]:
         file = io.BytesIO()
         Image.fromarray(synthetic_image(height, width)).save(file, form)
         encoded.append(file.getvalue())
-    return encoded, "synthetic images"
+    return encoded[:count], "synthetic images"
 
 
 def _pixels(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+
 import keras
 import numpy as np
 import onnx
@@ -113,4 +115,18 @@ def test_an_operator_without_onnx_counterpart_is_named(tmp_path):
 
     source = source_of(keras.Sequential([L.Input((2,)), Bessel()]), tmp_path)
     with pytest.raises(ModelError, match=r"m\.keras uses operators .*BesselI0e"):
+        convert(source)
+
+
+class Odd(L.Layer):
+    def call(self, x):
+        return keras.ops.cholesky(x)
+
+
+def test_an_operator_that_onnx_lacks_is_named_with_its_layer(tmp_path):
+    inner = keras.Sequential([L.Input((4, 4)), L.Dense(4), Odd(name="odd_one")], name="inside")
+    keras.Sequential([L.Input((4, 4)), inner, L.Flatten()]).save(tmp_path / "m.keras")
+    (tmp_path / "odd.py").write_text(f"import keras\n\nL = keras.layers\n\n{inspect.getsource(Odd)}")
+    source = load(tmp_path / "m.keras", custom=tmp_path / "odd.py")
+    with pytest.raises(ModelError, match=r"doesn't have: Cholesky \(in the layer odd_one \(Odd\)\)$"):
         convert(source)

@@ -11,10 +11,10 @@ import onnx
 import onnxruntime
 import pytest
 
-from edgecnn import ModelSpec, SourceError
+from edgecnn import ModelSpec, PixelSpec, SourceError
 from edgecnn.cli import guard
 from edgecnn.export.load import Tensor
-from edgecnn.export.samples import read_samples
+from edgecnn.export.samples import MAX_BYTES, read_samples, within_memory
 from edgecnn.export.to_onnx import main
 
 # Keras itself calls numpy in a way that numpy 2 deprecates.
@@ -69,6 +69,15 @@ def test_what_is_no_npz_file_is_said_and_never_unpickled(tmp_path, content):
 def test_other_data_for_several_inputs_asks_for_npz(tmp_path):
     with pytest.raises(SourceError, match=r"2 inputs; give an .npz file with the arrays steps, ids"):
         read_samples(tmp_path, ModelSpec(), INPUTS)
+
+
+@pytest.mark.parametrize("side", [8, 224, 4096])
+def test_large_inputs_are_fewer(side):
+    pixels = PixelSpec(height=side, width=side)
+    count = within_memory(512, pixels)
+    assert 1 <= count <= 512
+    assert count * side * side * 3 * 4 <= MAX_BYTES
+    assert count == 512 or (count + 1) * side * side * 3 * 4 > MAX_BYTES
 
 
 @pytest.fixture
