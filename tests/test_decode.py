@@ -359,11 +359,21 @@ def awkward() -> dict[str, bytes]:
         "tiff hollow": bytes(tiff),
         "tiff of many frames": encode(frames[0], "TIFF", save_all=True, append_images=frames[1:]),
         "ppm hollow": b"P6 6000 6000 255\n",
+        "qoi hollow": b"qoif" + struct.pack(">IIBB", big, big, 3, 0) + b"\xfd" * 900,
+        "ppm as text": b"P3 6000 6000 255\n" + b"7 " * 5000,
         "bmp hollow": encode(image, "BMP")[:18] + struct.pack("<ii", big, big) + encode(image, "BMP")[26:],
     }
 
 
 AWKWARD = awkward()
+
+
+def test_large_images_in_slow_forms_are_refused():
+    for name in ("qoi hollow", "ppm as text"):
+        with pytest.raises(ImageError, match="takes minutes to decode at more than 17 million"):
+            decode(AWKWARD[name])
+    small = b"P3 2 1 255\n1 2 3 4 5 6\n"
+    assert decode(small).tolist() == [[[1, 2, 3], [4, 5, 6]]]
 
 
 @pytest.mark.parametrize("name", AWKWARD)

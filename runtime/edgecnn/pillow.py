@@ -28,6 +28,9 @@ logging.getLogger("PIL").addHandler(logging.NullHandler())
 MAX_PIXELS = 178_956_970
 """Most pixels in an image (536 MB as RGB): Pillow's own error limit, twice its MAX_IMAGE_PIXELS."""
 
+MAX_SLOW_PIXELS = 2**24
+"""Most pixels for Pillow's decoders that are written in Python (run-length BMP, QOI, PPM as text): up to 1 us each."""
+
 MAX_SCANNED = 2**32
 """Most pixels times scans of a JPEG, a few seconds: progressive ones have 10 scans, a hostile one as many as fit."""
 
@@ -105,6 +108,7 @@ def opened(data: bytes, kind: str | None) -> Iterator[Image.Image]:
         try:
             with Image.open(io.BytesIO(data), formats=_formats(kind)) as image:
                 check_size(*image.size)
+                _check_speed(image)
                 yield image
         except ImageError:
             raise
@@ -117,6 +121,17 @@ def opened(data: bytes, kind: str | None) -> Iterator[Image.Image]:
             raise ImageError(f"{what} does not fit into memory") from None
         except Exception as e:  # Pillow's readers raise whatever their parsing stumbles on
             raise ImageError(f"{what} is damaged or truncated: {e}") from None
+
+
+def _check_speed(image: Image.Image) -> None:
+    from PIL.Image import DECODERS  # those written in Python
+
+    codecs = [tile[0] for tile in getattr(image, "tile", ())]
+    if image.width * image.height > MAX_SLOW_PIXELS and any(codec in DECODERS for codec in codecs):
+        raise ImageError(
+            f"the image is {image.width}x{image.height} in a form ({codecs[0]}) that takes minutes to decode at more "
+            f"than {MAX_SLOW_PIXELS / 1e6:.0f} million pixels; convert it to PNG"
+        )
 
 
 def _formats(kind: str | None) -> tuple[str, ...]:
