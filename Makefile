@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 AARCH64 := $(shell command -v aarch64-linux-gnu-g++ >/dev/null && command -v qemu-aarch64 >/dev/null && echo test-aarch64)
 
-.PHONY: demo test test-python test-cpp test-aarch64 sanitize fuzz lint format bench feed memory digits clean
+.PHONY: demo test test-python test-cpp test-aarch64 sanitize fuzz lint format bench bench-peers feed memory digits clean
 
 demo: $(VENV)/demo
 	PATH="$(abspath $(BIN)):$$PATH" docs/demo.sh
@@ -62,7 +62,15 @@ format: $(VENV)/all
 	$(BIN)/clang-format -i $$(git ls-files '*.cpp' '*.hpp')
 
 bench: $(VENV)/all
-	$(BIN)/python bench/kernel.py
+	$(BIN)/python bench/run.py
+
+# The peers that can't live beside the others: pillow-simd replaces Pillow (its build needs libjpeg62-turbo-dev and
+# zlib1g-dev), torchvision brings 5 GB of PyTorch. Each is used by make bench where it is there.
+bench-peers:
+	for peer in pillow-simd torchvision; do \
+		$(PYTHON) -m venv build/peers/$$peer && \
+		CC="cc -mavx2" build/peers/$$peer/bin/python -m pip install --quiet numpy 'setuptools<70' $$peer || exit 1; \
+	done
 
 # Images a second that reach training, beside Keras's own loader; make feed DIR=photos.
 feed: $(VENV)/all

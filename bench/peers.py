@@ -1,7 +1,7 @@
 """The libraries that the kernel is compared with: each does the same job, from a uint8 frame to a float32 tensor.
 
-A peer that is not installed is left out of the tables. Each job is written as its users write it, with what
-the library offers to avoid work (output buffers where it has them).
+Each returns the tensor, (height, width, 3) float32 scaled to 0..1, and is written as its users write it, with what the
+library offers to avoid work (output buffers where it has them). A peer that is not installed is left out.
 """
 
 from __future__ import annotations
@@ -10,10 +10,9 @@ import dataclasses
 import importlib.metadata
 from collections.abc import Callable
 
+import apart
 import numpy as np
-
-Job = Callable[[], np.ndarray]
-"""Does the whole job once; returns the tensor, (height, width, 3) float32 scaled to 0..1."""
+from race import Job
 
 
 @dataclasses.dataclass(frozen=True)
@@ -152,12 +151,25 @@ PEERS: dict[str, tuple[Callable[[Case], Job | None], str]] = {
 }
 """Name -> (job of a case, package on PyPI)."""
 
+APART = {
+    "pillow-simd": tuple(f"pil_{m}" for m in ("box", "bilinear", "hamming", "bicubic", "lanczos")),
+    "torchvision": ("tf_bilinear", "tf_bilinear_antialias", "pil_bilinear", "pil_bicubic"),
+}
+"""Peers in environments of their own -> the methods that they have (torchvision's antialias is like Pillow's)."""
+
 ORACLES = {"pil": "Pillow", "cv2": "OpenCV", "tf": "TensorFlow"}
 """Prefix of a resize method -> the peer whose bits it must reproduce."""
 
 
+def job_of(peer: str, case: Case) -> Job | None:
+    """A peer's job of a case; None where it has none like it."""
+    if peer in PEERS:
+        return PEERS[peer][0](case)
+    return apart.ApartJob(peer, case) if case.resize in APART[peer] else None
+
+
 def installed() -> dict[str, str]:
-    """Name -> version of every peer that can be imported here."""
+    """Name -> version of every peer that is there."""
     found = {}
     for name, (_, package) in PEERS.items():
         for alternative in (package, f"{package}-cpu", f"{package}-headless"):
@@ -166,4 +178,4 @@ def installed() -> dict[str, str]:
                 break
             except importlib.metadata.PackageNotFoundError:
                 continue
-    return found
+    return found | apart.versions()

@@ -1,0 +1,35 @@
+"""How times are taken here: two jobs by turns in one process, medians, the median of the ratios of each pair."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+Job = Callable[[], Any]
+"""Does the whole of a job once."""
+
+
+def clock(job: Job) -> float:
+    """Seconds of one run."""
+    start = time.perf_counter()
+    job()
+    return time.perf_counter() - start
+
+
+def race(a: Job, b: Job, seconds: float) -> tuple[float, float, float]:
+    """Median microseconds of a and of b, and the median of the pairwise ratios b / a.
+
+    A job that runs in another process (see apart.py) has its own `clock`, so that the way there is not counted.
+    """
+    timers = [getattr(job, "clock", lambda job=job: clock(job)) for job in (a, b)]
+    for timer in timers:
+        timer()
+    times: list[tuple[float, float]] = []
+    end = time.perf_counter() + seconds
+    while len(times) < 7 or time.perf_counter() < end:
+        times.append((timers[0](), timers[1]()))
+    first, second = zip(*times, strict=True)
+    ratio = statistics.median(y / x for x, y in times)
+    return statistics.median(first) * 1e6, statistics.median(second) * 1e6, ratio
