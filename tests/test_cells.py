@@ -59,6 +59,8 @@ def test_quoted_cells_hold_delimiters_quotes_and_line_ends(tmp_path):
         ([["color", "size"], ["red", "big"], ["red", "small"]], True),
         ([["red", "big"], ["blue", "small"], ["red", "small"]], False),
         ([["", ""], ["1", "2"]], False),
+        ([["c", "x"], ["c", "1"], ["d", "2"]], True),
+        ([["c", "?"], ["c", "1"], ["d", "2"]], False),
     ],
 )
 def test_the_header_is_told_from_what_stands_below(rows, header):

@@ -208,6 +208,10 @@ def test_a_header_is_told_from_rows_of_categories(tmp_path):
         inputs=tuple(ColumnSpec(name=n, kind="category", categories=("red", "blue")) for n in "cd"),
     )
     assert read(tmp_path, "red,green\nblue,blue\n", spec) == [[1, 0, 0, 0], [0, 1, 0, 1]]
+    named = TableSpec(
+        fields=("x", "red"), inputs=(ColumnSpec(name="x"), ColumnSpec(name="red", kind="category", categories=("red",)))
+    )
+    assert read(tmp_path, "1,red\n2,blue\n", named) == [[1, 1], [2, 0]]
     with pytest.raises(TableError, match="the header has no column 'c'; the model needs c, d, the header has e, f"):
         read(tmp_path, "e,f\nblue,blue\n", spec)
 

@@ -49,22 +49,22 @@ def make_spec(table: Table, chosen: np.ndarray, rules: Rules) -> TableSpec:
 
 
 def _recipe(column: Column, table: Table, chosen: np.ndarray, rules: Rules) -> ColumnSpec:
-    missing = column.missing(table.missing)[chosen]
     also = ("0",) if column.zero_is_missing else ()
+    missing = column.missing(table.missing)
     if column.kind == "number":
-        present = column.cells[chosen][~missing]
         if not table.missing:
             return ColumnSpec(name=column.name)
+        present, gone = column.cells[chosen][~missing[chosen]], missing[chosen]
         fill = float(np.median(present)) if len(present) else 0.0
-        indicator = rules.missing_indicator and 0 < missing.sum() < len(chosen)
+        indicator = rules.missing_indicator and 0 < gone.sum() < len(chosen)
         return ColumnSpec(name=column.name, missing=also, fill=fill, indicator=bool(indicator))
-    counts = Counter(
-        "" if gone else category(column.cells[i]) for i, gone in zip(chosen.tolist(), missing.tolist(), strict=True)
-    )
+    # What is refused later must not be refused in the held-out rows; an input that training never saw stays silent.
+    rows = range(len(table)) if rules.unseen == "refuse" else chosen.tolist()
+    counts = Counter("" if missing[i] else category(column.cells[i]) for i in rows)
     if rules.unseen == "refuse":
-        kept, unseen = counts, "error"
+        kept, unseen = set(counts), "error"
     else:
-        kept = {c: n for c, n in counts.most_common(MOST_CATEGORIES) if n >= rules.rare}
+        kept = {c for c, n in counts.most_common(MOST_CATEGORIES) if n >= rules.rare}
         unseen = "other" if len(kept) < len(counts) else "zeros"
     return ColumnSpec(name=column.name, kind="category", missing=also, categories=tuple(sorted(kept)), unseen=unseen)
 

@@ -6,10 +6,12 @@ import argparse
 from collections.abc import Sequence
 from typing import Any
 
+from edgecnn.cells import MISSING
+
 from . import architectures, config
 from .options import add_fit_options, add_kernel_options, fraction, parser, positive
 from .perceptrons import MLPS
-from .tables import MISSING, TASKS
+from .tables import TASKS
 
 DEFAULTS: dict[str, Any] = {
     "epochs": 60, "batch_size": None, "validation_split": 0.33, "optimizer": "adamw", "learning_rate": 3e-3,
@@ -116,7 +118,10 @@ def _add_table_options(p: argparse.ArgumentParser) -> None:
         "a later one is none of the categories",
     )  # fmt: skip
     group.add_argument(
-        "--unseen", choices=("accept", "refuse"), default="accept", help="refuse: a later category is an error"
+        "--unseen",
+        choices=("accept", "refuse"),
+        default="accept",
+        help="refuse: a category that is not in this file is an error later",
     )
 
 

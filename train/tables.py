@@ -13,14 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
-from edgecnn.cells import Lines, is_header, is_number, not_a_number, read_cells, sniff
+from edgecnn.cells import MISSING, Lines, is_header, is_number, not_a_number, read_cells, sniff
 from edgecnn.errors import InputError, SourceError, TableError
 from edgecnn.table import Cells, category, is_missing, to_numbers
 
 TASKS = ("binary", "multiclass", "regression")
-
-MISSING = ("", "na", "n/a", "nan", "null", "none", "?", "<na>", "#n/a")
-"""Cells that mean a missing value, in lower case: what spreadsheets, R, pandas, SQL and the UCI files write."""
 
 MOST_CLASSES = 20
 """A target of whole numbers with more different values than this is taken for a regression."""

@@ -19,6 +19,10 @@ ROWS = 4096
 MAX_LINE = 2**22
 """Characters of one line at most: half a million numbers."""
 
+MISSING = ("", "na", "n/a", "nan", "null", "none", "?", "<na>", "#n/a")
+"""Cells that mean a missing value where nobody says otherwise, in lower case: what spreadsheets, R, pandas, SQL and
+the UCI files write."""
+
 _SNIFFED = 64 * 1024
 """Characters of the file that delimiter and header are told from."""
 
@@ -115,12 +119,18 @@ def _split(lines: Sequence[str], delimiter: str) -> list[list[str]]:
 
 
 def is_header(first: Sequence[str], rest: Sequence[Sequence[str]]) -> bool:
-    """Whether a line holds names: none of its cells is a number, or stands again in its column below."""
+    """Whether a line holds names.
+
+    None of its cells is a number; and one of them stands over numbers, or none stands again in its column.
+    """
     names = [cell.strip() for cell in first]
     if not any(names) or any(is_number(name) for name in names):
         return False
-    below: list[set[str]] = [{row[i].strip() for row in rest if i < len(row)} for i in range(len(names))]
-    return not any(name and name in column for name, column in zip(names, below, strict=True))
+    below: list[set[str]] = [{row[i].strip() for row in rest if i < len(row)} - {""} for i in range(len(names))]
+    over_numbers = [bool(column) and all(map(is_number, column)) for column in below]
+    if any(over and name.lower() not in MISSING for name, over in zip(names, over_numbers, strict=True)):
+        return True
+    return not any(name in column for name, column in zip(names, below, strict=True))
 
 
 def is_number(cell: str) -> bool:

@@ -144,12 +144,15 @@ def _places(line: Sequence[str], spec: TableSpec) -> Places:
 
 
 def _is_header(first: Sequence[str], spec: TableSpec) -> bool:
-    """Whether a line holds names: one of the model's, or no number, no gap and no category that it knows."""
+    """Whether a line holds names: all of the model's, or no number, and one of its names or nothing that it knows."""
     cells = {cell.strip() for cell in first}
-    if cells & set(spec.columns):
+    names = set(spec.columns)
+    if names <= cells:
         return True
+    if any(map(is_number, cells)):
+        return False
     known = {category for column in spec.recipes for category in column.categories}
-    return not any(is_number(c) or not c or c.lower() in spec.missing or c in known for c in cells)
+    return bool(cells & names) or not any(not c or c.lower() in spec.missing or c in known for c in cells)
 
 
 def _list(names: Sequence[str], most: int = 20) -> str:
