@@ -24,7 +24,7 @@ with atheris.instrument_imports(include=["edgecnn", "PIL"]):
 import numpy as np
 from test_decode import AWKWARD, ENCODED
 
-pillow.MAX_PIXELS = 2**22
+pillow.MAX_PIXELS, pillow.MAX_SLOW_PIXELS = 2**22, 2**17
 """A mutated size may be gigabytes, and most of the time would go into zeroing them; test_decode looks at those."""
 
 SIZES = ((1, 1), (8, 8), (224, 17), (3, 90))

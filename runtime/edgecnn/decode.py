@@ -16,7 +16,7 @@ import numpy as np
 
 from .errors import ImageError, SourceError
 from .jpeg import decode_jpeg, is_color_jpeg
-from .pillow import MAX_PIXELS, WIDE_MODES, convert, decode_as_pil, opened, unsupported
+from .pillow import MAX_PIXELS, WIDE_MODES, by_rows, convert, decode_as_pil, opened, unsupported
 from .spec import DECODES
 
 if TYPE_CHECKING:
@@ -153,8 +153,8 @@ def _decode_as_tf(data: bytes, kind: str | None, color: str) -> NDArray[np.uint8
             raise unsupported(f"TensorFlow can't read the colours of this BMP (mode {image.mode})")
         if image.mode[0] in WIDE_MODES:
             # libpng's strip_16 keeps the high byte.
-            high = (np.asarray(image).astype(np.uint32) >> 8).astype(np.uint8)[..., np.newaxis]
-            return np.ascontiguousarray(np.repeat(high, 3 if color == "rgb" else 1, axis=2))
+            wide = np.asarray(image)[..., np.newaxis]
+            return by_rows(wide, lambda rows: rows.astype(np.uint32) >> 8 & 255, 3 if color == "rgb" else 1)
         if color == "rgb" or image.mode in ("1", "L", "LA"):
             return convert(image, "RGB" if color == "rgb" else "L")
         header = data[: data.find(b"IDAT")]
@@ -164,9 +164,8 @@ def _decode_as_tf(data: bytes, kind: str | None, color: str) -> NDArray[np.uint8
                 "decoder 'pil'"
             )
         # png_io.cc calls png_set_rgb_to_gray with 0.299 and 0.114 (sic); libpng's 15-bit sums, truncated.
-        rgb = convert(image, "RGB").astype(np.int32)
-        gray = (rgb @ np.array([9797, 19234, 3737], np.int32)) >> 15
-        return gray.astype(np.uint8)[..., np.newaxis]
+        weights = np.array([[9797], [19234], [3737]], np.int32)
+        return by_rows(convert(image, "RGB"), lambda rows: rows.astype(np.int32) @ weights >> 15, 1)
 
 
 def _gif_as_tf(image: Image.Image) -> NDArray[np.uint8]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .errors import ImageError
-from .pillow import as_pixels, check_scans, check_size, decode_as_pil, unsupported
+from .pillow import as_pixels, by_rows, check_scans, check_size, decode_as_pil, unsupported
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -92,6 +92,9 @@ def _cmyk_as_tf(data: bytes, color: str) -> NDArray[np.uint8]:
         raise unsupported("TensorFlow decodes no CMYK JPEG to gray; use color='rgb' or decoder 'pil'")
     if b"Adobe\0" not in data[: data.find(b"\xff\xda")]:
         raise unsupported("a CMYK JPEG without Adobe's marker has no certain colours; convert it to RGB")
-    cmyk = simplejpeg.decode_jpeg(data, "CMYK", fastdct=True).astype(np.uint16)
-    rgb: NDArray[np.uint8] = (cmyk[..., 3:] * cmyk[..., :3] // 255).astype(np.uint8)
-    return rgb
+
+    def times_black(cmyk: NDArray[np.uint8]) -> NDArray[np.uint16]:
+        wide = cmyk.astype(np.uint16)
+        return wide[..., 3:] * wide[..., :3] // 255
+
+    return by_rows(simplejpeg.decode_jpeg(data, "CMYK", fastdct=True), times_black, 3)

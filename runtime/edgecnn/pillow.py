@@ -9,7 +9,7 @@ import io
 import logging
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +39,8 @@ _PIL_FORMATS = (
     "WEBP",
 )  # fmt: skip
 """What Pillow may open: raster images only, since its EPS reader would start Ghostscript."""
+
+_ROWS = 64
 
 WIDE_MODES = ("I", "F")
 """First letters of Pillow's modes of more than 8 bits a channel: I, I;16, I;16B, F."""
@@ -157,6 +159,14 @@ def as_pixels(array: Any) -> NDArray[np.uint8]:
     """(H, W) or (H, W, C) -> contiguous (H, W, C)."""
     pixels: NDArray[np.uint8] = np.ascontiguousarray(array)
     return pixels[..., np.newaxis] if pixels.ndim == 2 else pixels
+
+
+def by_rows(pixels: NDArray[Any], function: Callable[[NDArray[Any]], NDArray[Any]], channels: int) -> NDArray[np.uint8]:
+    """(H, W, channels): function of a few rows at a time, so that its wider numbers never hold a whole image."""
+    out = np.empty((*pixels.shape[:2], channels), np.uint8)
+    for y in range(0, len(pixels), _ROWS):
+        out[y : y + _ROWS] = function(pixels[y : y + _ROWS])
+    return out
 
 
 _quiet_lock = threading.Lock()
