@@ -172,3 +172,41 @@ def test_export_puts_real_or_synthetic_samples_into_the_model(tmp_path, photos, 
         tensor = tf.image.resize(image, (16, 16))
         assert digest([tensor.numpy()[np.newaxis]]) == sample.tensor
         np.testing.assert_allclose(model(tensor[tf.newaxis]).numpy()[0], sample.outputs, rtol=1e-5, atol=1e-3)
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept:DeprecationWarning")
+def test_a_model_without_a_recipe_proves_its_graph_too(tmp_path, capsys):
+    """A sequence model: nobody can make its inputs from a file, so they travel as they are."""
+    import keras
+
+    keras.utils.set_random_seed(8)
+    layers = [keras.Input((None,)), keras.layers.Embedding(20, 4), keras.layers.LSTM(5), keras.layers.Dense(2)]
+    keras.Sequential(layers).save(tmp_path / "m.keras")
+    assert main(["export", str(tmp_path / "m.keras"), "--golden", "2"]) == 0
+    capsys.readouterr()
+    assert main(["selftest", str(tmp_path / "m.onnx")]) == 0
+    said = [line for line in capsys.readouterr().out.splitlines() if "golden" in line]
+    stages = [" ".join(line.split()[1:4]) for line in said]
+    assert stages == ["golden 0 tensor:", "golden 0 output:", "golden 1 tensor:", "golden 1 output:"]
+    model = onnx.load(tmp_path / "m.onnx")
+    entry = next(p for p in model.metadata_props if p.key == "edgecnn_golden")
+    assert len(entry.value) < 4000
+    for name, change in (("output", {"outputs": [9.0, 9.0]}), ("tensor", {"tensor": "0" * 16})):
+        data = json.loads(entry.value)
+        data["samples"][1] |= change
+        changed = onnx.ModelProto.FromString(model.SerializeToString())
+        kept = {p.key: p.value for p in changed.metadata_props if p.key != "edgecnn_digest"}
+        onnx.helper.set_model_props(changed, {**kept, "edgecnn_golden": json.dumps(data)})
+        onnx.save(changed, tmp_path / "changed.onnx")
+        assert main(["selftest", str(tmp_path / "changed.onnx")]) == 1
+        assert f"FAILED  golden 1 {name}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("change", [{"dtype": "O"}, {"shape": [3]}, {"shape": [-1, -2]}, {"values": ["a", "b"]}])
+def test_tensors_that_can_not_be_are_refused(change):
+    sample = Sample(None, None, None, "", (1.0,), (1.0, 2.0), (2,))
+    data = json.loads(Golden((sample,), 1e-5).to_json())
+    assert Golden.from_json(json.dumps(data)).samples == (sample,)
+    data["samples"][0] |= change
+    with pytest.raises(ModelError, match="golden samples can't be read"):
+        Golden.from_json(json.dumps(data))

@@ -10,6 +10,7 @@ import base64
 import dataclasses
 import hashlib
 import json
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -30,6 +31,9 @@ MAX_SAMPLES = 64
 MAX_JSON_BYTES = 4 * 2**20
 """Limits on what is read from a model file."""
 
+DTYPES = ("float32", "float64", "float16", "int8", "int16", "int32", "int64", "uint8", "bool")
+"""Types that the tensor of a sample may have."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Sample:
@@ -45,6 +49,12 @@ class Sample:
     """digest() of the input tensor."""
     outputs: tuple[float, ...]
     """Keras's outputs, as they are, before any softmax of the runtime."""
+    values: tuple[float, ...] | None = None
+    """Or the input tensor itself, flat, for a model without a recipe."""
+    shape: tuple[int, ...] = ()
+    """Of values, without the batch."""
+    dtype: str = "float32"
+    """Of values, one of DTYPES."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,6 +77,7 @@ class Golden:
                         "pixels": s.pixels,
                         "tensor": s.tensor,
                         "outputs": s.outputs,
+                        **({} if s.values is None else {"values": s.values, "shape": s.shape, "dtype": s.dtype}),
                     }
                     for s in self.samples
                 ],
@@ -93,13 +104,19 @@ class Golden:
 
 
 def _to_sample(data: Any) -> Sample:
-    image, row = data["image"], data["row"]
+    image, row, values = data["image"], data["row"], data.get("values")
+    shape, dtype = tuple(int(n) for n in data.get("shape", ())), data.get("dtype", "float32")
+    if dtype not in DTYPES or (values is not None and math.prod(shape) != len(values)) or min(shape, default=1) < 1:
+        raise ValueError(f"{dtype!r} values of shape {shape}")
     return Sample(
         image=None if image is None else base64.b64decode(image, validate=True),
         row=None if row is None else tuple(v if v is None or isinstance(v, str) else float(v) for v in row),
         pixels=None if data["pixels"] is None else str(data["pixels"]),
         tensor=str(data["tensor"]),
         outputs=tuple(float(v) for v in data["outputs"]),
+        values=None if values is None else tuple(float(v) for v in values),
+        shape=shape,
+        dtype=dtype,
     )
 
 
@@ -117,6 +134,8 @@ def to_tensor(sample: Sample, spec: ModelSpec) -> npt.NDArray[Any]:
     Raises:
         VerificationError: the sample is none for this recipe.
     """
+    if sample.values is not None:
+        return np.array(sample.values).reshape(1, *sample.shape).astype(sample.dtype)
     if sample.row is not None and spec.table is not None:
         return to_rows([sample.row], spec.table)
     if sample.image is None or spec.pixels is None:

@@ -148,7 +148,8 @@ def checks(predictor: Predictor) -> Iterator[tuple[str, Callable[[], str]]]:
         yield f"decode {decoder}", lambda d=decoder: check_decoder(d)  # type: ignore[misc]
     for resize in KERNEL_DIGESTS:
         yield f"kernel {resize}", lambda r=resize: check_kernel(r)  # type: ignore[misc]
-    yield f"model {predictor.path.name}", lambda: check_model(predictor)
+    if predictor.spec.pixels is not None or predictor.spec.table is not None:
+        yield f"model {predictor.path.name}", lambda: check_model(predictor)
     yield from golden.checks(predictor.session, predictor.spec)
     if predictor.path == embedded_model():
         yield "handwritten digits", lambda: check_digits(predictor)
