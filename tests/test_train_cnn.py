@@ -1,5 +1,6 @@
 """`edgecnn train cnn` from a folder to a stamped file that the runtime's own pixels suit."""
 
+import contextlib
 import json
 import os
 import signal
@@ -239,6 +240,39 @@ def test_the_script_works_and_ctrl_c_keeps_what_was_saved(folder, tmp_path):
     expected = ("epoch ", "25 images", "edge: ", "100000 epochs", "check: class")
     assert [line for line in seen if not line.startswith(expected)] == []
     assert read_stamp(output).labels == ("lying", "standing")
+
+
+def test_ctrl_c_and_resume_come_to_the_same_weights(folder, tmp_path, monkeypatch, capsys):
+    from edgecnn.train import fit
+
+    args = (
+        folder,
+        "-o",
+        tmp_path / "m.keras",
+        *FAST,
+        "--epochs",
+        3,
+        "--steps-per-epoch",
+        3,
+        "--mixup",
+        "0.2",
+        "--no-report",
+    )
+    assert train(*args) == 0
+    expected = weights(tmp_path / "m.keras")
+
+    class CtrlC(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            if self.model.optimizer.iterations.numpy() == 5:
+                raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fit, "display", lambda *a, **k: contextlib.nullcontext((0, [CtrlC()])))
+        assert train(*args) == 130
+    assert "--resume goes on" in capsys.readouterr().err
+    assert train(*args, "--resume") == 0
+    assert "going on after epoch 1" in capsys.readouterr().err
+    assert np.array_equal(weights(tmp_path / "m.keras"), expected)
 
 
 def test_without_edgecnn_the_script_prints_the_pip_command(tmp_path):
