@@ -50,7 +50,8 @@ LEAST_STEPS = 100
 
 LOOKS = 75
 """Times that a training shows each photograph, whatever their number: after more a small network knows 200
-photographs by heart, and its loss on others rises."""
+photographs by heart (ants and bees, the 153 of val, seeds 0 and 1: cross-entropy 0.49 and 0.52 after 75, 0.53 and
+0.56 after 150)."""
 
 FEWEST_EPOCHS, MOST_EPOCHS = 5, 50
 """Bounds of the epochs that follow: too few steps teach nothing, and 1,800 photographs should take minutes."""
