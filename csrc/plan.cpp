@@ -109,6 +109,7 @@ Windows Axis::windows() const {
     w.first = first.data();
     w.count = count.data();
     w.weight = weight.data();
+    w.lifted = lifted.data();
     w.fixed = fixed.data();
     w.ones = ones;
     w.wide_first = wide_first.data();
@@ -116,6 +117,7 @@ Windows Axis::windows() const {
     w.blocks = blocks;
     w.block_taps = block_taps;
     w.digit_count = digit_count;
+    w.unit = unit;
     return w;
 }
 
@@ -130,8 +132,8 @@ void add_digits(Axis& a, int channels, bool shift) {
     if (shift && reach + (channels == 3 ? 3 : 0) > a.in) return;
     int32_t largest = 0;
     for (const int32_t w : a.fixed) largest = std::max(largest, std::abs(w));
-    // Three digits of base 128, -64 to 63, hold up to 63 * (1 + 128 + 128 * 128).
-    a.digit_count = largest <= 63 * (1 + 128 + 16384) ? 3 : 4;
+    // Three digits of base 128, -64 to 63, hold up to 63 * (1 + 128 + 128 * 128); one alone may be 64 too.
+    a.digit_count = largest <= 64 ? 1 : largest <= 63 * (1 + 128 + 16384) ? 3 : 4;
     a.wide_first = a.first;
     a.digits.assign(static_cast<size_t>(a.out) * a.blocks * a.digit_count * a.block_taps, 0);
     for (int i = 0; i < a.out; ++i) {
@@ -141,7 +143,7 @@ void add_digits(Axis& a, int channels, bool shift) {
             const int block = (k + lead) / a.block_taps, lane = (k + lead) % a.block_taps;
             int32_t rest = a.fixed[static_cast<size_t>(i) * a.taps + k];
             for (int d = 0; d < a.digit_count; ++d) {
-                const int32_t digit = ((rest + 64) & 127) - 64;
+                const int32_t digit = a.digit_count == 1 ? rest : ((rest + 64) & 127) - 64;
                 rest = (rest - digit) / 128;
                 a.digits[((static_cast<size_t>(i) * a.blocks + block) * a.digit_count + d) * a.block_taps +
                          lane] = static_cast<int8_t>(digit);

@@ -35,10 +35,12 @@ struct Axis {
     std::vector<int32_t> first, count;
     std::vector<int32_t> index;  // clamped source index of each tap, i * taps + k
     std::vector<float> weight;   // float32 kinds
+    std::vector<float> lifted;   // see Windows
     std::vector<int32_t> fixed;  // fixed-point kinds
     std::vector<int32_t> wide_first;
     std::vector<int8_t> digits;
     int blocks = 0, block_taps = 0, digit_count = 0;
+    float unit = 0;     // area kinds: what fixed counts
     int safe_from = 0;  // four-tap kinds: outputs safe_from .. safe - 1 instead
     int safe = 0;       // leading outputs whose wide loads stay in the row; see kernels.hpp
 
@@ -70,6 +72,7 @@ struct Plan::State {
     bool materialise = false;       // rows are copied to scratch first: another colour, or a border
     std::vector<int32_t> columns;   // the columns of a YUV source that the canvas holds; empty: all, in order
     std::vector<uint8_t> row_used;  // canvas rows that the resize touches
+    std::vector<int8_t> pairs;  // tf_lerp: see Kernels::lerp_exact_emit; empty where weights are not exact
     GrayRule gray{};
     Emit emit{};
     std::vector<float> table;  // 256 normalised values a channel
@@ -78,8 +81,21 @@ struct Plan::State {
     size_t canvas_at = 0, rgb_at = 0, temp_at = 0, row_at = 0, scratch = 0;
     int temp_first = 0, temp_rows = 0;  // pil_window: canvas rows that pass 1 resizes
     ptrdiff_t temp_stride = 0;          // bytes from one intermediate row to the next
-    int ring_rows = 0;                  // area kinds: row sums kept
+    // cv_area by fixed-point weights: how far a sum may lie from OpenCV's, levels; closer to a half than
+    // that, it is done again in OpenCV's own order. 0 where sums are exact.
+    float doubt = 0;
+    int ring_rows = 0;  // area kinds: row sums kept, whole batches
 };
+
+// Where every weight of tf_area is a whole number of these parts, sums of up to 1,000 pixels are exact in
+// float32.
+constexpr int kAreaOne = 64;
+
+// Floats from a row's sum of one window to the next: a pixel, and room for a wide store.
+constexpr int kDoubtStep = 8;
+
+// Area kinds: source rows that are summed along x in one go, for kernels that take several side by side.
+constexpr int kAreaBatch = 16;
 
 Geometry plan_geometry(const Source& source, const Recipe& recipe);
 
@@ -91,6 +107,9 @@ int clamp_index(int64_t i, int size);
 
 // Sizes an axis's arrays for `taps` taps an output.
 void start_axis(Axis& a, int taps);
+
+// Taps of the area kinds: wide kernels take 4 at a time, those past a window with weight 0.
+constexpr int whole_blocks(int taps) { return (taps + 3) / 4 * 4; }
 
 // A crop in whole pixels: output i is source pixel i + offset.
 void copy_axis(Axis& a, int offset);

@@ -91,7 +91,7 @@ void cv_cubic_axis(Axis& a) {
 // computeResizeAreaTab: parts below a thousandth of a pixel are left out.
 void cv_area_axis(Axis& a) {
     const double scale = cv_scale(a);
-    start_axis(a, static_cast<int>(std::ceil(scale)) + 2);
+    start_axis(a, whole_blocks(static_cast<int>(std::ceil(scale)) + 2));
     a.weight.assign(static_cast<size_t>(a.out) * a.taps, 0.0f);
     for (int i = 0; i < a.out; ++i) {
         const double from = i * scale, to = from + scale;
@@ -111,6 +111,40 @@ void cv_area_axis(Axis& a) {
         }
         a.count[i] = n;
     }
+}
+
+// The weights of a row's windows in fixed point: all 1 where they are equal, else as fine as 32-bit sums
+// allow. Returns how far such a row's sum may lie from the weights' own, levels.
+double add_fixed_weights(Axis& a) {
+    float largest = 0, smallest = 1;
+    for (int i = 0; i < a.out; ++i) {
+        for (int k = 0; k < a.count[i]; ++k) {
+            largest = std::max(largest, a.weight[static_cast<size_t>(i) * a.taps + k]);
+            smallest = std::min(smallest, a.weight[static_cast<size_t>(i) * a.taps + k]);
+        }
+    }
+    // The weights of a window sum up to 1, so 2^22 parts of 255 levels stay below 2^31, and three digits hold
+    // each.
+    a.unit = largest == smallest ? largest : std::max(1.0f / (1 << 22), largest / 1000000);
+    double worst = 0;
+    for (int i = 0; i < a.out; ++i) {
+        double off = 0;
+        for (int k = 0; k < a.taps; ++k) {
+            const float w = a.weight[static_cast<size_t>(i) * a.taps + k];
+            a.fixed.push_back(static_cast<int32_t>(std::lrint(w / a.unit)));
+            off += std::fabs(static_cast<double>(a.fixed.back()) * a.unit - w);
+        }
+        worst = std::max(worst, off * 255);
+    }
+    return worst;
+}
+
+// How far the sums by fixed-point weights may lie from OpenCV's float32 ones, levels: what the weights bring,
+// and for each rounding, of n products and sums along an axis at the most, 2^-24 of 255 levels; both ways of
+// summing round.
+float area_doubt(const Axis& x, const Axis& y, double weights_off) {
+    const double roundings = (x.taps + 4.0) + 2 * (y.taps + 2.0);
+    return static_cast<float>(1.1 * (weights_off + roundings * 255 / (1 << 24)));
 }
 
 bool whole_ratio(const Axis& a) { return a.in % a.out == 0; }
@@ -151,6 +185,7 @@ void plan_cv2(Plan::State& s) {
                 s.kind = Kind::cv_area;
                 cv_area_axis(s.x);
                 cv_area_axis(s.y);
+                s.doubt = area_doubt(s.x, s.y, add_fixed_weights(s.x));
             } else {
                 s.kind = Kind::cv_linear;
                 cv_linear_axis(s.x, true, true);

@@ -75,7 +75,7 @@ void tf_window_axis(Axis& a) {
 void tf_area_axis(Axis& a) {
     const float scale = tf_scale(a);
     a.ones = true;
-    start_axis(a, static_cast<int>(std::ceil(scale)) + 2);
+    start_axis(a, whole_blocks(static_cast<int>(std::ceil(scale)) + 2));
     a.weight.assign(static_cast<size_t>(a.out) * a.taps, 0.0f);
     for (int i = 0; i < a.out; ++i) {
         const float from = static_cast<float>(i) * scale;
@@ -94,6 +94,20 @@ void tf_area_axis(Axis& a) {
             a.weight[static_cast<size_t>(i) * a.taps + (k - low)] = part;
         }
     }
+}
+
+// The weights as whole numbers of 1 / kAreaOne, where they are, all pixels lie in the row and no sum of
+// theirs is rounded: so for any source when the tensor's side is a power of two up to 64.
+void add_exact_weights(Axis& a) {
+    if (a.taps * 255 * kAreaOne >= 1 << 24) return;
+    for (int i = 0; i < a.out; ++i) {
+        if (a.first[i] + a.count[i] > a.in) return;
+    }
+    for (const float w : a.weight) {
+        if (w * kAreaOne != std::floor(w * kAreaOne)) return a.fixed.clear();
+        a.fixed.push_back(static_cast<int32_t>(w * kAreaOne));
+    }
+    a.unit = 1.0f / kAreaOne;
 }
 
 // resize_bicubic_op.cc: Keys' cubic, a = -0.5, from a table of 1024 steps; taps outside the image weigh
@@ -162,6 +176,7 @@ void plan_tf(Plan::State& s) {
         case Resize::tf_area:
             s.kind = Kind::tf_area;
             tf_area_axis(s.x);
+            add_exact_weights(s.x);
             tf_area_axis(s.y);
             s.area_scale = static_cast<float>(1.0 / (tf_scale(s.y) * tf_scale(s.x)));
             return;

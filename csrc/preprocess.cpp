@@ -2,6 +2,7 @@
 #include "preprocess.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -95,6 +96,26 @@ void mark_rows(Plan::State& s) {
     }
 }
 
+bool whole(float v) { return v == std::floor(v); }
+
+// See kLerpX.
+void add_pairs(Plan::State& s) {
+    if (s.kernels->lerp_exact_emit == nullptr || s.channels == 1) return;
+    for (const float w : s.x.weight) {
+        if (!whole(w * kLerpX)) return;
+    }
+    for (const float w : s.y.weight) {
+        if (!whole(w * kLerpY)) return;
+    }
+    for (const float w : s.x.weight) {
+        const int right = static_cast<int>(w * kLerpX);
+        for (int k = 0; k < 8; ++k) {
+            s.pairs.push_back(static_cast<int8_t>(kLerpX - right));
+            s.pairs.push_back(static_cast<int8_t>(right));
+        }
+    }
+}
+
 // What the wide kernels need beside the scalar plan.
 void add_wide_forms(Plan::State& s) {
     if (s.kind == Kind::pil_window) {
@@ -103,6 +124,7 @@ void add_wide_forms(Plan::State& s) {
     } else if (s.kind == Kind::nearest) {
         while (s.x.safe < s.x.out && s.x.index[s.x.safe] * s.channels + 4 <= s.x.in * s.channels) ++s.x.safe;
     } else if (s.kind == Kind::tf_lerp || s.kind == Kind::cv_linear) {
+        if (s.kind == Kind::tf_lerp) add_pairs(s);
         const int bytes = s.channels == 1 ? 2 : 8;
         while (s.x.safe < s.x.out && s.x.index[2 * s.x.safe] * s.channels + bytes <= s.x.in * s.channels)
             ++s.x.safe;
@@ -122,6 +144,9 @@ void add_wide_forms(Plan::State& s) {
             return end <= s.x.in * s.channels && s.x.first[i] + s.x.count[i] <= s.x.in;
         };
         while (s.x.safe < s.x.out && fits(s.x.safe)) ++s.x.safe;
+        if (!s.x.fixed.empty()) add_digits(s.x, s.channels, true);
+        if (s.x.digits.empty()) s.doubt = 0;
+        for (const float w : s.x.weight) s.x.lifted.push_back(w * -8388608.0f);
     }
 }
 
@@ -187,8 +212,8 @@ void lay_out_scratch(Plan::State& s) {
         s.temp_at = reserve(2 * s.temp_stride);
     } else if (s.kind == Kind::tf_area || s.kind == Kind::cv_area) {
         s.temp_stride = static_cast<ptrdiff_t>(align_up(row_values * sizeof(float) + kSlack));
-        s.ring_rows = s.y.taps + 1;
-        s.temp_at = reserve(s.ring_rows * s.temp_stride);
+        s.ring_rows = (s.y.taps + 2 * kAreaBatch - 1) / kAreaBatch * kAreaBatch;
+        s.temp_at = reserve(s.ring_rows * s.temp_stride + s.y.taps * kDoubtStep * sizeof(float));
     } else {
         // Up to four int32 rows, with room for a wide store behind each.
         s.temp_stride = static_cast<ptrdiff_t>(align_up((row_values + 4) * sizeof(int32_t)));

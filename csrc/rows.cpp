@@ -1,5 +1,6 @@
 // One image through its plan: source rows, a resize a row at a time, the tensor's rows.
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <system_error>
 #include <thread>
@@ -164,13 +165,21 @@ void run_nearest(const Plan::State& s, Part part, const View& in, const Sink& si
 
 void run_tf_lerp(const Plan::State& s, Part part, const View& in, const Sink& sink, float* row) {
     for (int y = part.begin; y < part.end; ++y) {
+        const uint8_t *top = in.row(s.y.index[2 * y]), *bottom = in.row(s.y.index[2 * y + 1]);
+        const float weight = s.y.weight[y];
         if (float* const out = sink.direct(y)) {
-            s.kernels->lerp_emit(in.row(s.y.index[2 * y]), in.row(s.y.index[2 * y + 1]), s.x.index.data(),
-                                 s.x.weight.data(), s.y.weight[y], s.x.safe, s.x.out, s.emit, out);
+            const int exact = s.pairs.empty() ? 0 : s.x.safe / 2 * 2;
+            if (exact > 0) {
+                s.kernels->lerp_exact_emit(top, bottom, s.x.index.data(), s.pairs.data(),
+                                           static_cast<int>(weight * kLerpY), exact, s.emit, out);
+            }
+            if (exact == s.x.out) continue;
+            s.kernels->lerp_emit(top, bottom, s.x.index.data() + 2 * exact, s.x.weight.data() + exact, weight,
+                                 s.x.safe - exact, s.x.out - exact, s.emit, out + exact * s.emit.pixel_step);
             continue;
         }
-        s.kernels->lerp_row(in.row(s.y.index[2 * y]), in.row(s.y.index[2 * y + 1]), s.x.index.data(),
-                            s.x.weight.data(), s.y.weight[y], s.x.safe, s.x.out, s.channels, row);
+        s.kernels->lerp_row(top, bottom, s.x.index.data(), s.x.weight.data(), weight, s.x.safe, s.x.out,
+                            s.channels, row);
         sink.row(y, row);
     }
 }
@@ -311,23 +320,56 @@ void run_tf_cubic(const Plan::State& s, Part part, const View& in, const Sink& s
     }
 }
 
+// Output i alone, by the float32 weights.
+Windows one_window(const Axis& a, int i) {
+    Windows w = a.windows();
+    w.out = 1;
+    w.first += i;
+    w.count += i;
+    w.weight += static_cast<ptrdiff_t>(i) * w.taps;
+    w.lifted += static_cast<ptrdiff_t>(i) * w.taps;
+    w.digits = nullptr;
+    return w;
+}
+
+// Values of row y of cv_area that lie so close to a half that only OpenCV's own order of sums can tell where
+// they round to: their windows again, without the fixed-point weights.
+void settle_doubts(const Plan::State& s, int y, const View& in, float* row, float* sums) {
+    const int count = s.y.count[y];
+    const float* const weight = s.y.weight.data() + static_cast<size_t>(y) * s.y.taps;
+    for (int i = 0; i < s.x.out; ++i) {
+        float* const pixel = row + static_cast<ptrdiff_t>(i) * s.channels;
+        bool doubtful = false;
+        for (int c = 0; c < s.channels; ++c) {
+            doubtful |= std::fabs(pixel[c] - std::floor(pixel[c]) - 0.5f) <= s.doubt;
+        }
+        if (!doubtful) continue;
+        const Windows one = one_window(s.x, i);
+        s.kernels->area_horizontal(in.row(s.y.first[y]), in.stride, count, one, i < s.x.safe, s.channels,
+                                   sums, kDoubtStep);
+        for (int k = 0; k < count; ++k)
+            s.kernels->area_add(sums + k * kDoubtStep, weight[k], k == 0, s.channels, pixel);
+    }
+}
+
 // Both libraries: sums along each row, then over the rows. TensorFlow scales the float sum, OpenCV rounds it.
 void run_area(const Plan::State& s, Part part, const View& in, const Sink& sink, float* row, uint8_t* temp) {
     const int n = s.x.out * s.channels;
     const Windows x = s.x.windows();
+    const Part rows = rows_for(s, part);
     const auto sums = [&](int source_row) {
-        return reinterpret_cast<float*>(temp + source_row % s.ring_rows * s.temp_stride);
+        return reinterpret_cast<float*>(temp + (source_row - rows.begin) % s.ring_rows * s.temp_stride);
     };
-    int done = s.y.first[part.begin];  // source rows below are summed along x
+    float* const doubts = reinterpret_cast<float*>(temp + s.ring_rows * s.temp_stride);
+    int done = rows.begin;  // source rows below are summed along x
     for (int y = part.begin; y < part.end; ++y) {
         const int end = std::min(s.y.first[y] + s.y.count[y], s.y.in);
-        for (int from = std::max(done, s.y.first[y]); from < end;) {
-            const int rows = std::min(end - from, s.ring_rows - from % s.ring_rows);
-            s.kernels->area_horizontal(in.row(from), in.stride, rows, x, s.x.safe, s.channels, sums(from),
+        while (done < end) {
+            const int batch = std::min(kAreaBatch, rows.end - done);
+            s.kernels->area_horizontal(in.row(done), in.stride, batch, x, s.x.safe, s.channels, sums(done),
                                        s.temp_stride / static_cast<ptrdiff_t>(sizeof(float)));
-            from += rows;
+            done += batch;
         }
-        done = std::max(done, end);
         for (int k = 0; k < s.y.count[y]; ++k) {
             const int from = std::min(s.y.first[y] + k, s.y.in - 1);
             s.kernels->area_add(sums(from), s.y.weight[static_cast<size_t>(y) * s.y.taps + k], k == 0, n,
@@ -337,6 +379,7 @@ void run_area(const Plan::State& s, Part part, const View& in, const Sink& sink,
             s.kernels->scale_row(row, s.area_scale, n);
             sink.row(y, row);
         } else {
+            if (s.doubt > 0) settle_doubts(s, y, in, row, doubts);
             uint8_t* const bytes = reinterpret_cast<uint8_t*>(row);
             s.kernels->round_row(row, n, bytes);
             sink.row(y, bytes);

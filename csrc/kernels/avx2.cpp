@@ -302,6 +302,38 @@ void lerp_emit(const uint8_t* top, const uint8_t* bottom, const int32_t* index, 
                       out + done * e.pixel_step);
 }
 
+// A 128-bit lane is a pixel: 8 bytes of the row above, 8 of the one below, shuffled to four columns' bytes a
+// channel.
+void lerp_exact_emit(const uint8_t* top, const uint8_t* bottom, const int32_t* index, const int8_t* pairs,
+                     int pair_y, int count, const Emit& e, float* out) {
+    const __m128i channel = _mm_setr_epi32(e.order[0], e.order[1], e.order[2], e.order[0]);
+    const __m128i four = _mm_set1_epi32(e.in_channels * 0x01000100 + 0x08080000);
+    const __m256i order =
+        _mm256_broadcastsi128_si256(_mm_add_epi8(_mm_mullo_epi32(channel, _mm_set1_epi32(0x01010101)), four));
+    const __m256i weight_y = _mm256_set1_epi32(pair_y << 16 | (kLerpY - pair_y));
+    const __m256 unit = _mm256_set1_ps(1.0f / (kLerpX * kLerpY));
+    const PixelNormalise normalise(e);
+    const auto both = [&](int x) {
+        const ptrdiff_t at = static_cast<ptrdiff_t>(index[2 * x]) * e.in_channels;
+        return _mm_unpacklo_epi64(load8(top + at), load8(bottom + at));
+    };
+    const auto pixels = [&](int x) {
+        const __m256i bytes = _mm256_inserti128_si256(_mm256_castsi128_si256(both(x)), both(x + 1), 1);
+        const __m256i rows = _mm256_maddubs_epi16(_mm256_shuffle_epi8(bytes, order), load32(pairs + 16 * x));
+        const __m256 sum = _mm256_cvtepi32_ps(_mm256_madd_epi16(rows, weight_y));
+        return normalise(_mm256_mul_ps(sum, unit));
+    };
+    for (int x = 0; x + 2 < count; x += 2) {
+        const __m256 v = pixels(x);
+        _mm_storeu_ps(out + 3 * x, _mm256_castps256_ps128(v));
+        _mm_storeu_ps(out + 3 * x + 3, _mm256_extractf128_ps(v, 1));
+    }
+    // The last pixel's fourth lane would fall past the row.
+    const __m256 v = pixels(count - 2);
+    _mm_storeu_ps(out + 3 * count - 6, _mm256_castps256_ps128(v));
+    _mm_maskstore_ps(out + 3 * count - 3, _mm_setr_epi32(-1, -1, -1, 0), _mm256_extractf128_ps(v, 1));
+}
+
 void nearest_emit(const uint8_t* in, const int32_t* index, int safe, int width, const Emit& e, float* out) {
     const int done = e.in_channels == 1 || e.channels == 1 ? 0 : least(safe, width - 1) / 2 * 2;
     const int order[4] = {e.order[0], e.order[1], e.order[2], e.order[0]};
@@ -925,6 +957,7 @@ const Kernels& avx2_kernels() {
         k.name = "x86-64-v3";
         k.lerp_row = lerp_row;
         k.lerp_emit = lerp_emit;
+        k.lerp_exact_emit = lerp_exact_emit;
         k.nearest_emit = nearest_emit;
         k.cv_horizontal = cv_horizontal;
         k.pil_horizontal = pil_horizontal;

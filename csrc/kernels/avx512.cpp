@@ -8,19 +8,17 @@ namespace {
 
 const Kernels* narrow = nullptr;
 
-__m128i load16(const void* p) { return _mm_loadu_si128(static_cast<const __m128i*>(p)); }
 __m128i load8(const void* p) { return _mm_loadl_epi64(static_cast<const __m128i*>(p)); }
+__m128i load16(const void* p) { return _mm_loadu_si128(static_cast<const __m128i*>(p)); }
 __m512i load64(const void* p) { return _mm512_loadu_si512(p); }
 
 // 16 bytes of four rows, one a 128-bit lane.
 __m512i load_four(const uint8_t* const row[4], ptrdiff_t at) {
     __m512i v = _mm512_castsi128_si512(load16(row[0] + at));
-    v = _mm512_inserti32x4(v, load16(row[1] + at), 1);
-    v = _mm512_inserti32x4(v, load16(row[2] + at), 2);
-    return _mm512_inserti32x4(v, load16(row[3] + at), 3);
+    v = _mm512_mask_broadcast_i32x4(v, 0x00F0, load16(row[1] + at));
+    v = _mm512_mask_broadcast_i32x4(v, 0x0F00, load16(row[2] + at));
+    return _mm512_mask_broadcast_i32x4(v, 0xF000, load16(row[3] + at));
 }
-
-__m512 floats(const uint8_t* p) { return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(load16(p))); }
 
 int32_t word(const int8_t* p) {
     int32_t v;
@@ -30,7 +28,7 @@ int32_t word(const int8_t* p) {
 
 int least(int a, int b) { return a < b ? a : b; }
 
-__mmask64 first_bits(int n) { return n >= 64 ? ~0ull : (1ull << n) - 1; }
+__mmask64 first_bits(int n) { return n >= 64 ? ~0ull : n <= 0 ? 0 : (1ull << n) - 1; }
 
 // ---- Pillow
 // ---------------------------------------------------------------------------------------------------
@@ -46,11 +44,12 @@ struct Sums {
     Sums() {
         for (__m512i& d : digit) d = _mm512_setzero_si512();
     }
-    __m512i total() const {
-        __m512i sum = _mm512_add_epi32(_mm512_set1_epi32(kPilHalf), digit[0]);
+    __m512i joined(int start) const {
+        __m512i sum = _mm512_add_epi32(_mm512_set1_epi32(start), digit[0]);
         for (int d = 1; d < kDigits; ++d) sum = _mm512_add_epi32(sum, _mm512_slli_epi32(digit[d], 7 * d));
-        return _mm512_srai_epi32(sum, kPilBits);
+        return sum;
     }
+    __m512i total() const { return _mm512_srai_epi32(joined(kPilHalf), kPilBits); }
 };
 
 template <int kChannels>
@@ -178,11 +177,21 @@ void pil_vertical(const uint8_t* in, ptrdiff_t stride, const Windows& y, int i, 
 // 2^23 as float32 has the bits 4B 00 00 00, so 2^23 + v for a byte v has 4B 00 00 v: shuffled into place
 // instead of converted. Differences of two such floats, and less 2^23, are exact.
 constexpr int32_t kMagic = 0x4B000000;
+constexpr __mmask64 kLowBytes = 0x1111111111111111ull;
+
+__m512i magic() { return _mm512_set1_epi32(kMagic); }
+__m512 two23() { return _mm512_castsi512_ps(magic()); }
+
+// 2^23 + the byte order[lane] of bytes, for each lane.
+__m512 lift(__m512i order, __m512i bytes) {
+    return _mm512_castsi512_ps(_mm512_mask_permutexvar_epi8(magic(), kLowBytes, order, bytes));
+}
+
+// Products with a lifted byte are rounded once: fma(w, 2^23 + v, -w * 2^23), where the last product is exact.
+constexpr float kLifted = -8388608.0f;
 
 struct Lerp {
     __m512i left, right;
-    const __m512i magic = _mm512_set1_epi32(kMagic);
-    const __m512 two23 = _mm512_castsi512_ps(magic);
 
     // Pixel j of 4 stands at byte 8 * j and goes to 128-bit lane j; lane c of it takes the channel order[c].
     Lerp(int channels, const int order[4]) {
@@ -195,23 +204,22 @@ struct Lerp {
 
     // 8 bytes at each of 4 columns -> 4 pixels, a 128-bit lane each, joined by t.
     __m512 row(const uint8_t* in, const ptrdiff_t at[4], __m512 t) const {
-        constexpr __mmask64 kLowBytes = 0x1111111111111111ull;
         const __m128i low = _mm_unpacklo_epi64(load8(in + at[0]), load8(in + at[1]));
         const __m128i high = _mm_unpacklo_epi64(load8(in + at[2]), load8(in + at[3]));
         const __m512i v =
             _mm512_castsi256_si512(_mm256_inserti128_si256(_mm256_castsi128_si256(low), high, 1));
-        const __m512 l = _mm512_castsi512_ps(_mm512_mask_permutexvar_epi8(magic, kLowBytes, left, v));
-        const __m512 r = _mm512_castsi512_ps(_mm512_mask_permutexvar_epi8(magic, kLowBytes, right, v));
-        return _mm512_add_ps(_mm512_sub_ps(l, two23), _mm512_mul_ps(_mm512_sub_ps(r, l), t));
+        const __m512 l = lift(left, v), r = lift(right, v);
+        return _mm512_add_ps(_mm512_sub_ps(l, two23()), _mm512_mul_ps(_mm512_sub_ps(r, l), t));
     }
 };
 
-// Normalisation of pixels that have a 128-bit lane each. Which operations there are is fixed for a plan.
+// Normalisation; which operations there are is fixed for a plan.
 struct PixelNormalise {
     bool has_scale, has_divisor, has_offset, has_mean;
     __m512 scale, divisor, offset, mean, std;
 
-    explicit PixelNormalise(const Emit& e)
+    // channel: of the tensor, in each lane; 3 for a lane that is not used.
+    PixelNormalise(const Emit& e, __m512i channel)
         : has_scale(e.has_scale),
           has_divisor(e.has_divisor),
           has_offset(e.has_offset),
@@ -219,8 +227,10 @@ struct PixelNormalise {
           scale(_mm512_set1_ps(e.scale)),
           divisor(_mm512_set1_ps(e.divisor)),
           offset(_mm512_set1_ps(e.offset)),
-          mean(_mm512_broadcast_f32x4(_mm_setr_ps(e.mean[0], e.mean[1], e.mean[2], 0))),
-          std(_mm512_broadcast_f32x4(_mm_setr_ps(e.std[0], e.std[1], e.std[2], 1))) {}
+          mean(_mm512_permutexvar_ps(
+              channel, _mm512_castps128_ps512(_mm_setr_ps(e.mean[0], e.mean[1], e.mean[2], 0)))),
+          std(_mm512_permutexvar_ps(channel,
+                                    _mm512_castps128_ps512(_mm_setr_ps(e.std[0], e.std[1], e.std[2], 1)))) {}
 
     __m512 operator()(__m512 v) const {
         if (has_scale) v = _mm512_mul_ps(v, scale);
@@ -266,40 +276,119 @@ void lerp_emit(const uint8_t* top, const uint8_t* bottom, const int32_t* index, 
                float lerp_y, int safe, int width, const Emit& e, float* out) {
     const int done = e.in_channels == 1 || e.channels == 1 ? 0 : safe / 4 * 4;
     const int order[4] = {e.order[0], e.order[1], e.order[2], e.order[0]};
-    lerp_pixels(top, bottom, index, lerp, lerp_y, done, e.in_channels, order, 3, out, PixelNormalise(e));
+    lerp_pixels(top, bottom, index, lerp, lerp_y, done, e.in_channels, order, 3, out,
+                PixelNormalise(e, _mm512_broadcast_i32x4(_mm_setr_epi32(0, 1, 2, 3))));
     if (done == width) return;
     narrow->lerp_emit(top, bottom, index + 2 * done, lerp + done, lerp_y, safe - done, width - done, e,
                       out + done * e.pixel_step);
 }
 
+// 16 pixels of 3 values are three vectors: value v of them is channel v % 3 of pixel v / 3.
+struct Threes {
+    alignas(64) int32_t pixel[3][16];
+    alignas(64) int32_t channel[3][16];
+
+    constexpr Threes() : pixel(), channel() {
+        for (int v = 0; v < 48; ++v) {
+            pixel[v / 16][v % 16] = v / 3;
+            channel[v / 16][v % 16] = v % 3;
+        }
+    }
+};
+
+void nearest_emit(const uint8_t* in, const int32_t* index, int safe, int width, const Emit& e, float* out) {
+    const int done = e.in_channels == 1 || e.channels == 1 ? 0 : safe;
+    static constexpr Threes kThrees;
+    const __m512i order =
+        _mm512_setr_epi32(e.order[0], e.order[1], e.order[2], 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
+    const __m512i step = _mm512_set1_epi32(e.in_channels);
+    __m512i at[3];  // where each value stands in 16 pixels of 4 bytes
+    const __m512i channel[3] = {load64(kThrees.channel[0]), load64(kThrees.channel[1]),
+                                load64(kThrees.channel[2])};
+    const PixelNormalise normalise[3] = {{e, channel[0]}, {e, channel[1]}, {e, channel[2]}};
+    for (int j = 0; j < 3; ++j) {
+        at[j] = _mm512_add_epi32(_mm512_slli_epi32(load64(kThrees.pixel[j]), 2),
+                                 _mm512_permutexvar_epi32(channel[j], order));
+    }
+    for (int x = 0; x < done; x += 16) {
+        const __mmask16 keep = static_cast<__mmask16>(first_bits(done - x));
+        const __m512i from = _mm512_mullo_epi32(_mm512_maskz_loadu_epi32(keep, index + x), step);
+        const __m512i pixels = _mm512_mask_i32gather_epi32(_mm512_setzero_si512(), keep, from, in, 1);
+        for (int j = 0; j < 3; ++j) {
+            const __mmask16 values = static_cast<__mmask16>(first_bits(3 * (done - x) - 16 * j));
+            const __m512 v = normalise[j](_mm512_sub_ps(lift(at[j], pixels), two23()));
+            _mm512_mask_storeu_ps(out + 3 * x + 16 * j, values, v);
+        }
+    }
+    if (done < width) narrow->nearest_emit(in, index + done, 0, width - done, e, out + done * e.pixel_step);
+}
+
+// Rows whose weights are at hand at once, and columns whose sums stay in the first-level cache meanwhile.
+constexpr int kRowsAtOnce = 9;
+constexpr int kColumnsAtOnce = 1024;
+
+struct RowWeights {
+    float w[2][kRowsAtOnce], less[2][kRowsAtOnce];
+};
+
+// 64 columns, or the first of them that keep names: their sums stay in registers over the rows.
+template <bool kBoth, bool kAll>
+void tf_strip(const uint8_t* row, ptrdiff_t stride, int rows, const RowWeights& weights, const __m512i at[4],
+              __mmask64 keep, float* sum_a, float* sum_b) {
+    __m512 a[4], b[4];
+    for (int j = 0; j < 4; ++j) {
+        const __mmask16 some = kAll ? 0xFFFF : static_cast<__mmask16>(keep >> (16 * j));
+        a[j] = _mm512_maskz_loadu_ps(some, sum_a + 16 * j);
+        if (kBoth) b[j] = _mm512_maskz_loadu_ps(some, sum_b + 16 * j);
+    }
+    for (int k = 0; k < rows; ++k, row += stride) {
+        const __m512i bytes = kAll ? load64(row) : _mm512_maskz_loadu_epi8(keep, row);
+        for (int j = 0; j < 4; ++j) {
+            const __m512 v = lift(at[j], bytes);
+            a[j] = _mm512_add_ps(a[j], _mm512_fmadd_ps(_mm512_set1_ps(weights.w[0][k]), v,
+                                                       _mm512_set1_ps(weights.less[0][k])));
+            if (kBoth) {
+                b[j] = _mm512_add_ps(b[j], _mm512_fmadd_ps(_mm512_set1_ps(weights.w[1][k]), v,
+                                                           _mm512_set1_ps(weights.less[1][k])));
+            }
+        }
+    }
+    for (int j = 0; j < 4; ++j) {
+        const __mmask16 some = kAll ? 0xFFFF : static_cast<__mmask16>(keep >> (16 * j));
+        _mm512_mask_storeu_ps(sum_a + 16 * j, some, a[j]);
+        if (kBoth) _mm512_mask_storeu_ps(sum_b + 16 * j, some, b[j]);
+    }
+}
+
 template <bool kBoth>
 void tf_vertical_of(const uint8_t* in, ptrdiff_t stride, int count, const float* weight_a,
                     const float* weight_b, int n, float* sum_a, float* sum_b) {
-    int i = 0;
-    for (; i + 64 <= n; i += 64) {
-        __m512 a[4], b[4];
-        for (int j = 0; j < 4; ++j) {
-            a[j] = _mm512_loadu_ps(sum_a + i + 16 * j);
-            if (kBoth) b[j] = _mm512_loadu_ps(sum_b + i + 16 * j);
-        }
-        const uint8_t* row = in + i;
-        for (int k = 0; k < count; ++k, row += stride) {
-            const __m512 wa = _mm512_set1_ps(weight_a[k]);
-            const __m512 wb = kBoth ? _mm512_set1_ps(weight_b[k]) : wa;
-            for (int j = 0; j < 4; ++j) {
-                const __m512 v = floats(row + 16 * j);
-                a[j] = _mm512_add_ps(a[j], _mm512_mul_ps(wa, v));
-                if (kBoth) b[j] = _mm512_add_ps(b[j], _mm512_mul_ps(wb, v));
+    __m512i at[4];
+    for (int j = 0; j < 4; ++j) {
+        at[j] = _mm512_add_epi32(_mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15),
+                                 _mm512_set1_epi32(16 * j));
+    }
+    for (int from = 0; from < n; from += kColumnsAtOnce) {
+        const int end = least(from + kColumnsAtOnce, n);
+        for (int k = 0; k < count; k += kRowsAtOnce) {
+            const int rows = least(kRowsAtOnce, count - k);
+            RowWeights weights;
+            for (int r = 0; r < rows; ++r) {
+                weights.w[0][r] = weight_a[k + r];
+                weights.w[1][r] = kBoth ? weight_b[k + r] : 0;
+                for (int s = 0; s < 2; ++s) weights.less[s][r] = weights.w[s][r] * kLifted;
+            }
+            const uint8_t* const row = in + k * stride;
+            int i = from;
+            for (; i + 64 <= end; i += 64) {
+                tf_strip<kBoth, true>(row + i, stride, rows, weights, at, ~0ull, sum_a + i,
+                                      kBoth ? sum_b + i : nullptr);
+            }
+            if (i < end) {
+                tf_strip<kBoth, false>(row + i, stride, rows, weights, at, first_bits(end - i), sum_a + i,
+                                       kBoth ? sum_b + i : nullptr);
             }
         }
-        for (int j = 0; j < 4; ++j) {
-            _mm512_storeu_ps(sum_a + i + 16 * j, a[j]);
-            if (kBoth) _mm512_storeu_ps(sum_b + i + 16 * j, b[j]);
-        }
-    }
-    if (i < n) {
-        narrow->tf_vertical(in + i, stride, count, weight_a, weight_b, n - i, sum_a + i,
-                            kBoth ? sum_b + i : nullptr);
     }
 }
 
@@ -309,20 +398,116 @@ void tf_vertical(const uint8_t* in, ptrdiff_t stride, int count, const float* we
                                                                       n, sum_a, sum_b);
 }
 
-// Shuffle that widens bytes to 32 bits: lane j of each 128 bits takes the byte at + order[j].
-__m512i widen(int at, const int order[4]) {
-    const int32_t rest = static_cast<int32_t>(0xFFFFFF00);
-    return _mm512_broadcast_i32x4(_mm_setr_epi32(rest | (at + order[0]), rest | (at + order[1]),
-                                                 rest | (at + order[2]), rest | (at + order[3])));
+// One output's window of sums, a pixel's channels a vector. The fourth lane of 3 channels reads into the next
+// pixel, for which the row of sums has room, and is overwritten by the next store.
+template <int kChannels>
+struct SumWindow {
+    const float *pixel, *weight;
+    __m128 sum = _mm_setzero_ps();
+
+    SumWindow(const float* in, const Windows& x, int i)
+        : pixel(in + static_cast<ptrdiff_t>(x.first[i]) * kChannels),
+          weight(x.weight + static_cast<ptrdiff_t>(i) * x.taps) {}
+
+    void add(ptrdiff_t k) {
+        const __m128 v = _mm_loadu_ps(pixel + k * kChannels);
+        sum = _mm_add_ps(sum, _mm_mul_ps(_mm_set1_ps(weight[k]), v));
+    }
+    void finish(ptrdiff_t done, int count, float* out, int i) {
+        for (ptrdiff_t k = done; k < count; ++k) add(k);
+        _mm_storeu_ps(out + static_cast<ptrdiff_t>(i) * kChannels, sum);
+    }
+};
+
+template <int kChannels>
+void tf_horizontal_of(const float* in, const Windows& x, float* out) {
+    int i = 0;
+    // Four windows side by side, so that their chains of sums overlap in time.
+    for (; i + 4 <= x.out; i += 4) {
+        SumWindow<kChannels> a(in, x, i), b(in, x, i + 1), c(in, x, i + 2), d(in, x, i + 3);
+        const int common = least(least(x.count[i], x.count[i + 1]), least(x.count[i + 2], x.count[i + 3]));
+        for (ptrdiff_t k = 0; k < common; ++k) {
+            a.add(k);
+            b.add(k);
+            c.add(k);
+            d.add(k);
+        }
+        a.finish(common, x.count[i], out, i);
+        b.finish(common, x.count[i + 1], out, i + 1);
+        c.finish(common, x.count[i + 2], out, i + 2);
+        d.finish(common, x.count[i + 3], out, i + 3);
+    }
+    for (; i < x.out; ++i) SumWindow<kChannels>(in, x, i).finish(0, x.count[i], out, i);
 }
 
-// kOnes: only blocks with a window's first or last tap are multiplied.
-template <int kChannels, bool kOnes>
-void area_horizontal_of(const uint8_t* in, ptrdiff_t in_stride, int rows, const Windows& x, int safe,
-                        float* out, ptrdiff_t out_stride) {
+void tf_horizontal(const float* in, const Windows& x, int channels, float* out) {
+    if (channels == 3) return tf_horizontal_of<3>(in, x, out);
+    if (channels == 4) return tf_horizontal_of<4>(in, x, out);
+    narrow->tf_horizontal(in, x, channels, out);
+}
+
+// ---- Area
+// -----------------------------------------------------------------------------------------------------
+
+// 4 pixels of four rows: row r in 128-bit lane r, of which pixel k becomes the floats of its channels.
+template <int kChannels>
+struct Quad {
     __m512i order[4];
-    const int channels[4] = {0, 1, 2, kChannels == 4 ? 3 : 0};
-    for (int k = 0; k < 4; ++k) order[k] = widen(k * kChannels, channels);
+
+    Quad() {
+        const __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 16, 17, 18, 19, 32, 33, 34, 35, 48, 49, 50, 51);
+        for (int k = 0; k < 4; ++k) order[k] = _mm512_add_epi32(lane, _mm512_set1_epi32(k * kChannels));
+    }
+};
+
+// 16 bytes of four rows, or the first of them that some names.
+__m512i load_some(const uint8_t* const row[4], ptrdiff_t at, __mmask16 some) {
+    __m512i v = _mm512_castsi128_si512(_mm_maskz_loadu_epi8(some, row[0] + at));
+    v = _mm512_inserti32x4(v, _mm_maskz_loadu_epi8(some, row[1] + at), 1);
+    v = _mm512_inserti32x4(v, _mm_maskz_loadu_epi8(some, row[2] + at), 2);
+    return _mm512_inserti32x4(v, _mm_maskz_loadu_epi8(some, row[3] + at), 3);
+}
+
+// The fourth lane of 3 channels is overwritten by the next pixel; rows have room behind them.
+void store_four(float* const to[4], ptrdiff_t at, __m512 v) {
+    _mm_storeu_ps(to[0] + at, _mm512_castps512_ps128(v));
+    _mm_storeu_ps(to[1] + at, _mm512_extractf32x4_ps(v, 1));
+    _mm_storeu_ps(to[2] + at, _mm512_extractf32x4_ps(v, 2));
+    _mm_storeu_ps(to[3] + at, _mm512_extractf32x4_ps(v, 3));
+}
+
+// A window of four rows.
+template <int kChannels>
+struct AreaSum {
+    const float *weight, *lifted;
+    ptrdiff_t at;
+    __m512 sum = _mm512_setzero_ps();
+
+    AreaSum(const Windows& x, int i)
+        : weight(x.weight + static_cast<ptrdiff_t>(i) * x.taps),
+          lifted(x.lifted + static_cast<ptrdiff_t>(i) * x.taps),
+          at(static_cast<ptrdiff_t>(x.first[i]) * kChannels) {}
+
+    void add(const Quad<kChannels>& quad, __m512i bytes) {
+        for (int k = 0; k < 4; ++k) {
+            const __m512 v = lift(quad.order[k], bytes);
+            sum =
+                _mm512_add_ps(sum, _mm512_fmadd_ps(_mm512_set1_ps(weight[k]), v, _mm512_set1_ps(lifted[k])));
+        }
+        weight += 4;
+        lifted += 4;
+        at += 4 * kChannels;
+    }
+    void store(float* const to[4], int i) const {
+        store_four(to, static_cast<ptrdiff_t>(i) * kChannels, sum);
+    }
+};
+
+template <int kChannels>
+void area_horizontal_of(const uint8_t* in, ptrdiff_t in_stride, int rows, const Windows& x, int end_output,
+                        float* out, ptrdiff_t out_stride) {
+    const Quad<kChannels> quad;
+    const ptrdiff_t end = static_cast<ptrdiff_t>(x.in) * kChannels;
     for (int y = 0; y < rows; y += 4) {
         const uint8_t* row[4];
         float* to[4];
@@ -330,47 +515,77 @@ void area_horizontal_of(const uint8_t* in, ptrdiff_t in_stride, int rows, const 
             row[j] = in + least(y + j, rows - 1) * in_stride;
             to[j] = out + least(y + j, rows - 1) * out_stride;
         }
-        for (int i = 0; i < safe; ++i) {
-            ptrdiff_t at = static_cast<ptrdiff_t>(x.first[i]) * kChannels;
-            const float* weight = x.weight + static_cast<ptrdiff_t>(i) * x.taps;
-            __m512 sum = _mm512_setzero_ps();
-            int k = 0;
-            for (; k + 4 <= x.count[i]; k += 4, at += 4 * kChannels, weight += 4) {
-                const __m512i v = load_four(row, at);
-                if (kOnes && k > 0 && k + 4 < x.count[i]) {
-                    for (int j = 0; j < 4; ++j) {
-                        sum = _mm512_add_ps(sum, _mm512_cvtepi32_ps(_mm512_shuffle_epi8(v, order[j])));
-                    }
-                    continue;
-                }
-                for (int j = 0; j < 4; ++j) {
-                    const __m512 pixel = _mm512_cvtepi32_ps(_mm512_shuffle_epi8(v, order[j]));
-                    sum = _mm512_add_ps(sum, _mm512_mul_ps(pixel, _mm512_set1_ps(weight[j])));
+        int i = 0;
+        // Three windows side by side, so that their chains of sums overlap in time.
+        for (; i + 2 < end_output && (x.first[i + 2] + x.taps - 4) * kChannels + 16 <= end; i += 3) {
+            AreaSum<kChannels> a(x, i), b(x, i + 1), c(x, i + 2);
+            for (int k = 0; k < x.taps; k += 4) {
+                a.add(quad, load_four(row, a.at));
+                b.add(quad, load_four(row, b.at));
+                c.add(quad, load_four(row, c.at));
+            }
+            a.store(to, i);
+            b.store(to, i + 1);
+            c.store(to, i + 2);
+        }
+        for (; i < end_output; ++i) {
+            AreaSum<kChannels> a(x, i);
+            for (int k = 0; k < x.taps; k += 4) {
+                const ptrdiff_t left = end - a.at;
+                const __mmask16 some =
+                    static_cast<__mmask16>(left < 16 ? first_bits(static_cast<int>(left)) : 0xFFFF);
+                a.add(quad, load_some(row, a.at, some));
+            }
+            a.store(to, i);
+        }
+    }
+}
+
+// Windows by their fixed-point weights.
+template <int kChannels, int kDigits>
+void area_fixed_of(const uint8_t* in, ptrdiff_t in_stride, int rows, const Windows& x, float* out,
+                   ptrdiff_t out_stride) {
+    const __m512i front = tap_order<kChannels>(0), back = tap_order<kChannels>(4);
+    const __m512 unit = _mm512_set1_ps(x.unit);
+    for (int y = 0; y < rows; y += 4) {
+        const uint8_t* row[4];
+        float* to[4];
+        for (int j = 0; j < 4; ++j) {
+            row[j] = in + least(y + j, rows - 1) * in_stride;
+            to[j] = out + least(y + j, rows - 1) * out_stride;
+        }
+        const int8_t* digit = x.digits;
+        for (int i = 0; i < x.out; ++i) {
+            const ptrdiff_t first = x.wide_first[i];
+            const bool skip = kChannels == 3 && first >= 2;
+            const __m512i order = skip ? back : front;
+            ptrdiff_t at = first * kChannels - (skip ? 4 : 0);
+            Sums<kDigits> sums;
+            for (int block = 0; block < x.blocks; ++block, at += 4 * kChannels) {
+                const __m512i v = _mm512_shuffle_epi8(load_four(row, at), order);
+                for (int d = 0; d < kDigits; ++d, digit += 4) {
+                    sums.digit[d] = _mm512_dpbusd_epi32(sums.digit[d], v, _mm512_set1_epi32(word(digit)));
                 }
             }
-            if (k < x.count[i]) {
-                const __m512i v = load_four(row, at);
-                for (int j = 0; k < x.count[i]; ++k, ++j) {
-                    const __m512 pixel = _mm512_cvtepi32_ps(_mm512_shuffle_epi8(v, order[j]));
-                    sum = _mm512_add_ps(sum, _mm512_mul_ps(pixel, _mm512_set1_ps(weight[j])));
-                }
-            }
-            // The fourth lane of 3 channels is overwritten by the next pixel; rows have room behind them.
-            const ptrdiff_t o = static_cast<ptrdiff_t>(i) * kChannels;
-            _mm_storeu_ps(to[0] + o, _mm512_castps512_ps128(sum));
-            _mm_storeu_ps(to[1] + o, _mm512_extractf32x4_ps(sum, 1));
-            _mm_storeu_ps(to[2] + o, _mm512_extractf32x4_ps(sum, 2));
-            _mm_storeu_ps(to[3] + o, _mm512_extractf32x4_ps(sum, 3));
+            const __m512 sum = _mm512_cvtepi32_ps(sums.joined(0));
+            store_four(to, static_cast<ptrdiff_t>(i) * kChannels, _mm512_mul_ps(sum, unit));
         }
     }
 }
 
 void area_horizontal(const uint8_t* in, ptrdiff_t in_stride, int rows, const Windows& x, int safe,
                      int channels, float* out, ptrdiff_t out_stride) {
+    if (x.digits != nullptr && channels != 1) {
+        const bool one = x.digit_count == 1;
+        const auto run = channels == 3 ? (one ? area_fixed_of<3, 1> : area_fixed_of<3, 3>)
+                                       : (one ? area_fixed_of<4, 1> : area_fixed_of<4, 3>);
+        return run(in, in_stride, rows, x, out, out_stride);
+    }
     if (channels == 1)
         return narrow->area_horizontal(in, in_stride, rows, x, safe, channels, out, out_stride);
-    const auto run = channels == 3 ? (x.ones ? area_horizontal_of<3, true> : area_horizontal_of<3, false>)
-                                   : (x.ones ? area_horizontal_of<4, true> : area_horizontal_of<4, false>);
+    const auto run = channels == 3 ? area_horizontal_of<3> : area_horizontal_of<4>;
+    // Loads that would leave the row are masked, so only windows that repeat its last pixel are left over.
+    while (safe < x.out && x.first[safe] + x.count[safe] <= x.in) ++safe;
     run(in, in_stride, rows, x, safe, out, out_stride);
     if (safe == x.out) return;
     Windows rest = x;
@@ -391,9 +606,11 @@ const Kernels& avx512_kernels() {
         k.name = "x86-64-v4-vnni";
         k.lerp_row = lerp_row;
         k.lerp_emit = lerp_emit;
+        k.nearest_emit = nearest_emit;
         k.pil_horizontal = pil_horizontal;
         k.pil_vertical = pil_vertical;
         k.tf_vertical = tf_vertical;
+        k.tf_horizontal = tf_horizontal;
         k.area_horizontal = area_horizontal;
         return k;
     }();

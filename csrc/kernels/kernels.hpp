@@ -43,16 +43,24 @@ struct Windows {
     const int32_t* first;
     const int32_t* count;
     const float* weight;   // float32 methods
+    const float* lifted;   // weight * -2^23, for wide kernels of the area methods
     const int32_t* fixed;  // Pillow, 22-bit fixed point
     bool ones;             // every weight but a window's first and last is 1
-    // Pillow for wide kernels, absent (nullptr) where the image is too small for their loads: output i sums
-    // `blocks` blocks of `block_taps` pixels from wide_first[i] on. A weight is the sum of digit_count digits
-    // of base 128, each -64 to 63 so that pmaddubsw can't saturate: digits[((i * blocks + b) * digit_count +
-    // d) * block_taps + k].
+    // Fixed-point weights for wide kernels, absent (nullptr) where the image is too small for their loads:
+    // output i sums `blocks` blocks of `block_taps` pixels from wide_first[i] on. A weight is the sum of
+    // digit_count digits of base 128, each -64 to 63 (one alone: to 64) so that pmaddubsw can't saturate:
+    // digits[((i * blocks + b) * digit_count + d) * block_taps + k]. Pillow: 3 or 4 digits. Area: 1 or 3
+    // digits in parts of `unit`; see Plan::State::doubt.
     const int32_t* wide_first;
     const int8_t* digits;
     int blocks, block_taps, digit_count;
+    float unit;
 };
+
+// Weights of a bilinear resize that are whole numbers of 1 / kLerpX and 1 / kLerpY bring no product or sum of
+// bytes over 24 bits: float32 rounds nothing, and integers give the same values. So for any source of even
+// width when the tensor's sides are powers of two up to 64.
+constexpr int kLerpX = 64, kLerpY = 128;
 
 struct Kernels {
     const char* name;
@@ -75,6 +83,11 @@ struct Kernels {
     // The same straight into an interleaved float32 tensor; emit.plane_step is 1.
     void (*lerp_emit)(const uint8_t* top, const uint8_t* bottom, const int32_t* index, const float* lerp,
                       float lerp_y, int safe, int width, const Emit& emit, float* out);
+    // The first `count` (even) of these pixels where every weight is a few bits, so that integers give the
+    // same float32: in parts of kLerpX and kLerpY. pairs: 16 bytes a pixel, the weights of the left and the
+    // right column eight times; pair_y: the weight of the bottom row. nullptr where lerp_emit is as good.
+    void (*lerp_exact_emit)(const uint8_t* top, const uint8_t* bottom, const int32_t* index,
+                            const int8_t* pairs, int pair_y, int count, const Emit& emit, float* out);
     // nearest_row likewise. For the first `safe` pixels 4 bytes from the pixel on lie in the row.
     void (*nearest_emit)(const uint8_t* in, const int32_t* index, int safe, int width, const Emit& emit,
                          float* out);
