@@ -39,6 +39,7 @@ template <int kDigits>
 __m256i add_taps(__m256i sum, __m256i v, const __m256i* digits) {
     const __m256i one = _mm256_set1_epi16(1);
     __m256i part = _mm256_madd_epi16(_mm256_maddubs_epi16(v, digits[0]), one);
+    if (kDigits == 1) return _mm256_add_epi32(sum, part);
     part =
         _mm256_add_epi32(part, _mm256_madd_epi16(_mm256_maddubs_epi16(v, digits[1]), _mm256_set1_epi16(128)));
     sum = _mm256_add_epi32(
@@ -61,10 +62,11 @@ __m256i tap_order(int skip) {
     return load32(order);
 }
 
-// Window i of two rows: for 3 and 4 channels a 32-bit lane is a channel, for gray all four are parts of one
-// sum.
+// Window i of two rows, by its fixed-point weights: for 3 and 4 channels a 32-bit lane is a channel, for gray
+// all four are parts of one sum. Sums start at `start`.
 template <int kChannels, int kDigits>
-__m256i pil_window(const uint8_t* a, const uint8_t* b, const Windows& x, int i, __m256i front, __m256i back) {
+__m256i fixed_window(const uint8_t* a, const uint8_t* b, const Windows& x, int i, __m256i front, __m256i back,
+                     int start) {
     const ptrdiff_t first = x.wide_first[i];
     const bool skip = kChannels == 3 && first >= 2;
     const __m256i order = skip ? back : front;
@@ -74,8 +76,8 @@ __m256i pil_window(const uint8_t* a, const uint8_t* b, const Windows& x, int i, 
     a += at;
     b += at;
     const int8_t* digit = x.digits + static_cast<ptrdiff_t>(i) * x.blocks * kDigits * kTaps;
-    __m256i sum = kChannels == 1 ? _mm256_setr_epi32(kPilHalf, 0, 0, 0, kPilHalf, 0, 0, 0)
-                                 : _mm256_set1_epi32(kPilHalf);
+    __m256i sum =
+        kChannels == 1 ? _mm256_setr_epi32(start, 0, 0, 0, start, 0, 0, 0) : _mm256_set1_epi32(start);
     for (int block = 0; block < x.blocks; ++block, a += kStep, b += kStep) {
         __m256i v = load_pair(a, b);
         if (kChannels != 1) v = _mm256_shuffle_epi8(v, order);
@@ -111,7 +113,8 @@ void pil_horizontal_of(const uint8_t* in, ptrdiff_t in_stride, int rows, const W
         for (int i = 0; i < x.out; i += 4) {
             __m256i sum[4];
             for (int j = 0; j < 4; ++j) {
-                sum[j] = pil_window<kChannels, kDigits>(a, b, x, least(i + j, x.out - 1), front, back);
+                sum[j] =
+                    fixed_window<kChannels, kDigits>(a, b, x, least(i + j, x.out - 1), front, back, kPilHalf);
             }
             if (kChannels == 1) {
                 // Four partial sums of four outputs -> four sums.
@@ -512,8 +515,38 @@ void area_horizontal_of(const uint8_t* in, ptrdiff_t in_stride, int rows, const 
     }
 }
 
+template <int kChannels, int kDigits>
+void area_fixed_of(const uint8_t* in, ptrdiff_t in_stride, int rows, const Windows& x, float* out,
+                   ptrdiff_t out_stride) {
+    const __m256i front = tap_order<kChannels>(0), back = tap_order<kChannels>(4);
+    const __m256 unit = _mm256_set1_ps(x.unit);
+    for (int y = 0; y < rows; y += 2) {
+        const int other = least(y + 1, rows - 1);
+        const uint8_t *a = in + y * in_stride, *b = in + other * in_stride;
+        float *out_a = out + y * out_stride, *out_b = out + other * out_stride;
+        for (int i = 0; i < x.out; ++i) {
+            __m256i sum = fixed_window<kChannels, kDigits>(a, b, x, i, front, back, 0);
+            if (kChannels == 1) {
+                sum = _mm256_hadd_epi32(sum, sum);
+                sum = _mm256_hadd_epi32(sum, sum);
+            }
+            const __m256 v = _mm256_mul_ps(_mm256_cvtepi32_ps(sum), unit);
+            // Lanes behind the pixel are overwritten by the next one; rows have room behind them.
+            _mm_storeu_ps(out_a + i * kChannels, _mm256_castps256_ps128(v));
+            _mm_storeu_ps(out_b + i * kChannels, _mm256_extractf128_ps(v, 1));
+        }
+    }
+}
+
 void area_horizontal(const uint8_t* in, ptrdiff_t in_stride, int rows, const Windows& x, int safe,
                      int channels, float* out, ptrdiff_t out_stride) {
+    if (x.digits != nullptr) {
+        const bool one = x.digit_count == 1;
+        const auto run = channels == 1   ? (one ? area_fixed_of<1, 1> : area_fixed_of<1, 3>)
+                         : channels == 3 ? (one ? area_fixed_of<3, 1> : area_fixed_of<3, 3>)
+                                         : (one ? area_fixed_of<4, 1> : area_fixed_of<4, 3>);
+        return run(in, in_stride, rows, x, out, out_stride);
+    }
     if (channels == 1)
         return narrow->area_horizontal(in, in_stride, rows, x, safe, channels, out, out_stride);
     const auto run = channels == 3 ? (x.ones ? area_horizontal_of<3, true> : area_horizontal_of<3, false>)
