@@ -196,7 +196,10 @@ class PyPlan {
         py::gil_scoped_release release;
         thread_local Scratch scratch;
         threads = plan_.threads(threads);
-        plan_.run(pixels, target, scratch.get(threads * plan_.scratch_bytes()), threads);
+        void* const memory = scratch.get(threads * plan_.scratch_bytes());
+        if (threads == 1) return plan_.run(pixels, target, memory);
+        thread_local Crew crew;
+        plan_.run(pixels, target, memory, threads, crew);
     }
 
     static Pixels::Plane plane_of(const py::array& a) {

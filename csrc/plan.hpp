@@ -120,7 +120,7 @@ void plan_tf(Plan::State& s);
 void plan_pil(Plan::State& s);
 void plan_cv2(Plan::State& s);
 
-// Plan::run; see preprocess.hpp.
-void run_rows(const Plan::State& s, const Pixels& pixels, void* out, void* scratch, int threads);
+// Plan::run; see preprocess.hpp. crew: nullptr for one thread.
+void run_rows(const Plan::State& s, const Pixels& pixels, void* out, void* scratch, int threads, Crew* crew);
 
 }  // namespace edgecnn

@@ -305,8 +305,12 @@ int Plan::threads(int wanted) const {
     return static_cast<int>(std::min<int64_t>({wanted, bytes / kBytesEach, s.y.out}));
 }
 
-void Plan::run(const Pixels& pixels, void* out, void* scratch, int threads) const {
-    run_rows(*state_, pixels, out, scratch, threads);
+void Plan::run(const Pixels& pixels, void* out, void* scratch) const {
+    run_rows(*state_, pixels, out, scratch, 1, nullptr);
+}
+
+void Plan::run(const Pixels& pixels, void* out, void* scratch, int threads, Crew& crew) const {
+    run_rows(*state_, pixels, out, scratch, threads, &crew);
 }
 
 }  // namespace edgecnn

@@ -3,12 +3,14 @@
 //
 // A Plan is built once for a source shape and a recipe and then only read: any number of threads may run one
 // Plan at the same time, each with its own scratch memory and output. Nothing here allocates after the Plan
-// is built.
+// is built; threads that share one image wait in a Crew of their caller's.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+
+#include "crew.hpp"
 
 namespace edgecnn {
 
@@ -116,14 +118,15 @@ class Plan {
     int threads(int wanted) const;
 
     // out: output_bytes() bytes, aligned for its type; must overlap neither pixels nor scratch.
-    // scratch: scratch_bytes() for each thread. threads: what threads() said; each computes some rows of the
-    // tensor, the same bits as one thread. Starting a thread allocates; one that can't be started is done
-    // without.
+    // scratch: scratch_bytes().
     // Reads no byte outside the bytes of the rows.
-    void run(const Pixels& pixels, void* out, void* scratch, int threads = 1) const;
-    void run(const uint8_t* pixels, ptrdiff_t row_stride, void* out, void* scratch, int threads = 1) const {
-        run(Pixels{{{pixels, row_stride}, {}, {}}}, out, scratch, threads);
+    void run(const Pixels& pixels, void* out, void* scratch) const;
+    void run(const uint8_t* pixels, ptrdiff_t row_stride, void* out, void* scratch) const {
+        run(Pixels{{{pixels, row_stride}, {}, {}}}, out, scratch);
     }
+    // The same bits by as many threads as threads() said, each of which computes some rows of the tensor.
+    // scratch: scratch_bytes() for each of them.
+    void run(const Pixels& pixels, void* out, void* scratch, int threads, Crew& crew) const;
 
     struct State;
 

@@ -2,10 +2,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <system_error>
-#include <thread>
 #include <utility>
-#include <vector>
 
 #include "plan.hpp"
 
@@ -429,7 +426,7 @@ void run_part(const Plan::State& s, Part part, const Pixels& pixels, const Sink&
 
 }  // namespace
 
-void run_rows(const Plan::State& s, const Pixels& pixels, void* out, void* scratch, int threads) {
+void run_rows(const Plan::State& s, const Pixels& pixels, void* out, void* scratch, int threads, Crew* crew) {
     const Geometry& g = s.geometry;
     const Sink sink{s, static_cast<uint8_t*>(out)};
     if (g.out_width != s.recipe.width || g.out_height != s.recipe.height) sink.fill();
@@ -439,18 +436,7 @@ void run_rows(const Plan::State& s, const Pixels& pixels, void* out, void* scrat
         const auto at = [&](int k) { return static_cast<int>(static_cast<int64_t>(s.y.out) * k / threads); };
         run_part(s, {at(i), at(i + 1)}, pixels, sink, memory + i * s.scratch);
     };
-    std::vector<std::thread> started;
-    started.reserve(threads);
-    int mine = threads - 1;  // the calling thread does part 0, and the parts that no thread could be had for
-    for (; mine > 0; --mine) {
-        try {
-            started.emplace_back(work, mine);
-        } catch (const std::system_error&) {
-            break;
-        }
-    }
-    for (; mine >= 0; --mine) work(mine);
-    for (std::thread& t : started) t.join();
+    crew->run(threads, work);
 }
 
 }  // namespace edgecnn

@@ -102,7 +102,8 @@ std::vector<uint8_t> run(const Plan& plan, const Pixels& pixels, int threads) {
     std::vector<uint8_t> out(plan.output_bytes());
     void* scratch = std::aligned_alloc(64, threads * plan.scratch_bytes());
     std::memset(scratch, 0xA5, threads * plan.scratch_bytes());
-    plan.run(pixels, out.data(), scratch, threads);
+    thread_local Crew crew;
+    plan.run(pixels, out.data(), scratch, threads, crew);
     std::free(scratch);
     return out;
 }

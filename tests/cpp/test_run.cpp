@@ -52,7 +52,8 @@ std::vector<uint8_t> run(const Plan& plan, const Pixels& pixels, int threads = 1
     // Canaries on both sides of the output; what scratch held before must not matter.
     if (scratch_bytes) std::memset(scratch, 0xA5, scratch_bytes);
     std::vector<uint8_t> out(plan.output_bytes() + 128, 0xEE);
-    plan.run(pixels, out.data() + 64, scratch, threads);
+    thread_local Crew crew;
+    plan.run(pixels, out.data() + 64, scratch, threads, crew);
     std::free(scratch);
     for (size_t i = 0; i < 64; ++i) CHECK(out[i] == 0xEE && out[out.size() - 1 - i] == 0xEE);
     return std::vector<uint8_t>(out.begin() + 64, out.end() - 64);
