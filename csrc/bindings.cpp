@@ -1,7 +1,9 @@
 // The thin binding: checks arrays, releases the GIL, calls the core. No arithmetic on pixels here.
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <memory>
 #include <stdexcept>
@@ -114,6 +116,14 @@ std::string shape_of(const py::tuple& t) {
     return py::str(static_cast<const py::object&>(t)).cast<std::string>();
 }
 
+// Whether the items are T in this machine's byte order; much cheaper than array_t's check.
+template <typename T>
+bool holds(const py::array& a) {
+    const py::dtype d = a.dtype();
+    const char order = d.byteorder();
+    return d.num() == py::dtype::num_of<T>() && (order == '=' || order == '|');
+}
+
 struct Extent {
     const char *low, *high;  // first byte and one past the last
 };
@@ -134,7 +144,7 @@ class PyPlan {
            const py::object& roi)
         : format_(static_cast<Format>(index_of("color", color, kFormats))),
           color_(color),
-          shape_(spec.attr("shape").cast<py::tuple>()),
+          shape_(spec.attr("shape").cast<std::vector<py::ssize_t>>()),
           plan_(Source{side("height", height), side("width", width), format_, read_region(roi)},
                 read_recipe(spec)) {}
 
@@ -178,9 +188,7 @@ class PyPlan {
 
     py::array empty() const {
         const bool bytes = plan_.recipe().dtype == DType::uint8;
-        std::vector<py::ssize_t> shape;
-        for (const py::handle side : shape_) shape.push_back(side.cast<py::ssize_t>());
-        return py::array(bytes ? py::dtype::of<uint8_t>() : py::dtype::of<float>(), shape);
+        return py::array(bytes ? py::dtype::of<uint8_t>() : py::dtype::of<float>(), shape_);
     }
 
   private:
@@ -207,7 +215,7 @@ class PyPlan {
     }
 
     static void check_type(const std::string& what, const py::array& a) {
-        if (py::isinstance<py::array_t<uint8_t>>(a)) return;
+        if (holds<uint8_t>(a)) return;
         throw std::invalid_argument(what + " must be uint8 (0 to 255), got " +
                                     py::str(a.dtype()).cast<std::string>());
     }
@@ -262,14 +270,14 @@ class PyPlan {
 
     void check_out(const py::array& out) const {
         const bool bytes = plan_.recipe().dtype == DType::uint8;
-        if (bytes ? !py::isinstance<py::array_t<uint8_t>>(out) : !py::isinstance<py::array_t<float>>(out)) {
+        if (!(bytes ? holds<uint8_t>(out) : holds<float>(out))) {
             throw std::invalid_argument(std::string("out must be ") + (bytes ? "uint8" : "float32") +
                                         ", got " + py::str(out.dtype()).cast<std::string>());
         }
-        bool same = out.ndim() == static_cast<py::ssize_t>(shape_.size());
-        for (py::ssize_t i = 0; same && i < out.ndim(); ++i)
-            same = out.shape(i) == shape_[i].cast<py::ssize_t>();
-        if (!same) throw std::invalid_argument("out must be " + shape_of(shape_) + ", got " + shape_of(out));
+        if (!std::equal(shape_.begin(), shape_.end(), out.shape(), out.shape() + out.ndim())) {
+            throw std::invalid_argument("out must be " + shape_of(py::tuple(py::cast(shape_))) + ", got " +
+                                        shape_of(out));
+        }
         if (!out.writeable()) throw std::invalid_argument("out must be writable, got a read-only array");
         if (!(out.flags() & py::array::c_style)) {
             throw std::invalid_argument(
@@ -287,7 +295,7 @@ class PyPlan {
 
     Format format_;
     std::string color_;
-    py::tuple shape_;
+    std::vector<py::ssize_t> shape_;
     Plan plan_;
 };
 
