@@ -57,8 +57,11 @@ def check(data: bytes) -> None:
             raise RuntimeError(f"more than one line: {error}") from error
     finally:
         os.dup2(stderr, 2)
-    said = os.fstat(quiet.fileno()).st_size
-    assert said == 0, os.pread(quiet.fileno(), min(said, 1000), 0)
+    said = os.pread(quiet.fileno(), 1000, 0)
+    quiet.truncate(0)
+    os.lseek(quiet.fileno(), 0, os.SEEK_SET)
+    # libtiff prints by itself, and Pillow gives no way to stop it.
+    assert not said or file[:2] in (b"II", b"MM"), said
 
 
 def main() -> None:

@@ -105,6 +105,35 @@ def test_resize_equals_its_library(method):
         assert np.array_equal(got, expected), f"{method} {color} {w}x{h} -> {out_w}x{out_h}"
 
 
+def halves(kind: str, height: int, width: int) -> np.ndarray:
+    """Pictures whose means lie on or near a half, where the order of OpenCV's sums decides how they round."""
+    random = np.random.default_rng(3)
+    if kind == "checks":
+        flat = (np.arange(width) + np.arange(height)[:, None]) % 2 * 255
+    elif kind == "ramp":
+        flat = np.broadcast_to(np.arange(width) * 255 // (width - 1), (height, width))
+    else:
+        flat = 100 + random.integers(0, 2, (height, width))
+    return np.repeat(flat.astype(np.uint8)[..., None], 3, axis=2)
+
+
+@pytest.mark.parametrize("kind", ["checks", "ramp", "steps"])
+@pytest.mark.parametrize("size", [(480, 640, 64, 64), (375, 500, 64, 61), (1080, 1920, 64, 64)])
+def test_cv2_area_rounds_halves_as_opencv(kind, size):
+    image = halves(kind, *size[:2])
+    expected = library_resize("cv2_area", image, *size[2:])
+    assert np.array_equal(preprocess(image, PixelSpec(height=size[2], width=size[3], resize="cv2_area")), expected)
+
+
+@pytest.mark.parametrize("method", ["tf_bilinear", "tf_area"])
+@pytest.mark.parametrize("side", [8, 16, 32, 64, 96, 128])
+def test_weights_of_few_bits_equal_tensorflow(method, side):
+    for seed, (height, width) in enumerate([(1080, 1920), (479, 641), (480, 640), (200, 126), (50, 34)]):
+        image = picture(seed, height, width)
+        recipe = PixelSpec(height=side, width=side, resize=method)
+        assert np.array_equal(preprocess(image, recipe), library_resize(method, image, side, side)), (height, width)
+
+
 @pytest.mark.parametrize("fit", ["crop", "pad"])
 @pytest.mark.parametrize("method", [*TF, *PIL])
 def test_fit_equals_its_library(method, fit):

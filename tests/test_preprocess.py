@@ -1,5 +1,6 @@
 """preprocess: channel orders, layouts, views, threads, and what it refuses."""
 
+import os
 import threading
 
 import numpy as np
@@ -319,6 +320,19 @@ def test_planes_equal_their_rgb(color, method):
         if color != "i420":
             flat = (planes[0], np.ascontiguousarray(planes[1]).reshape(height // 2, width))
             assert np.array_equal(preprocess(flat, spec(**fields), color=color, roi=roi), expected)
+
+
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # forking beside threads is the point
+def test_threads_that_share_an_image_start_anew_after_a_fork():
+    image, recipe = picture(1080, 1920), spec(height=64, width=64, resize="tf_bilinear_antialias")
+    expected = preprocess(image, recipe)
+    assert np.array_equal(preprocess(image, recipe, threads=2), expected)
+    child = os.fork()
+    if child == 0:
+        same = np.array_equal(preprocess(image, recipe, threads=2), expected)
+        os._exit(0 if same else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert np.array_equal(preprocess(image, recipe, threads=3), expected)
 
 
 def test_planes_may_run_backwards_and_share_threads_and_batches():
