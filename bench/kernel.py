@@ -23,11 +23,12 @@ METHODS = (
 )  # fmt: skip
 
 
-def ours(case: Case) -> Job:
-    """The kernel with a reused plan and output buffer."""
+def ours(case: Case, color: str = "rgb") -> Job:
+    """The kernel with a reused plan and output buffer, on the case's RGB or BGR pixels."""
     spec = PixelSpec(height=case.height, width=case.width, resize=case.resize, scale=1 / 255)
     out = np.empty(spec.shape, np.float32)
-    return lambda: preprocess(case.source, spec, out)
+    pixels = case.source if color == "rgb" else case.frame
+    return lambda: preprocess(pixels, spec, out, color=color)
 
 
 def read_floor(image: np.ndarray) -> Job:
@@ -39,11 +40,12 @@ def read_floor(image: np.ndarray) -> Job:
 def measure(seconds: float) -> list[dict[str, Any]]:
     """One row a method, size and peer."""
     image = synthetic_image(*SOURCE)
+    frame = np.ascontiguousarray(image[..., ::-1])
     versions = installed()
     rows: list[dict[str, Any]] = []
     for method in METHODS:
         for size in SIZES:
-            case = Case(method, size, size, image)
+            case = Case(method, size, size, image, frame)
             mine = ours(case)
             answer = mine().copy()
             floor = race(mine, read_floor(image), seconds)[1]
@@ -52,7 +54,7 @@ def measure(seconds: float) -> list[dict[str, Any]]:
                 if job is None:
                     continue
                 theirs = job()
-                us, other, ratio = race(mine, job, seconds)
+                us, other, ratio = race(ours(case, "bgr") if peer == "OpenCV" else mine, job, seconds)
                 row = {
                     "method": method, "size": size, "us": us, "floor": floor, "peer": peer, "peer_us": other,
                     "ratio": ratio, "differ": float(np.mean(answer != theirs)),

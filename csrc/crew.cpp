@@ -2,6 +2,8 @@
 
 #include <unistd.h>
 
+#include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <mutex>
@@ -11,6 +13,20 @@
 
 namespace edgecnn {
 
+namespace {
+
+// A sleeping thread is woken late, and often on the processor of who wakes it, so that both take turns there
+// instead of working side by side. So whoever waits first looks on for as long as an image takes.
+constexpr std::chrono::microseconds kWatch{1000};
+
+template <typename Condition>
+void watch(Condition condition) {
+    const auto end = std::chrono::steady_clock::now() + kWatch;
+    while (!condition() && std::chrono::steady_clock::now() < end) std::this_thread::yield();
+}
+
+}  // namespace
+
 struct Crew::State {
     const pid_t process = getpid();
     std::mutex mutex;  // over all below
@@ -18,8 +34,9 @@ struct Crew::State {
     std::vector<std::thread> threads;
     Work work = nullptr;
     void* context = nullptr;
-    int parts = 0, next = 0, done = 0;
-    uint64_t images = 0;
+    int parts = 0, next = 0;
+    std::atomic<int> done{0};
+    std::atomic<uint64_t> images{0};  // written under the lock, watched without
     bool dismissed = false;
 
     // Takes parts as long as there are any; the lock is held before and after.
@@ -37,6 +54,9 @@ struct Crew::State {
         std::unique_lock<std::mutex> lock(mutex);
         for (uint64_t seen = 0; !dismissed; seen = images) {
             take_parts(lock);
+            lock.unlock();
+            watch([&] { return images != seen; });
+            lock.lock();
             begun.wait(lock, [&] { return dismissed || images != seen; });
         }
     }
@@ -76,10 +96,14 @@ void Crew::run(int parts, Work work, void* context) {
     s.work = work;
     s.context = context;
     s.parts = parts;
-    s.next = s.done = 0;
+    s.next = 0;
+    s.done = 0;
     ++s.images;
     s.begun.notify_all();
     s.take_parts(lock);
+    lock.unlock();
+    watch([&] { return s.done == s.parts; });
+    lock.lock();
     s.ended.wait(lock, [&] { return s.done == s.parts; });
 }
 

@@ -225,7 +225,10 @@ def test_help_shows_every_default(capsys):
 def test_the_script_works_and_ctrl_c_keeps_what_was_saved(folder, tmp_path):
     output = tmp_path / "m.keras"
     args = [sys.executable, SCRIPT, folder, "-o", output, *FAST, "--epochs", "100000", "--steps-per-epoch", "2"]
+    # Tests that run in the background are told to ignore Ctrl-C, and would hand that on.
+    inherited = signal.signal(signal.SIGINT, signal.default_int_handler)
     with subprocess.Popen([str(a) for a in args], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        signal.signal(signal.SIGINT, inherited)
         seen = []
         for line in process.stderr:
             seen.append(line)
