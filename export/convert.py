@@ -13,7 +13,7 @@ from edgecnn.errors import ModelError
 
 from .backend import quiet_logs, reason, require
 from .load import Source, Tensor
-from .operators import handlers
+from .operators import handlers, mend
 from .reading.generations import parts
 from .recurrent import MARK, Registry, marked
 
@@ -62,6 +62,7 @@ def convert(source: Source, *, opset: int = DEFAULT_OPSET, recurrent: bool = Tru
             return convert(source, opset=opset, recurrent=False)
         raise ModelError(f"{source.path} can't be converted: {reason(e)}") from e
     _check_operators(model, source)
+    mend(model)
     _restore_names(model, source)
     _name_dimensions(model, source)
     return model

@@ -216,6 +216,12 @@ def _expressions(stored: Stored, lambdas: Mapping[str, str]) -> dict[str, Expres
 
 def _source(stored: Stored, opened: Opened, stamp: ModelSpec | None, signature: _Signature | None = None) -> Source:
     inputs, outputs = signature or _signature(opened.model, stored.path)
+    for tensor in (*inputs, *outputs):
+        if tensor.dtype == "string":
+            raise ModelError(
+                f"{stored.path} takes or gives text at {tensor.name!r}, which ONNX can't split and look up as Keras "
+                "does; export the part of the model whose inputs are numbers, and keep the vocabulary beside it"
+            )
     return Source(
         path=stored.path,
         model=opened.model,

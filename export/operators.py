@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from .backend import require
 from .recurrent import Registry, insert
 
 Handler = Callable[..., Any]
@@ -73,5 +74,50 @@ def _bucketize(ctx: Any, node: Any, name: str, args: Any) -> None:
     )
 
 
-HANDLERS: dict[str, Handler] = {"Erfc": _erfc, "Expm1": _expm1, "Bucketize": _bucketize}
+def _bias_add(ctx: Any, node: Any, name: str, args: Any) -> None:
+    """x + bias, with the channels second where data_format says so; tf2onnx asks for a rank that loops don't know."""
+    shape, dtype = ctx.get_shape(node.output[0]), ctx.get_dtype(node.output[0])
+    (x, bias), outputs = node.input, node.output
+    first = node.get_attr_value("data_format") in (b"NCHW", "NCHW")
+    rank = len(ctx.get_shape(x) or range(4))
+    ctx.remove_node(name)
+    if first:
+        sizes = ctx.make_const(name + "_sizes", np.array([1, -1] + [1] * (rank - 2), np.int64))
+        bias = ctx.make_node("Reshape", [bias, sizes.output[0]], name=name + "_bias").output[0]
+    ctx.make_node("Add", [x, bias], name=name, outputs=outputs, shapes=[shape], dtypes=[dtype])
+
+
+HANDLERS: dict[str, Handler] = {"BiasAdd": _bias_add, "Bucketize": _bucketize, "Erfc": _erfc, "Expm1": _expm1}
 """TensorFlow operator -> what replaces it."""
+
+
+def mend(model: Any) -> None:
+    """Put right, in place, what tf2onnx 1.17 writes wrongly.
+
+    A transposed convolution whose output is larger than its input explains gets negative pads, where ONNX has
+    output_padding; a grouped Conv3D keeps the one group of an ordinary one.
+    """
+    weights = {t.name: tuple(t.dims) for t in model.graph.initializer}
+    shapes: dict[str, Any] = {}
+    for node in model.graph.node:
+        attributes = {a.name: a for a in node.attribute}
+        pads = attributes.get("pads")
+        if node.op_type == "ConvTranspose" and pads is not None and any(p < 0 for p in pads.ints):
+            ends = len(pads.ints) // 2
+            added = [max(0, -p) for p in pads.ints[ends:]]
+            pads.ints[:] = [max(0, p) for p in pads.ints]
+            node.attribute.append(require("onnx").helper.make_attribute("output_padding", added))
+        if node.op_type == "Conv" and len(weights.get(node.input[1], ())) == 5:
+            shapes = shapes or _shapes(model)
+            inputs, of_one_group = shapes.get(node.input[0], (0, 0))[1], weights[node.input[1]][1]
+            if inputs > of_one_group:
+                if "group" in attributes:
+                    node.attribute.remove(attributes["group"])
+                node.attribute.append(require("onnx").helper.make_attribute("group", inputs // of_one_group))
+
+
+def _shapes(model: Any) -> dict[str, list[int]]:
+    """Name of a tensor -> its shape, 0 where free, as far as ONNX infers it."""
+    inferred = require("onnx").shape_inference.infer_shapes(model).graph
+    values = [*inferred.value_info, *inferred.input]
+    return {v.name: [d.dim_value for d in v.type.tensor_type.shape.dim] for v in values}

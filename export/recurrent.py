@@ -127,6 +127,7 @@ def _describe(layer: Any) -> _Cell | None:
         kind not in ("LSTM", "GRU", "SimpleRNN")
         or not hasattr(getattr(layer, "cell", None), "kernel")
         or layer.stateful
+        or getattr(layer, "time_major", False)
     ):
         return None
     cell = layer.cell

@@ -130,3 +130,34 @@ def test_an_operator_that_onnx_lacks_is_named_with_its_layer(tmp_path):
     source = load(tmp_path / "m.keras", custom=tmp_path / "odd.py")
     with pytest.raises(ModelError, match=r"doesn't have: Cholesky \(in the layer odd_one \(Odd\)\)$"):
         convert(source)
+
+
+@pytest.mark.parametrize(
+    ("shape", "layer"),
+    [
+        pytest.param((7, 6, 2), lambda: L.Conv2DTranspose(3, 3, 2, "same", output_padding=1), id="output_padding"),
+        pytest.param((5, 6, 4, 4), lambda: L.Conv3D(6, 2, groups=2), id="groups"),
+        pytest.param((9, 8, 3), lambda: L.RandomRotation(0.2), id="RandomRotation"),
+        pytest.param((9, 8, 3), lambda: L.RandomShear(0.3, 0.3), id="RandomShear"),
+        pytest.param((6, 4), lambda: L.LayerNormalization(axis=[1, 2]), id="axes"),
+    ],
+)
+@pytest.mark.parametrize("name", ["m.keras", "m.h5"])
+@pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file:UserWarning")
+def test_layers_that_a_library_gets_wrong_on_the_way(tmp_path, shape, layer, name):
+    model = keras.Sequential([L.Input(shape), layer(), L.Flatten(), L.Dense(2)])
+    rng = np.random.default_rng(1)
+    for weight in model.trainable_weights:
+        weight.assign(rng.normal(0, 0.3, weight.shape))
+    x = rng.uniform(0, 1, (2, *shape)).astype(np.float32)
+    expected = model.predict(x, verbose=0)
+    model.save(tmp_path / name)
+    np.testing.assert_allclose(run(convert(load(tmp_path / name)), x)[0], expected, atol=1e-5)
+
+
+def test_text_inputs_are_refused(tmp_path):
+    lookup = L.StringLookup(vocabulary=["ant", "bee"], output_mode="one_hot")
+    model = keras.Sequential([keras.Input((1,), dtype="string"), lookup, L.Dense(2)])
+    model.save(tmp_path / "m.keras")
+    with pytest.raises(ModelError, match=r"takes or gives text at .* export the part of the model whose inputs are"):
+        load(tmp_path / "m.keras")

@@ -1,7 +1,7 @@
 """Files that Keras 1.0 to 2.3 themselves wrote give the outputs that those versions computed.
 
 old_keras.zip holds small models of random weights, each with inputs and the outputs of the Keras that saved it
-(run on TensorFlow's graph mode by tests/corpus).
+(each with the TensorFlow graph mode of today).
 """
 
 from __future__ import annotations

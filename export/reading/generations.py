@@ -18,12 +18,12 @@ from typing import Any
 from edgecnn.errors import InputError, MissingDependencyError, ModelError
 
 from ..backend import quiet_logs, reason, require, tensorflow
-from . import archive, keras1, keras1_weights, repair, retired, screen, shapes
+from . import archive, keras1, keras1_weights, repair, retired, screen, shapes, standins
 from .expression import Expression
-from .stored import Stored, class_configs
+from .stored import Stored
 
-_STAND_IN = "EdgeExpression"
-"""Class name under which an expression stands in for a Lambda layer."""
+_UNKNOWN = re.compile(r"Unknown (\w[\w ]*?):? (?=['\"])['\"]([\w>]+)")
+"""How Keras names a class or function that it doesn't have."""
 
 INSTALL_LEGACY = "python -m pip install tf-keras"
 """What opens the files of Keras 1 and 2 with their own meaning."""
@@ -103,6 +103,12 @@ def open_model(
             f"{stored.path} was written by Keras {stored.keras_version or '1'}, which needs tf-keras: "
             f"{INSTALL_LEGACY} ({others})"
         ) from error
+    unknown = _UNKNOWN.search(str(error))
+    if unknown:
+        raise ModelError(
+            f"{stored.path} needs the {unknown[1]} {unknown[2]}, whose code is not in the file; pass --custom FILE.py "
+            "that defines it"
+        ) from error
     raise ModelError(f"{name} can't open {stored.path}: {reason(error)}{_hint(error)}") from error
 
 
@@ -122,6 +128,8 @@ def _attempts(stored: Stored) -> Iterator[_Attempt]:
         yield _Attempt("keras", (*first, repair.for_keras_3))
         yield _Attempt("keras", (*first, repair.for_keras_3, repair.without_training))
     else:
+        if stored.kind == "hdf5" and repair.has_several_axes(stored.config):
+            yield _Attempt("keras", (repair.with_modules,))
         yield _Attempt("keras", ())
         yield _Attempt("keras", (repair.without_training,))
         yield _Attempt("keras", (repair.with_modules,))
@@ -142,8 +150,8 @@ def _open(
     config = stored.config
     for change in attempt.changes:
         config = change(config)
-    config = _stand_in(config, expressions)
-    objects = {_STAND_IN: _expression_layer(keras), **repair.functions(keras, attempt.library), **given}
+    config = standins.replace(config, expressions)
+    objects = {**standins.layers(keras), **repair.functions(keras, attempt.library), **given}
     if stored.generation < 3 and attempt.library == "tf_keras":
         objects = {**retired.layers(keras), **objects}
     for free in (True, False) if free_batch else (False,):
@@ -196,42 +204,6 @@ def parts(layer: Any) -> Iterator[Any]:
                 yield from parts(child)
 
 
-def _stand_in(config: Any, expressions: Mapping[str, Expression]) -> Any:
-    """The architecture with expressions in the places of Lambda layers."""
-    if not expressions:
-        return config
-    config = repair.deep_copy(config)
-    for layer in list(class_configs(config)):
-        inner = layer.get("config")
-        if not screen.is_lambda(layer) or not isinstance(inner, dict) or inner.get("name") not in expressions:
-            continue
-        kept = {k: v for k, v in inner.items() if k in ("name", "batch_input_shape", "dtype", "trainable")}
-        layer["class_name"] = _STAND_IN
-        expression = expressions[inner["name"]]
-        layer["config"] = {**kept, "expression": expression.text, "arguments": expression.arguments}
-        if "module" in layer:
-            layer["module"], layer["registered_name"] = None, _STAND_IN
-    return config
-
-
-def _expression_layer(keras: Any) -> type:
-    """A layer class of this Keras that computes an Expression."""
-
-    class EdgeExpression(keras.layers.Layer):  # type: ignore[misc, name-defined]
-        def __init__(self, expression: str, arguments: dict[str, Any], **options: Any) -> None:
-            super().__init__(**options)
-            self.expression = Expression(expression, arguments)
-
-        def call(self, x: Any) -> Any:
-            return self.expression(x)
-
-        def get_config(self) -> dict[str, Any]:
-            own = {"expression": self.expression.text, "arguments": self.expression.arguments}
-            return {**super().get_config(), **own}
-
-    return EdgeExpression
-
-
 def _definitions(path: Path) -> dict[str, Any]:
     """Classes and functions of the user's Python file, by name."""
     if not path.is_file():
@@ -260,7 +232,7 @@ def _under_stored_names(stored: Stored, found: Mapping[str, Any]) -> dict[str, A
 
 def _known_layers(*libraries: str) -> set[str]:
     """Classes that these libraries have, or had under other names."""
-    known = {*screen.MODELS, *keras1.CLASSES, *retired.NAMES, *screen.BUILT_IN, _STAND_IN}
+    known = {*screen.MODELS, *keras1.CLASSES, *retired.NAMES, *screen.BUILT_IN, *standins.NAMES}
     for name in libraries:
         try:
             keras = require(name)
@@ -274,9 +246,11 @@ def _known_layers(*libraries: str) -> set[str]:
 
 
 def _operations(keras: Any) -> set[str]:
-    """Class names that Keras 3 gives to functions of keras.ops in a functional model."""
-    names = dir(getattr(keras, "ops", None))
-    return {"".join(part.capitalize() for part in name.split("_")) for name in names} | {"GetItem"}
+    """Classes that Keras 3 gives to functions of keras.ops in a functional model."""
+    if not hasattr(keras, "ops"):
+        return set()
+    modules = [require(f"keras.src.ops.{part}") for part in repair.OPERATIONS]
+    return {name for module in modules for name, value in vars(module).items() if isinstance(value, type)}
 
 
 def _title(library: str) -> str:
@@ -284,9 +258,6 @@ def _title(library: str) -> str:
 
 
 def _hint(error: Exception) -> str:
-    unknown = re.search(r"Unknown (\w[\w ]*?):? '?([\w>]+)'?", str(error))
-    if unknown:
-        return f"; it needs {unknown[2]!r}, whose code is not in the file: pass --custom FILE.py that defines it"
     if isinstance(error, (EOFError, SystemError)) or "bad marshal" in str(error):
         return "; a Lambda's bytecode from another Python can't run here: say what it computes with --lambda NAME=EXPR"
     return ""

@@ -47,6 +47,9 @@ _WITH_DROPOUT = frozenset(
 )
 """Recurrent classes whose `dropout` acts inside."""
 
+OPERATIONS = ("nn", "numpy", "math", "core", "linalg", "image")
+"""Modules of keras.src.ops in which Keras 3 keeps the classes of its functions."""
+
 HARD_SIGMOID = "hard_sigmoid"
 """clip(0.2 x + 0.5, 0, 1) in Keras 1 and 2, relu6(x + 3) / 6 in Keras 3."""
 
@@ -116,6 +119,12 @@ def for_tf_keras(config: Any) -> Any:
         for new, old in _RENAMED.items():
             if kind in old and new != "Functional":
                 layer["class_name"] = new
+        if kind == "RandomCrop" and isinstance(inner, dict):
+            # After training it resizes, keeping the aspect, as Resizing does; its random branch can't be frozen.
+            layer["class_name"] = "Resizing"
+            layer["config"] = {k: v for k, v in inner.items() if k not in ("seed", "rng_type")} | {
+                "crop_to_aspect_ratio": True
+            }
         if kind in ("CuDNNLSTM", "CuDNNGRU") and isinstance(inner, dict):
             inner |= {"activation": "tanh", "recurrent_activation": "sigmoid"}
             if kind == "CuDNNGRU":
@@ -218,11 +227,21 @@ def with_modules(config: Any) -> Any:
     return config
 
 
+def has_several_axes(config: Any) -> bool:
+    """Whether a layer works along several axes: reading HDF5, Keras 3 (3.15) drops them and takes the default."""
+    return any(
+        isinstance(axis, list) and len(axis) > 1
+        for layer in class_configs(config)
+        if isinstance(layer.get("config"), Mapping)
+        for axis in [layer["config"].get("axis")]
+    )
+
+
 def _operation_module(kind: str, inner: Any) -> str | None:
     """Where Keras 3 keeps the class of a keras.ops function; None for layers, which say if they train."""
     if not isinstance(inner, Mapping) or "trainable" in inner or kind in ("InputLayer", "Sequential"):
         return None
-    for part in ("nn", "numpy", "math", "core", "linalg", "image"):
+    for part in OPERATIONS:
         if hasattr(require(f"keras.src.ops.{part}"), kind):
             return f"keras.src.ops.{part}"
     return None
@@ -253,9 +272,6 @@ def functions(keras: Any, library: str) -> dict[str, Any]:
         return keras.backend.relu(x + 3.0, max_value=6.0) / 6.0
 
     return {OTHER_HARD_SIGMOID: of_keras_2 if library == "keras" else of_keras_3}
-
-
-deep_copy = copy.deepcopy
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import re
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -23,7 +24,7 @@ from . import limits
 
 _PICKLE = "a Python pickle, which can run code when opened; ask its author for a .keras or .h5 file"
 _HTML = "an HTML page, probably the download page and not the file"
-_PROTOBUF = "an ONNX file already, or another protocol buffer; export takes Keras models"
+_PROTOBUF = "an ONNX file or a TensorFlow graph already (a protocol buffer); export takes Keras models"
 
 _ARCHIVE = "archive; unpack it first"
 _TFJS = "a TensorFlow.js model; export takes the Keras model that it was made from"
@@ -35,10 +36,7 @@ _FOREIGN = (
     (b"<!doctype", _HTML),
     (b"<html", _HTML),
     (b"<?xml", "an XML text, not a model"),
-    (b"\x08\x07\x12", _PROTOBUF),
-    (b"\x08\x08\x12", _PROTOBUF),
-    (b"\x08\x09\x12", _PROTOBUF),
-    (b"\x08\x0a\x12", _PROTOBUF),
+    *((bytes([0x08, version, 0x12]), _PROTOBUF) for version in range(1, 32)),
     (b"\n", _PROTOBUF),
     (b"\x1f\x8b", f"a gzip {_ARCHIVE}"),
     (b"bzh", f"a bzip2 {_ARCHIVE}"),
@@ -49,7 +47,7 @@ _FOREIGN = (
     (b"\x89png", "a PNG image, not a model"),
     (b"\xff\xd8\xff", "a JPEG image, not a model"),
     (b"%pdf", "a PDF document, not a model"),
-    (b"matlab 5", "a MATLAB file; edgecnn exports Keras models"),
+    (b"matlab ", "a MATLAB file; edgecnn exports Keras models"),
     *(
         (bytes([0x78, level]), f"compressed with zlib, as joblib and pickle do: {_PICKLE}")
         for level in (1, 0x5E, 0x9C, 0xDA)
@@ -67,6 +65,9 @@ _FOREIGN = (
     (b"404", "the answer of a web server, not the model itself"),
 )
 """First bytes, lower case -> what such a file is."""
+
+_OLD_PICKLE = re.compile(rb"\((dp|lp|i)|c\w+(\.\w+)*\n\w+\n")
+"""How a pickle of protocol 0 begins."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,16 +133,20 @@ def sniff(path: Path) -> str:
         if (path / "saved_model.pb").is_file():
             return "savedmodel"
         raise ModelError(f"{path} is a folder without saved_model.pb; give a .keras or .h5 file or a SavedModel")
-    head = read_head(path, 64)
+    head = read_head(path, 512)
     if head.startswith(HDF5_MAGIC):
         return "hdf5"
-    if head.startswith(ZIP_MAGIC):
+    if head.startswith((ZIP_MAGIC, b"PK\x05\x06")):
         return _sniff_archive(path)
     if not head:
         raise ModelError(f"{path} is empty")
     for magic, what in _FOREIGN:
         if (head.lower() if magic[:1] in b"\n\x08\x80" else head.lstrip().lower()).startswith(magic):
             raise ModelError(f"{path} is {what}")
+    if _OLD_PICKLE.match(head):
+        raise ModelError(f"{path} is {_PICKLE}")
+    if head[257:262] == b"ustar":
+        raise ModelError(f"{path} is a tar {_ARCHIVE}")
     if head[4:8] == b"TFL3":
         raise ModelError(f"{path} is a TensorFlow Lite model; export takes the Keras model that it was made from")
     raise ModelError(f"{path} is neither HDF5 (.h5) nor a .keras archive; its first bytes are {head[:8]!r}")
@@ -159,6 +164,9 @@ def _sniff_archive(path: Path) -> str:
         raise ModelError(f"{path} is a PyTorch file; edgecnn exports Keras models")
     if "model.json" in names and any(n.endswith(".bin") for n in names):
         raise ModelError(f"{path} is a TensorFlow.js model; export takes the Keras model that it was made from")
+    folder = next((n.removesuffix("config.json") for n in names if n.endswith("/config.json")), None)
+    if folder is not None and f"{folder}model.weights.h5" in names:
+        raise ModelError(f"{path} holds a model in the folder {folder}; zip what is in that folder, without it")
     inside = next((n for n in names if n.endswith((".h5", ".keras", "saved_model.pb"))), None)
     if inside is not None:
         raise ModelError(f"{path} is a zip archive around {inside}; unpack it and give that file")
@@ -199,8 +207,10 @@ def _generation_by_words(config: Any, kind: str) -> int:
 def _read_archive(path: Path) -> Stored:
     with zipfile.ZipFile(path) as archive:
         limits.check_archive(archive, path)
-        config = json.loads(archive.read("config.json"))
+        config = _architecture(archive.read("config.json"), path)
         names = archive.namelist()
+        if not any(name.startswith("model.weights.") for name in names):
+            raise ModelError(f"{path} holds an architecture without weights, so there is nothing to export")
         metadata = json.loads(archive.read("metadata.json")) if "metadata.json" in names else {}
     compiled = config.get("compile_config") or {}
     return Stored(path, "keras", config, metadata.get("keras_version"), _loss_name(compiled.get("loss")))
@@ -211,6 +221,10 @@ def _read_hdf5(path: Path) -> Stored:
     with h5py.File(path, "r") as f:
         limits.check_hdf5(f, path)
         config = _text(f.attrs.get("model_config"))
+        if config is not None and "model_weights" not in f and "layer_names" not in f.attrs:
+            raise ModelError(f"{path} holds an architecture without weights, so there is nothing to export")
+        if config is None and "optimizer_weights" in f and len(f) == 1:
+            raise ModelError(f"{path} holds only an optimizer's state, no model")
         if config is None and not _holds_weights(f):
             raise ModelError(f"{path} is an HDF5 file, but Keras didn't write it: it holds {sorted(f)[:5]}")
         training = _text(f.attrs.get("training_config"))
@@ -222,7 +236,14 @@ def _read_hdf5(path: Path) -> Stored:
     if training is not None:
         with contextlib.suppress(ValueError, AttributeError):
             loss = _loss_name(json.loads(training).get("loss"))
-    return Stored(path, "hdf5", None if config is None else json.loads(config), written_by, loss, backend)
+    return Stored(path, "hdf5", None if config is None else _architecture(config, path), written_by, loss, backend)
+
+
+def _architecture(text: str | bytes, path: Path) -> Any:
+    config = json.loads(text)
+    if not isinstance(config, dict) or not isinstance(config.get("class_name"), str):
+        raise ModelError(f"{path} is damaged: what it stores as its architecture is none")
+    return config
 
 
 def _holds_weights(file: Any) -> bool:

@@ -1,0 +1,82 @@
+"""Layers that stand where a stored one can't or needn't be: an expression for a Lambda, nothing for augmentation."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+from ..backend import tensorflow
+from .expression import Expression
+from .screen import is_lambda
+from .stored import class_configs
+
+NAMES = ("EdgeExpression", "EdgePassOn")
+"""Class names of layers()."""
+
+_ONLY_TRAINING = frozenset(
+    {
+        "RandomFlip", "RandomRotation", "RandomZoom", "RandomTranslation", "RandomContrast", "RandomBrightness",
+        "RandomHue", "RandomSaturation", "RandomSharpness", "RandomGrayscale", "RandomPosterization", "RandomShear",
+        "RandomErasing", "RandomGaussianBlur", "RandomInvert", "RandomPerspective", "RandomColorDegeneration",
+        "RandomColorJitter", "RandomElasticTransform", "MixUp", "CutMix", "RandAugment", "AugMix",
+    }
+)  # fmt: skip
+"""Augmentation that passes its input on after training; some of it draws random numbers all the same, for which
+ONNX has no counterpart, and Keras 3.15 can't read back its own RandomShear."""
+
+_KEPT = ("name", "batch_input_shape", "dtype", "trainable")
+"""What a stand-in takes over from the layer that it replaces."""
+
+
+def replace(config: Any, expressions: Mapping[str, Expression]) -> Any:
+    """The architecture with stand-ins.
+
+    Args:
+        expressions: name of a Lambda layer -> what it computes.
+    """
+    config = copy.deepcopy(config)
+    for layer in list(class_configs(config)):
+        inner = layer.get("config")
+        if not isinstance(inner, dict):
+            continue
+        expression = expressions.get(str(inner.get("name"))) if is_lambda(layer) else None
+        kept: dict[str, Any] = {k: v for k, v in inner.items() if k in _KEPT}
+        if expression is not None:
+            layer["class_name"] = "EdgeExpression"
+            layer["config"] = {**kept, "expression": expression.text, "arguments": expression.arguments}
+        elif layer["class_name"] in _ONLY_TRAINING:
+            layer["class_name"], layer["config"] = "EdgePassOn", kept
+        else:
+            continue
+        if "module" in layer:
+            layer["module"], layer["registered_name"] = None, layer["class_name"]
+    return config
+
+
+def layers(keras: Any) -> dict[str, type]:
+    """Name -> layer class of this Keras."""
+    tf = tensorflow()
+
+    class EdgeExpression(keras.layers.Layer):  # type: ignore[misc, name-defined]
+        def __init__(self, expression: str, arguments: dict[str, Any], **options: Any) -> None:
+            super().__init__(**options)
+            self.expression = Expression(expression, arguments)
+
+        def call(self, x: Any) -> Any:
+            return self.expression(x)
+
+        def get_config(self) -> dict[str, Any]:
+            own = {"expression": self.expression.text, "arguments": self.expression.arguments}
+            return {**super().get_config(), **own}
+
+    class EdgePassOn(keras.layers.Layer):  # type: ignore[misc, name-defined]
+        """Only casts, as every preprocessing layer does."""
+
+        def call(self, x: Any) -> Any:
+            return tf.cast(x, self.compute_dtype)
+
+        def compute_output_shape(self, shape: Any) -> Any:
+            return shape
+
+    return {cls.__name__: cls for cls in (EdgeExpression, EdgePassOn)}
