@@ -103,9 +103,11 @@ def mend(model: Any) -> None:
         attributes = {a.name: a for a in node.attribute}
         pads = attributes.get("pads")
         if node.op_type == "ConvTranspose" and pads is not None and any(p < 0 for p in pads.ints):
-            ends = len(pads.ints) // 2
-            added = [max(0, -p) for p in pads.ints[ends:]]
-            pads.ints[:] = [max(0, p) for p in pads.ints]
+            # tf2onnx spreads what is missing over both ends; TensorFlow adds it behind.
+            half = len(pads.ints) // 2
+            total = [before + behind for before, behind in zip(pads.ints[:half], pads.ints[half:], strict=True)]
+            added = [max(0, -t) for t in total]
+            pads.ints[:] = [0 if total[i % half] <= 0 else p for i, p in enumerate(pads.ints)]
             node.attribute.append(require("onnx").helper.make_attribute("output_padding", added))
         if node.op_type == "Conv" and len(weights.get(node.input[1], ())) == 5:
             shapes = shapes or _shapes(model)
