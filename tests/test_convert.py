@@ -136,6 +136,7 @@ def test_an_operator_that_onnx_lacks_is_named_with_its_layer(tmp_path):
     ("shape", "layer"),
     [
         pytest.param((7, 6, 2), lambda: L.Conv2DTranspose(3, 3, 2, "same", output_padding=1), id="output_padding"),
+        pytest.param((7, 6, 2), lambda: L.Conv2DTranspose(3, 3, 3, output_padding=2), id="output_padding of valid"),
         pytest.param((5, 6, 4, 4), lambda: L.Conv3D(6, 2, groups=2), id="groups"),
         pytest.param((9, 8, 3), lambda: L.RandomRotation(0.2), id="RandomRotation"),
         pytest.param((9, 8, 3), lambda: L.RandomShear(0.3, 0.3), id="RandomShear"),
