@@ -30,9 +30,10 @@ struct Tables {
 #ifdef EDGECNN_X86
         if (__builtin_cpu_supports("sse4.1")) add(simd128_kernels());
         if (__builtin_cpu_supports("avx2")) add(avx2_kernels());
-        if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-            __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
-            __builtin_cpu_supports("avx512vbmi") && __builtin_cpu_supports("avx512vnni")) {
+        if (__builtin_cpu_supports("fma") && __builtin_cpu_supports("avx512f") &&
+            __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+            __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vbmi") &&
+            __builtin_cpu_supports("avx512vnni")) {
             add(avx512_kernels());
         }
 #endif
