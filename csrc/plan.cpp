@@ -89,6 +89,8 @@ int clamp_index(int64_t i, int size) {
     return static_cast<int>(std::min<int64_t>(std::max<int64_t>(i, 0), size - 1));
 }
 
+bool whole(float v) { return v == std::floor(v); }
+
 void start_axis(Axis& a, int taps) {
     a.taps = taps;
     a.first.assign(a.out, 0);

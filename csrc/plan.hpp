@@ -105,6 +105,8 @@ void add_digits(Axis& a, int channels, bool shift);
 
 int clamp_index(int64_t i, int size);
 
+bool whole(float v);
+
 // Sizes an axis's arrays for `taps` taps an output.
 void start_axis(Axis& a, int taps);
 

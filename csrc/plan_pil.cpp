@@ -104,8 +104,6 @@ bool pil_y_first(const Plan::State& s) {
     return s.y.in > s.y.out && s.y.in - s.y.out > 2 * (s.x.in - s.x.out);
 }
 
-bool whole(float v) { return v == std::floor(v); }
-
 }  // namespace
 
 void plan_pil(Plan::State& s) {

@@ -104,7 +104,7 @@ void add_exact_weights(Axis& a) {
         if (a.first[i] + a.count[i] > a.in) return;
     }
     for (const float w : a.weight) {
-        if (w * kAreaOne != std::floor(w * kAreaOne)) return a.fixed.clear();
+        if (!whole(w * kAreaOne)) return a.fixed.clear();
         a.fixed.push_back(static_cast<int32_t>(w * kAreaOne));
     }
     a.unit = 1.0f / kAreaOne;

@@ -2,7 +2,6 @@
 #include "preprocess.hpp"
 
 #include <algorithm>
-#include <cmath>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -95,8 +94,6 @@ void mark_rows(Plan::State& s) {
         for (int k = 0; k < y.count[i]; ++k) s.row_used[std::min(y.first[i] + k, y.in - 1)] = 1;
     }
 }
-
-bool whole(float v) { return v == std::floor(v); }
 
 // See kLerpX.
 void add_pairs(Plan::State& s) {

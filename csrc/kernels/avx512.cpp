@@ -28,6 +28,12 @@ int32_t word(const int8_t* p) {
 
 int least(int a, int b) { return a < b ? a : b; }
 
+// Rows y .. y + 3 of `rows`; past the last one, that one again.
+template <typename T>
+void four_rows(T* first, ptrdiff_t stride, int y, int rows, T* row[4]) {
+    for (int j = 0; j < 4; ++j) row[j] = first + least(y + j, rows - 1) * stride;
+}
+
 __mmask64 first_bits(int n) { return n >= 64 ? ~0ull : n <= 0 ? 0 : (1ull << n) - 1; }
 
 // ---- Pillow
@@ -100,10 +106,8 @@ void pil_horizontal_of(const uint8_t* in, ptrdiff_t in_stride, int rows, const W
     for (int y = 0; y < rows; y += 4) {
         const uint8_t* row[4];
         uint8_t* to[4];
-        for (int j = 0; j < 4; ++j) {
-            row[j] = in + least(y + j, rows - 1) * in_stride;
-            to[j] = out + least(y + j, rows - 1) * out_stride;
-        }
+        four_rows(in, in_stride, y, rows, row);
+        four_rows(out, out_stride, y, rows, to);
         for (int i = 0; i < x.out; i += 4) {
             __m512i sum[4];
             for (int j = 0; j < 4; j += 2) {
@@ -511,10 +515,8 @@ void area_horizontal_of(const uint8_t* in, ptrdiff_t in_stride, int rows, const 
     for (int y = 0; y < rows; y += 4) {
         const uint8_t* row[4];
         float* to[4];
-        for (int j = 0; j < 4; ++j) {
-            row[j] = in + least(y + j, rows - 1) * in_stride;
-            to[j] = out + least(y + j, rows - 1) * out_stride;
-        }
+        four_rows(in, in_stride, y, rows, row);
+        four_rows(out, out_stride, y, rows, to);
         int i = 0;
         // Three windows side by side, so that their chains of sums overlap in time.
         for (; i + 2 < end_output && (x.first[i + 2] + x.taps - 4) * kChannels + 16 <= end; i += 3) {
@@ -550,10 +552,8 @@ void area_fixed_of(const uint8_t* in, ptrdiff_t in_stride, int rows, const Windo
     for (int y = 0; y < rows; y += 4) {
         const uint8_t* row[4];
         float* to[4];
-        for (int j = 0; j < 4; ++j) {
-            row[j] = in + least(y + j, rows - 1) * in_stride;
-            to[j] = out + least(y + j, rows - 1) * out_stride;
-        }
+        four_rows(in, in_stride, y, rows, row);
+        four_rows(out, out_stride, y, rows, to);
         const int8_t* digit = x.digits;
         for (int i = 0; i < x.out; ++i) {
             const ptrdiff_t first = x.wide_first[i];
