@@ -141,7 +141,7 @@ void add_wide_forms(Plan::State& s) {
             return end <= s.x.in * s.channels && s.x.first[i] + s.x.count[i] <= s.x.in;
         };
         while (s.x.safe < s.x.out && fits(s.x.safe)) ++s.x.safe;
-        if (!s.x.fixed.empty()) add_digits(s.x, s.channels, true);
+        if (s.kernels->area_by_fixed && !s.x.fixed.empty()) add_digits(s.x, s.channels, true);
         if (s.x.digits.empty()) s.doubt = 0;
         for (const float w : s.x.weight) s.x.lifted.push_back(w * -8388608.0f);
     }

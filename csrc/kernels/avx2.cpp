@@ -998,6 +998,7 @@ const Kernels& avx2_kernels() {
         k.tf_vertical = tf_vertical;
         k.tf_horizontal = tf_horizontal;
         k.area_horizontal = area_horizontal;
+        k.area_by_fixed = true;
         k.area_add = area_add;
         k.scale_row = scale_row;
         k.cv_vertical = cv_vertical;

@@ -133,6 +133,8 @@ struct Kernels {
     // The first `safe` windows can be read in steps of 4 pixels, 16 bytes each, without leaving the row.
     void (*area_horizontal)(const uint8_t* in, ptrdiff_t in_stride, int rows, const Windows& x, int safe,
                             int channels, float* out, ptrdiff_t out_stride);
+    // Whether it sums by the fixed-point weights where there are any.
+    bool area_by_fixed;
     // sum += in * weight, or sum = in * weight for the first row.
     void (*area_add)(const float* in, float weight, bool first, int n, float* sum);
     void (*scale_row)(float* row, float scale, int n);
