@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edgecnn.cli import OK, SOME_FAILED
-from edgecnn.errors import ImageError, InputError, SourceError
+from edgecnn.errors import EdgeCNNError, ImageError, InputError, SourceError
 from edgecnn.spec import ModelSpec, PixelSpec
 
 from . import architectures, backend, config, devices, digits
@@ -50,6 +50,7 @@ from .pretrained import BACKBONES, build_backbone, unfreezing
 from .progress import note
 from .saving import check_output
 from .split import split
+from .workers import find_worker, own_output, share
 
 if TYPE_CHECKING:
     import keras
@@ -64,7 +65,10 @@ def main(argv: Sequence[str]) -> int:
     command, options = parse(argv)
     if options.write_dataset:
         return _write_dataset(options.write_dataset)
-    output = check_output(options.output)
+    worker, workers = find_worker() if options.strategy == "multiworker" else (0, 1)
+    output = own_output(check_output(options.output), worker)
+    if worker:
+        options.checkpoints = options.tensorboard = False
     sets, pixels = _find(options), recipe(options)
     backend.start(options.seed)
     strategy = devices.distribute(options.strategy)
@@ -93,12 +97,17 @@ def main(argv: Sequence[str]) -> int:
         raise InputError(f"--batch-size {options.batch_size}: {strategy.num_replicas_in_sync} devices can't share it")
     with strategy.scope():
         model, callbacks = _build(options, pixels, len(classes))
+        model = share(model) if workers > 1 else model
     how = pick(
         FitOptions, options, steps_per_epoch=steps, output=output, optimizing=pick(OptimizerOptions, options),
         class_weight=class_weights(options.class_weight, training.truth, classes), identity=config.identity(options),
     )  # fmt: skip
     result = _fit(model, lambda start: batches(start=start), spec, how, data, callbacks)
     _report_failures(training)
+    if worker:
+        output.unlink()
+        note(f"worker {worker} of {workers} is done; the first one leaves the model")
+        return OK
     model = devices.as_plain(model)
     config.write_config(output, command, options)
     if options.report:
@@ -112,7 +121,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _fit(model, training, spec: ModelSpec, how: FitOptions, data: ImageData, callbacks: Sequence) -> Result:
-    """fit, with --strict's error of an image that is read during training as it was before TensorFlow wrapped it."""
+    """fit, with its errors as they were before TensorFlow wrapped them: an image with --strict, a lost worker."""
     import tensorflow as tf
 
     held = data.validation
@@ -124,10 +133,13 @@ def _fit(model, training, spec: ModelSpec, how: FitOptions, data: ImageData, cal
     held = dataclasses.replace(held, positions=held.positions[:whole])
     try:
         return fit(model, training, held.batches(min(how.batch_size, whole)), spec, how, callbacks)
-    except tf.errors.OpError:
+    except tf.errors.OpError as e:
         for subset in (data.training, data.validation):
             for line in describe_failures(subset.feed, subset.images):
                 raise ImageError(line) from None
+        if isinstance(model.distribute_strategy, tf.distribute.MultiWorkerMirroredStrategy):
+            lost = f"a worker stopped or can't be reached ({type(e).__name__})"
+            raise EdgeCNNError(f"{lost}; start all of them again with --resume") from None
         raise
 
 

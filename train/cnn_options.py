@@ -163,7 +163,8 @@ def _add_device_options(p: argparse.ArgumentParser) -> None:
         "--strategy",
         choices=STRATEGIES,
         default="none",
-        help="tf.distribute: MirroredStrategy over the GPUs, or MultiWorkerMirroredStrategy by $TF_CONFIG (one worker)",
+        help="tf.distribute: MirroredStrategy over the GPUs, or MultiWorkerMirroredStrategy over the workers of "
+        "$TF_CONFIG, each started with the same options and images; the first one leaves the model",
     )
     group.add_argument(
         "--mixed-precision",

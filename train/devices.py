@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgecnn.errors import InputError, MissingDependencyError
+from edgecnn.errors import MissingDependencyError
 
 if TYPE_CHECKING:
     import keras
@@ -19,47 +17,13 @@ STRATEGIES = ("none", "mirrored", "multiworker")
 def distribute(name: str) -> tf.distribute.Strategy:
     """The strategy in whose scope a model is built: one of STRATEGIES; a batch is shared out among the devices.
 
-    multiworker reads $TF_CONFIG as TensorFlow does, and must be called before anything is computed. One worker is what
-    Keras 3 can: with two, its trainer fails to reduce what they return (Keras 3.15, TensorFlow 2.21).
-
-    Raises:
-        InputError: $TF_CONFIG is no such description, or names several workers.
+    multiworker reads $TF_CONFIG as TensorFlow does, waits for the other workers, and must be called before anything is
+    computed.
     """
     import tensorflow as tf
 
-    if name == "mirrored":
-        return tf.distribute.MirroredStrategy()
-    if name == "multiworker":
-        workers = count_workers()
-        if workers > 1:
-            raise InputError(
-                f"--strategy multiworker: $TF_CONFIG names {workers} workers, and Keras 3 can train on one only; "
-                "use --strategy mirrored on the machine with the most GPUs"
-            )
-        return tf.distribute.MultiWorkerMirroredStrategy()
-    return tf.distribute.get_strategy()
-
-
-def count_workers() -> int:
-    """The workers in $TF_CONFIG; 1 where there is none.
-
-    Raises:
-        InputError: $TF_CONFIG is no such description.
-    """
-    text = os.environ.get("TF_CONFIG", "")
-    if not text:
-        return 1
-    try:
-        config = json.loads(text)
-        task, workers = config["task"], config["cluster"]["worker"]
-        if task["type"] != "worker" or not 0 <= int(task["index"]) < len(workers):
-            raise ValueError(f"there is no {task['type']} {task['index']} among {len(workers)} workers")
-    except (ValueError, KeyError, TypeError) as e:
-        raise InputError(
-            '$TF_CONFIG: expected {"cluster": {"worker": ["host:port", ...]}, "task": {"type": "worker", "index": 0}}; '
-            f"{type(e).__name__}: {e}"
-        ) from None
-    return len(workers)
+    kinds = {"mirrored": tf.distribute.MirroredStrategy, "multiworker": tf.distribute.MultiWorkerMirroredStrategy}
+    return kinds[name]() if name in kinds else tf.distribute.get_strategy()
 
 
 def use_mixed_precision() -> str:

@@ -15,6 +15,7 @@ from .devices import tensorboard
 from .losses import build_loss, metrics
 from .optimizers import OptimizerOptions, build_optimizer, plateau_callback
 from .progress import display, note
+from .workers import check_epochs
 
 if TYPE_CHECKING:
     import keras
@@ -92,7 +93,7 @@ def fit(
         callbacks: more of them, which depend on nothing but the epoch.
 
     Raises:
-        InputError: the monitor doesn't fit the head, or --resume the options.
+        InputError: the monitor doesn't fit the head, or --resume the options or the other workers.
         ModelError: the file can't be written.
         KeyboardInterrupt: Ctrl-C; what was saved stays.
     """
@@ -131,6 +132,8 @@ def fit(
     if options.tensorboard:
         callbacks = [*callbacks, tensorboard(options.output.with_name(f"{options.output.stem}.tensorboard"))]
     resume = Resume(options.output, options.identity, best, counting, go_on=options.resume)
+    if options.resume and model.distribute_strategy.num_replicas_in_sync > 1:
+        check_epochs(model.distribute_strategy, resume.epoch)
     if resume.epoch:
         note(f"going on after epoch {resume.epoch}")
     try:
