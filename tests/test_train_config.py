@@ -42,6 +42,12 @@ def test_yaml_is_read_too(tmp_path):
     assert (options.epochs, options.hidden) == (7, [4, 2])
 
 
+def test_a_list_at_the_end_of_the_file_leaves_the_command_line_alone(tmp_path):
+    (tmp_path / "c.toml").write_text("hidden = [4, 2]\n")
+    _, options = parsed(mlp, "t.csv", "--config", tmp_path / "c.toml")
+    assert (options.file, options.hidden) == ("t.csv", [4, 2])
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [("epoch = 7\n", "unknown option 'epoch'"), ("epochs =\n", r"c\.toml: "), ("= 3\n", r"c\.toml: ")],

@@ -77,7 +77,8 @@ def parse(parser: argparse.ArgumentParser, argv: Sequence[str]) -> argparse.Name
         else:
             actions[name].nargs, actions[name].required = "?", False
             parser.set_defaults(**{name: str(value)})
-    return parser.parse_args([*tokens, *argv])
+    # Once more --config, with its value inside: a list at the end of the file doesn't take in what follows.
+    return parser.parse_args([*tokens, f"--config={path}", *argv])
 
 
 def _tokens(action: argparse.Action, value: Any) -> list[str]:
