@@ -1,4 +1,5 @@
 import csv
+import dataclasses
 import io
 import json
 
@@ -68,6 +69,13 @@ def test_scores_that_are_no_numbers_are_still_json():
 
     (line,) = lines("jsonl", dataclasses.replace(RESULT, scores=np.array([np.nan, np.nan], np.float32)))
     assert json.loads(line, parse_constant=lambda c: pytest.fail(c))["score"] is None
+
+
+def test_a_row_tells_what_the_model_did_not_see():
+    odd = dataclasses.replace(VALUE, missing=("age", "town"), unseen=("color",))
+    record = json.loads(lines("jsonl", odd)[0])
+    assert (record["missing"], record["unseen"]) == (["age", "town"], ["color"])
+    assert lines("text", odd) == ["x.csv row 3: 21.5 (missing age, town; unseen color)"]
 
 
 def test_csv_has_one_row_a_result():

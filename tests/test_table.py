@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from edgecnn import ColumnSpec, SourceError, TableError, TableSpec
-from edgecnn.table import read_blocks, to_rows
+from edgecnn.table import encode_rows, read_blocks, to_rows
 
 NAMED = TableSpec(fields=("a", "b", "y"), target="y", header=True)
 BARE = TableSpec(fields=("column 1", "column 2", "column 3"), target="column 3")
@@ -161,6 +161,16 @@ def test_categories_and_gaps_by_the_recipe_from_every_kind_of_rows(tmp_path):
         assert read(tmp_path, header + lines, MIXED) == expected.tolist()
     swapped = "\n".join(f"{color};{city};{age}" for age, city, color in rows)
     assert read(tmp_path, "color;city;age\n" + swapped, MIXED) == expected.tolist()
+
+
+def test_missing_cells_and_unknown_categories_are_told(tmp_path):
+    rows = [cells for cells, _ in ENCODED]
+    encoded = encode_rows(rows, MIXED)
+    assert encoded.missing == {1: ("age", "city"), 2: ("age", "color"), 3: ("age",)}
+    assert encoded.unseen == {2: ("city",), 3: ("color",)}
+    (tmp_path / "t.csv").write_text("age,city,color\n" + "\n".join(map(",".join, rows)) + "\n30,Oslo\n")
+    (block,) = read_blocks(tmp_path / "t.csv", MIXED)
+    assert (block.missing, block.unseen, list(block.failures)) == (encoded.missing, encoded.unseen, [4])
 
 
 def test_one_hot_and_median_are_those_of_scikit_learn():

@@ -137,6 +137,8 @@ def test_categories_and_gaps_go_from_csv_to_a_device_through_one_recipe(tmp_path
     assert [r["row"] for r in results] == list(range(6))
     assert [r.get("label") for r in results[:2]] + [results[5].get("label")] == ["no", "yes", "yes"]
     assert "line 5: column 'x' is 'many', not a number" in results[3]["error"]["message"]
+    assert [r.get("missing") for r in results] == [None, None, ["x"], None, ["x"], None]
+    assert [r.get("unseen") for r in results] == [None, None, None, None, ["city"], None]
     dicts = [{"x": 70, "city": "Oslo"}, {"x": None, "city": "Rome"}, {"x": float("nan"), "city": "Quito"}]
     scores = [r.score for r in Predictor(onnx).predict_table(dicts)]
     np.testing.assert_allclose(scores, [results[i]["score"] for i in (0, 2, 4)], rtol=1e-6)

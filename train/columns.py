@@ -75,8 +75,8 @@ def encode_table(table: Table, spec: TableSpec) -> np.ndarray:
     Raises:
         TableError: a row can't be used; with its line.
     """
-    rows, failures = encode([column.cells for column in table.columns], len(table), spec)
-    if failures:
-        first = min(failures)
-        raise TableError(f"{table.path}, line {table.lines[first]}: {failures[first]}")
-    return rows
+    encoded = encode([column.cells for column in table.columns], len(table), spec)
+    if encoded.failures:
+        first = min(encoded.failures)
+        raise TableError(f"{table.path}, line {table.lines[first]}: {encoded.failures[first]}")
+    return encoded.values

@@ -123,7 +123,9 @@ def _run_rows(
             if error is not None:
                 yield Failure(item.source, error, row=block.first + i)
             else:
-                yield dataclasses.replace(next(results), source=item.source, row=block.first + i)
+                missing, unseen = block.missing.get(i, ()), block.unseen.get(i, ())
+                row = block.first + i
+                yield dataclasses.replace(next(results), source=item.source, row=row, missing=missing, unseen=unseen)
 
 
 def _prepare(predictor: Predictor, item: Item) -> _Prepared | Failure:

@@ -20,7 +20,7 @@ from .errors import InputError, ModelError
 from .preprocess import preprocess
 from .session import Session
 from .spec import ModelSpec, PixelSpec, TableSpec
-from .table import to_rows
+from .table import encode_rows
 
 Image = str | os.PathLike[str] | bytes | npt.NDArray[np.uint8] | tuple[npt.NDArray[np.uint8], ...]
 """A path, encoded bytes, or whatever preprocess takes by `color`: an (H, W, 3) uint8 array, a camera's frame."""
@@ -50,6 +50,10 @@ class Prediction:
     """Number of the frame in its video or camera, from 0; None for single images and tables."""
     row: int | None = None
     """Number of the row in its table, from 0, header not counted; None for images."""
+    missing: tuple[str, ...] = ()
+    """Table rows: the columns whose cell is missing; the recipe says what stands there instead."""
+    unseen: tuple[str, ...] = ()
+    """Table rows: the columns whose category the model does not know."""
     captured_at: str | None = None
     """Live sources: when the frame was captured, ISO 8601 in UTC."""
     age_ms: float | None = None
@@ -190,9 +194,12 @@ class Predictor:
             TableError: a column is missing, the width is wrong, or a cell can't be used.
             ModelError: the model takes no table.
         """
-        batch = to_rows(rows, self.table)
-        results = self.infer(batch, [{} for _ in batch])
-        return [dataclasses.replace(r, row=i) for i, r in enumerate(results)]
+        rows = encode_rows(rows, self.table)
+        results = self.infer(rows.values, [{} for _ in rows.values])
+        return [
+            dataclasses.replace(r, row=i, missing=rows.missing.get(i, ()), unseen=rows.unseen.get(i, ()))
+            for i, r in enumerate(results)
+        ]
 
     def stream(
         self,

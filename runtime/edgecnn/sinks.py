@@ -78,11 +78,17 @@ def to_record(result: Result, top_k: int = 3, threshold: float = 0.0) -> dict[st
         ]
         best = top[0] if top else {"label": None, "index": None, "score": _finite(result.score)}
         record |= {**best, "top": top}
+    record |= {name: list(columns) for name, columns in _oddities(result) if columns}
     record |= {"provider": result.provider, "ms": {k: round(v, 3) for k, v in result.ms.items()}}
     if result.captured_at is not None:
         age = None if result.age_ms is None else round(result.age_ms, 1)
         record |= {"captured_at": result.captured_at, "age_ms": age, "dropped": result.dropped}
     return record
+
+
+def _oddities(result: Prediction) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """Columns of a row in which the model saw something else than the cell, by why."""
+    return ("missing", result.missing), ("unseen", result.unseen)
 
 
 def _finite(value: float) -> float | None:
@@ -99,10 +105,12 @@ def to_text(result: Result, top_k: int = 3, threshold: float = 0.0) -> str | Non
         where += f" row {result.row}"
     elif result.frame is not None:
         where += f" frame {result.frame}"
+    odd = "; ".join(f"{name} {', '.join(columns)}" for name, columns in _oddities(result) if columns)
+    odd = f" ({odd})" if odd else ""
     if result.value is not None:
-        return f"{where}: {result.value:.6g}"
+        return f"{where}: {result.value:.6g}{odd}"
     top = [f"{label} {score:.3f}" for label, _, score in result.top(top_k) if not score < threshold]
-    return f"{where}: {', '.join(top) or f'uncertain ({result.label} {result.score:.3f})'}"
+    return f"{where}: {', '.join(top) or f'uncertain ({result.label} {result.score:.3f})'}{odd}"
 
 
 class _Lines:

@@ -32,6 +32,9 @@ _WHOLE = re.compile(r"(-?\d+)\.0+")
 _MEMO = 2**16
 """Different texts of a category column that are remembered."""
 
+Columns = Mapping[int, tuple[str, ...]]
+"""Names of columns by the number of a row; only rows that have any."""
+
 _NONE, _ERROR = -1, -2
 """Codes of a category cell that gives zeros in all inputs, and of one that can't be used."""
 
@@ -46,6 +49,10 @@ class Block:
     """(n, TableSpec.width); zeros in the rows that failed."""
     failures: Mapping[int, TableError]
     """Why a row can't be used, by its position in the block."""
+    missing: Columns
+    """Whose cell is missing, as in Encoded, by the position in the block."""
+    unseen: Columns
+    """Whose category the model does not know, likewise."""
     lines: Lines
     """The rows as they are in the file."""
     layout: Layout
@@ -162,6 +169,8 @@ def _list(names: Sequence[str], most: int = 20) -> str:
 def _encode_lines(lines: Lines, first: int, layout: Layout, path: str | Path, spec: TableSpec) -> Block:
     values = np.zeros((len(lines), spec.width), np.float32)
     failures: dict[int, str] = {}
+    missing: dict[int, tuple[str, ...]] = {}
+    unseen: dict[int, tuple[str, ...]] = {}
     positions: dict[int, list[int]] = {}
     for i, (_, cells) in enumerate(lines):
         positions.setdefault(len(cells), []).append(i)
@@ -171,40 +180,61 @@ def _encode_lines(lines: Lines, first: int, layout: Layout, path: str | Path, sp
             failures |= dict.fromkeys(at, f"{width} cell{'s' if width > 1 else ''}, but {layout.expected}")
             continue
         across = list(zip(*(lines[i][1] for i in at), strict=True))
-        encoded, bad = encode([across[i] for i in places.columns], len(at), spec)
-        values[at] = encoded
-        failures |= {at[i]: message for i, message in bad.items()}
+        encoded = encode([across[i] for i in places.columns], len(at), spec)
+        values[at] = encoded.values
+        failures |= {at[i]: message for i, message in encoded.failures.items()}
+        missing |= {at[i]: names for i, names in encoded.missing.items()}
+        unseen |= {at[i]: names for i, names in encoded.unseen.items()}
     named = {i: TableError(f"{path}, line {lines[i][0]}: {message}") for i, message in failures.items()}
-    return Block(first, values, named, lines, layout)
+    return Block(first, values, named, missing, unseen, lines, layout)
 
 
-def encode(columns: Sequence[Cells], rows: int, spec: TableSpec) -> tuple[npt.NDArray[np.float32], dict[int, str]]:
+@dataclasses.dataclass(frozen=True, slots=True)
+class Encoded:
+    """Rows as the model takes them, and what it does not see in them."""
+
+    values: npt.NDArray[np.float32]
+    """(rows, TableSpec.width); zeros in the rows that failed."""
+    failures: Mapping[int, str]
+    """What is wrong with a row, by its number."""
+    missing: Columns
+    """Columns whose cell is missing: the recipe's median, or what it has for a missing category, stands there."""
+    unseen: Columns
+    """Columns whose category is none of the recipe's: rare in training, or not there at all."""
+
+
+def encode(columns: Sequence[Cells], rows: int, spec: TableSpec) -> Encoded:
     """Cells, column by column, as the model's input.
 
     Args:
         columns: the cells of each of spec.columns.
         rows: how many each has.
         spec: the model's table recipe.
-
-    Returns:
-        (rows, spec.width) float32, and what is wrong with a row by its number; such rows hold zeros.
     """
     values = np.zeros((rows, spec.width), np.float32)
     failures: dict[int, str] = {}
+    missing: dict[int, tuple[str, ...]] = {}
+    unseen: dict[int, tuple[str, ...]] = {}
     start = 0
     for cells, column in zip(columns, spec.recipes, strict=True):
         out = values[:, start : start + column.width]
         fill = _encode_numbers if column.kind == "number" else _encode_categories
-        for i, message in fill(cells, column, spec.missing, out).items():
+        bad, absent, strange = fill(cells, column, spec.missing, out)
+        for i, message in bad.items():
             failures.setdefault(i, f"column {column.name!r} {message}")
+        for where, found in ((missing, absent), (unseen, strange)):
+            for i in found:
+                where[i] = (*where.get(i, ()), column.name)
         start += column.width
     values[list(failures)] = 0
-    return values, failures
+    return Encoded(values, failures, missing, unseen)
 
 
-def _encode_numbers(
-    cells: Cells, column: ColumnSpec, words: tuple[str, ...], out: npt.NDArray[np.float32]
-) -> dict[int, str]:
+_Found = tuple[dict[int, str], list[int], list[int]]
+"""Of one column: what is wrong with a row, the rows that miss the cell, and those with an unknown category."""
+
+
+def _encode_numbers(cells: Cells, column: ColumnSpec, words: tuple[str, ...], out: npt.NDArray[np.float32]) -> _Found:
     values, failures = to_numbers(cells, words)
     for cell in column.missing:
         values[values == float(cell)] = np.nan
@@ -220,7 +250,7 @@ def _encode_numbers(
     out[usable, 0] = values[usable]
     if column.indicator:
         out[:, 1] = missing
-    return failures
+    return failures, np.flatnonzero(missing & usable).tolist(), []
 
 
 def to_numbers(cells: Cells, words: tuple[str, ...]) -> tuple[npt.NDArray[np.float64], dict[int, str]]:
@@ -254,7 +284,7 @@ def to_numbers(cells: Cells, words: tuple[str, ...]) -> tuple[npt.NDArray[np.flo
 
 def _encode_categories(
     cells: Cells, column: ColumnSpec, words: tuple[str, ...], out: npt.NDArray[np.float32]
-) -> dict[int, str]:
+) -> _Found:
     codes = _codes(cells, column, words)
     failures = {}
     for i in np.flatnonzero(codes == _ERROR).tolist():
@@ -263,7 +293,11 @@ def _encode_categories(
         failures[i] = f"is {text!r:.40}, but the model knows {known}" if text else "is empty; fill it in"
     chosen = np.flatnonzero(codes >= 0)
     out[chosen, codes[chosen]] = 1
-    return failures
+    # Those of a known category, most of them, need no second look.
+    blank = column.categories.index("") if "" in column.categories else _ERROR
+    odd = np.flatnonzero((codes == _NONE) | (codes == len(column.categories)) | (codes == blank) & (codes != _ERROR))
+    absent = [i for i in odd.tolist() if is_missing(category(cells[i]), words, column.missing)]
+    return failures, absent, sorted(set(odd.tolist()) - set(absent))
 
 
 def _codes(cells: Cells, column: ColumnSpec, words: tuple[str, ...]) -> npt.NDArray[np.int64]:
@@ -314,7 +348,12 @@ def is_missing(text: str, words: tuple[str, ...], others: tuple[str, ...] = ()) 
 
 
 def to_rows(rows: Any, spec: TableSpec) -> npt.NDArray[np.float32]:
-    """Rows of the caller as the model's input.
+    """Rows of the caller, as encode_rows takes them, as the model's input: (n, spec.width) float32."""
+    return encode_rows(rows, spec).values
+
+
+def encode_rows(rows: Any, spec: TableSpec) -> Encoded:
+    """Rows of the caller as the model's input, none of them failed.
 
     Args:
         rows: an (n, columns) array or a list of rows, cells in the order of spec.columns; or a list of mappings by
@@ -322,19 +361,16 @@ def to_rows(rows: Any, spec: TableSpec) -> npt.NDArray[np.float32]:
             numbers, text, or None and NaN where missing.
         spec: the model's table recipe.
 
-    Returns:
-        (n, spec.width) float32.
-
     Raises:
         TableError: a column is missing, the width is wrong, or a cell can't be used.
     """
     columns = _columns(rows, spec)
     count = len(columns[0])
-    values, failures = encode(columns, count, spec)
-    if failures:
-        first = min(failures)
-        raise TableError(f"row {first}: {failures[first]}")
-    return values
+    encoded = encode(columns, count, spec)
+    if encoded.failures:
+        first = min(encoded.failures)
+        raise TableError(f"row {first}: {encoded.failures[first]}")
+    return encoded
 
 
 def _columns(rows: Any, spec: TableSpec) -> list[Cells]:
