@@ -14,6 +14,7 @@ import zlib
 
 import numpy as np
 import pytest
+import simplejpeg
 from PIL import Image
 
 from edgecnn import decode as decode_module_function
@@ -51,6 +52,8 @@ def jpegs() -> dict[str, bytes]:
         for progressive in (False, True):
             name = f"{subsampling}{' progressive' if progressive else ''}"
             found[name] = encode(photo(), "JPEG", subsampling=subsampling, progressive=progressive, quality=80)
+    for subsampling in ("440", "411"):  # which Pillow reads, but doesn't write
+        found[subsampling] = simplejpeg.encode_jpeg(np.asarray(photo()), quality=80, colorsubsampling=subsampling)
     found["restart markers"] = encode(photo(), "JPEG", restart_marker_blocks=3)
     found["gray"] = encode(photo().convert("L"), "JPEG")
     found["cmyk"] = encode(photo().convert("CMYK"), "JPEG")
@@ -90,6 +93,17 @@ def test_pil_is_pillow(name):
         rgb, gray = np.asarray(image.convert("RGB")), np.asarray(image.convert("L"))
     assert np.array_equal(decode(ENCODED[name], "pil"), rgb)
     assert np.array_equal(decode(ENCODED[name], "pil", color="gray"), gray[..., None])
+
+
+@pytest.mark.parametrize("subsampling", ["444", "422", "420", "440", "411", "Gray"])
+def test_pil_is_pillow_in_every_subsampling_and_size(subsampling):
+    space = "GRAY" if subsampling == "Gray" else "RGB"
+    for height, width in ((1, 1), (1, 2), (2, 1), (3, 5), (8, 8), (9, 17), (16, 33), (33, 16), (50, 7), (7, 50)):
+        pixels = np.atleast_3d(np.asarray(photo(height, width).convert("L" if space == "GRAY" else "RGB")))
+        data = simplejpeg.encode_jpeg(pixels, colorspace=space, colorsubsampling=subsampling, quality=60)
+        for color, mode in (("rgb", "RGB"), ("gray", "L")):
+            expected = np.atleast_3d(np.asarray(Image.open(io.BytesIO(data)).convert(mode)))
+            assert np.array_equal(decode(data, color=color), expected), (height, width, color)
 
 
 @pytest.mark.parametrize("name", [*ENCODED, "png 16 bit", "gif transparent"])

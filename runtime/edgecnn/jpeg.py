@@ -12,8 +12,10 @@ from .pillow import as_pixels, by_rows, check_scans, check_size, decode_as_pil, 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_PLAIN = ("444", "422", "420")
+_PLAIN = ("444", "422", "420", "440", "411")
 """Chroma subsamplings of colour JPEGs that libjpeg-turbo decodes as Pillow does, on every photograph tried."""
+
+_SPACES = {"rgb": "RGB", "gray": "GRAY"}
 
 _DIVISORS = (8, 4, 2)
 """By how much the DCT can shrink an image in less time than decoding it; libjpeg-turbo's other factors take longer."""
@@ -38,17 +40,17 @@ def decode_jpeg(data: bytes, decoder: str, color: str, size: tuple[int, int] | N
     if _is_progressive(data):
         check_scans(data, width, height)
     if decoder != "tf":
-        if color == "rgb" and space == "YCbCr" and subsampling in _PLAIN:
+        if space == "Gray" or (color == "rgb" and space == "YCbCr" and subsampling in _PLAIN):
             least = {} if size is None else _shrunk(height, width, size)
             try:
-                return as_pixels(simplejpeg.decode_jpeg(data, "RGB", **least))
+                return as_pixels(simplejpeg.decode_jpeg(data, _SPACES[color], **least))
             except ValueError:
                 pass  # damaged: whether it still counts as an image is for Pillow to say
         return decode_as_pil(data, "JPEG", color, size)
     try:
         if space in ("CMYK", "YCCK"):
             return _cmyk_as_tf(data, color)
-        return as_pixels(simplejpeg.decode_jpeg(data, "RGB" if color == "rgb" else "GRAY", fastdct=True))
+        return as_pixels(simplejpeg.decode_jpeg(data, _SPACES[color], fastdct=True))
     except ImageError:
         raise
     except ValueError as e:
