@@ -120,7 +120,7 @@ def test_a_validation_folder_is_used_as_it_is(folder, tmp_path, capsys):
 def test_every_epoch_is_kept_loaders_are_compared_and_a_test_folder_is_measured(tmp_path, capsys):
     for name, count in (("train", 8), ("val", 4), ("test", 3)):
         stripes(tmp_path / "photos" / name, count)
-    args = ("-o", tmp_path / "m.keras", *FAST, "--epochs", 2, "--steps-per-epoch", 2, "--compare-resizes")
+    args = ("-o", tmp_path / "m.keras", *FAST, "--epochs", 2, "--steps-per-epoch", 2, "--compare-training")
     assert train(tmp_path / "photos", *args) == 0
     err = capsys.readouterr().err
     assert "16 images for training, 8 for validation, 6 for the test" in err
@@ -135,6 +135,12 @@ def test_every_epoch_is_kept_loaders_are_compared_and_a_test_folder_is_measured(
     assert (own["accuracy"], own["difference"]) == (report["validation"]["accuracy"], 0)
     assert {"keras-dataset", "opencv", "teachable-machine"} <= {other["name"] for other in others}
     assert all(other["difference"] > 0.5 for other in others)
+    assert [own["trained"], *(0 <= other["trained"] <= 1 for other in others)] == [
+        own["accuracy"],
+        *[True] * len(others),
+    ]
+    assert err.count("training anew") == len(others)
+    assert {path.name.split(".")[0] for path in tmp_path.iterdir()} == {"photos", "m"}
     assert "Other loaders" in (tmp_path / "m.report.html").read_text()
 
 

@@ -26,9 +26,10 @@ if __name__ == "__main__":
 import argparse
 import dataclasses
 import functools
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -39,6 +40,7 @@ from edgecnn.spec import ModelSpec, PixelSpec
 from . import architectures, backend, config, devices, digits
 from .check import check_images
 from .cnn_options import augmentation, parse, recipe, set_length
+from .compare import Comparison, compare_resizes
 from .feed import Feed, ImageData, Subset, describe_failures, training_batches
 from .fit import FitOptions, Result, fit
 from .image_report import write_report
@@ -54,6 +56,7 @@ from .workers import find_worker, own_output, share
 
 if TYPE_CHECKING:
     import keras
+    import tensorflow as tf
 
 
 def main(argv: Sequence[str]) -> int:
@@ -69,6 +72,8 @@ def main(argv: Sequence[str]) -> int:
     output = own_output(check_output(options.output), worker)
     if worker:
         options.checkpoints = options.tensorboard = False
+    if workers > 1 and options.compare_training:
+        raise InputError("--compare-training is for one worker; train without it, or on one machine")
     sets, pixels = _find(options), recipe(options)
     backend.start(options.seed)
     strategy = devices.distribute(options.strategy)
@@ -80,44 +85,77 @@ def main(argv: Sequence[str]) -> int:
     if options.check_only:
         print(f"{data.describe()}; {len(findings)} findings")
         return SOME_FAILED if findings or len(data.training.images) < len(sets.training) else OK
-    training = data.training
-    steps = set_length(options, len(training))
+    steps = set_length(options, len(data.training))
     note(data.describe())
     note(
         f"{options.architecture}{precision}: {pixels.describe()}; {options.epochs} epochs of {steps} steps of "
         f"{options.batch_size}"
     )
-    batches = functools.partial(
-        training_batches, training.feed, training.positions, training.images.one_hot, batch_size=options.batch_size,
-        seed=options.seed, augmentation=augmentation(options), spec=pixels,
-    )  # fmt: skip
-    classes = training.images.classes
-    spec = ModelSpec(pixels=pixels, labels=classes, head="softmax", provenance=_provenance(options, len(training)))
     if options.batch_size % strategy.num_replicas_in_sync:
         raise InputError(f"--batch-size {options.batch_size}: {strategy.num_replicas_in_sync} devices can't share it")
-    with strategy.scope():
-        model, callbacks = _build(options, pixels, len(classes))
-        model = share(model) if workers > 1 else model
-    how = pick(
-        FitOptions, options, steps_per_epoch=steps, output=output, optimizing=pick(OptimizerOptions, options),
-        class_weight=class_weights(options.class_weight, training.truth, classes), identity=config.identity(options),
-    )  # fmt: skip
-    result = _fit(model, lambda start: batches(start=start), spec, how, data, callbacks)
-    _report_failures(training)
+    model, spec, result = _train(options, data, pixels, strategy, steps_per_epoch=steps, output=output)
+    _report_failures(data.training)
     if worker:
         output.unlink()
         note(f"worker {worker} of {workers} is done; the first one leaves the model")
         return OK
-    model = devices.as_plain(model)
     config.write_config(output, command, options)
+    compared = _compare(options, sets, data, model, pixels, strategy, steps, output)
     if options.report:
-        write_report(output, model, spec, result, data, batches(), compare=options.compare_resizes)
+        write_report(output, model, spec, result, data, _batches(options, data.training, pixels), compared)
     note(
         f"val accuracy {result.metrics['accuracy']:.4f} (epoch {result.best_epoch} of {result.epochs}), "
         f"{result.seconds:.0f} s, saved {output}"
     )
     print(output)
     return OK
+
+
+def _train(
+    options: argparse.Namespace, data: ImageData, pixels: PixelSpec, strategy: tf.distribute.Strategy, **how: Any
+) -> tuple[keras.Model, ModelSpec, Result]:
+    """Build the network for these pixels and fit it; `how` are fields of FitOptions that are not options."""
+    training = data.training
+    classes = training.images.classes
+    spec = ModelSpec(pixels=pixels, labels=classes, head="softmax", provenance=_provenance(options, len(training)))
+    with strategy.scope():
+        model, callbacks = _build(options, pixels, len(classes))
+        if options.strategy == "multiworker" and find_worker()[1] > 1:
+            model = share(model)
+    how = pick(
+        FitOptions, options, optimizing=pick(OptimizerOptions, options),
+        class_weight=class_weights(options.class_weight, training.truth, classes), identity=config.identity(options),
+        **how,
+    )  # fmt: skip
+    result = _fit(model, functools.partial(_batches, options, training, pixels), spec, how, data, callbacks)
+    return devices.as_plain(model), spec, result
+
+
+def _batches(options: argparse.Namespace, training: Subset, pixels: PixelSpec, start: int = 0) -> tf.data.Dataset:
+    return training_batches(
+        training.feed, training.positions, training.images.one_hot, batch_size=options.batch_size, seed=options.seed,
+        augmentation=augmentation(options), spec=pixels, start=start,
+    )  # fmt: skip
+
+
+def _compare(
+    options: argparse.Namespace, sets: Sets, data: ImageData, model: keras.Model, pixels: PixelSpec,
+    strategy: tf.distribute.Strategy, steps: int, output: Path,
+) -> Sequence[Comparison]:  # fmt: skip
+    """What --compare-resizes and --compare-training ask for."""
+    if not (options.compare_resizes or options.compare_training):
+        return ()
+
+    def train(other: PixelSpec) -> float:
+        """The accuracy of a model of these pixels, of which no file is left."""
+        with tempfile.TemporaryDirectory(prefix=f".{output.stem}.compare-", dir=output.parent) as folder:
+            once = {"checkpoints": False, "tensorboard": False, "resume": False, "quiet": True}
+            here = Path(folder, output.name)
+            others = _prepare(sets, other, options, here)
+            result = _train(options, others, other, strategy, steps_per_epoch=steps, output=here, **once)[2]
+        return result.metrics["accuracy"]
+
+    return compare_resizes(model, pixels, data.validation, train if options.compare_training else None)
 
 
 def _fit(model, training, spec: ModelSpec, how: FitOptions, data: ImageData, callbacks: Sequence) -> Result:

@@ -98,6 +98,10 @@ def parse(argv: Sequence[str]) -> tuple[argparse.ArgumentParser, argparse.Namesp
         help="validate with the pixels of other loaders too, and report which of them would cost accuracy",
     )
     p.add_argument(
+        "--compare-training", action="store_true",
+        help="the same, and train anew with the pixels of each: as many trainings more, each as long as the first",
+    )  # fmt: skip
+    p.add_argument(
         "--cache",
         choices=CACHES,
         default="auto",

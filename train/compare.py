@@ -1,8 +1,12 @@
-"""--compare-resizes: the same model and images, with the pixels of other loaders; which of them costs accuracy?"""
+"""--compare-resizes: the same images, with the pixels of other loaders; which of them costs accuracy?
+
+Two questions: what if a device loads images so for this model (validate), and what if training did too (train anew)?
+"""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -34,6 +38,8 @@ class Comparison:
     """Accuracy that the model's own recipe has more."""
     changed: float
     """Share of the images that get another answer."""
+    trained: float | None
+    """Accuracy of a model that was trained with these pixels and is validated with them; None where none was."""
     difference: float
     """Mean absolute difference of the pixels from the model's own recipe, levels of 0 to 255."""
     example: np.ndarray
@@ -44,15 +50,25 @@ class Comparison:
         return {k: v for k, v in dataclasses.asdict(self).items() if k != "example"}
 
 
-def compare_resizes(model: keras.Model, own: PixelSpec, subset: Subset) -> list[Comparison]:
-    """Validate with the model's own recipe, then with every other loader's; the own one comes first."""
+def compare_resizes(
+    model: keras.Model, own: PixelSpec, subset: Subset, train: Callable[[PixelSpec], float] | None = None
+) -> list[Comparison]:
+    """Validate with the model's own recipe, then with every other loader's; the own one comes first.
+
+    Args:
+        model: trained.
+        own: its recipe.
+        subset: validation images.
+        train: trains the same network with the same options on another recipe, and gives its validation accuracy.
+    """
     low, high = value_range(own)
     positions = subset.positions[subset.readable]
     positions = positions[:: -(-len(positions) // _MOST)]
     truth = subset.images.indices[positions]
     sources = [subset.images.sources[i] for i in positions]
     rows = []
-    for name, spec in _loaders(own).items():
+    loaders = _loaders(own)
+    for name, spec in loaders.items():
         feed = Feed(sources, spec, cache="memory")
         images = feed.batch(np.arange(len(sources)))[0]
         rows.append((name, images, model.predict(images, verbose=0).argmax(axis=1)))
@@ -64,9 +80,17 @@ def compare_resizes(model: keras.Model, own: PixelSpec, subset: Subset) -> list[
     for name, images, other in rows:
         right = float((other == truth).mean())
         levels = float((np.abs(images - first) / (high - low)).mean() * 255)
-        found.append(Comparison(name, right, accuracy - right, float((other != answers).mean()), levels, images[shown]))
         note(f"compare: {name}: accuracy {right:.4f} ({right - accuracy:+.4f}), pixels differ by {levels:.2f} levels")
-    return found
+        changed = float((other != answers).mean())
+        found.append(Comparison(name, right, accuracy - right, changed, None, levels, images[shown]))
+    if train is None:
+        return found
+    trained = [accuracy]
+    for name, spec in list(loaders.items())[1:]:
+        note(f"compare: training anew with the pixels of {name}, {len(trained)} of {len(loaders) - 1}")
+        trained.append(train(spec))
+        note(f"compare: trained with the pixels of {name}: accuracy {trained[-1]:.4f} ({trained[-1] - accuracy:+.4f})")
+    return [dataclasses.replace(c, trained=t) for c, t in zip(found, trained, strict=True)]
 
 
 def _loaders(own: PixelSpec) -> dict[str, PixelSpec]:

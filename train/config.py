@@ -13,7 +13,7 @@ from edgecnn.errors import InputError, MissingDependencyError, ModelError, Sourc
 _NEVER = ("help", "config", "quiet", "check_only", "write_dataset", "resume")
 """Options that belong to one call and not to the training."""
 
-_ASIDE = ("output", "report", "checkpoints", "tensorboard", "compare_resizes", "cache")
+_ASIDE = ("output", "report", "checkpoints", "tensorboard", "compare_resizes", "compare_training", "cache")
 """Options that don't change what a training comes to."""
 
 

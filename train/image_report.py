@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ import numpy as np
 from edgecnn.decode import decode
 from edgecnn.spec import ModelSpec, PixelSpec
 
-from .compare import compare_resizes
+from .compare import Comparison
 from .evaluate import cost, evaluate_classes, worst_mistakes
 from .feed import ImageData, Subset, value_range
 from .fit import Result
@@ -34,8 +35,7 @@ def write_report(
     result: Result,
     data: ImageData,
     training: tf.data.Dataset,
-    *,
-    compare: bool = False,
+    compared: Sequence[Comparison] = (),
 ) -> None:
     """Write report.json and report.html beside the model.
 
@@ -46,7 +46,7 @@ def write_report(
         result: of fit.
         data: what it was trained and validated on, and a test set that it never saw.
         training: batches as training saw them.
-        compare: validate with the pixels of other loaders too.
+        compared: what the pixels of other loaders come to, if that was asked for.
 
     Raises:
         ModelError: they can't be written.
@@ -56,7 +56,6 @@ def write_report(
     numbers = evaluate_classes(scores, truth, labels)
     mistakes, pictures = _mistakes(scores, data.validation, labels)
     test = evaluate_classes(*_score(model, data.test), labels) if data.test else None
-    compared = compare_resizes(model, spec.pixels, data.validation) if compare else None
     trained = {"best_epoch": result.best_epoch, "epochs": result.epochs, "seconds": round(result.seconds, 1)}
     size = {**cost(model), "bytes": output.stat().st_size}
     images = data.training.images
@@ -64,7 +63,7 @@ def write_report(
         {
             "model": output.name, **spec.provenance, **trained, "size": size, "validation": numbers, "test": test,
             "mistakes": mistakes, "history": result.history, "counts": images.counts, "recipe": spec.to_dict(),
-            "resizes": compared and [c.to_dict() for c in compared],
+            "resizes": [c.to_dict() for c in compared] or None,
         }
     )  # fmt: skip
     report.add_headline(numbers, trained | {"training images": len(data.training)} | size)
@@ -79,7 +78,8 @@ def write_report(
     report.add_images("Most confident mistakes", pictures)
     report.add_images("What training saw", _augmented(training, spec))
     if compared:
-        report.add_resizes(compared, list(to_pixels(np.stack([c.example for c in compared]), spec.pixels)))
+        pictures = list(to_pixels(np.stack([c.example for c in compared]), spec.pixels))
+        report.add_resizes(compared, pictures, numbers["samples"])
     report.add_text("Recipe", spec.pixels.describe() if spec.pixels else "")
     report.add_text("Network", summary(model), folded=True)
     report.write(output)

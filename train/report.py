@@ -122,20 +122,33 @@ class Report:
         else:
             self._add(title, f"<pre>{_text(text)}</pre>")
 
-    def add_resizes(self, compared: Sequence[Comparison], pictures: Sequence[np.ndarray]) -> None:
-        """What other loaders' pixels do to the model, with one image (h, w, 3) uint8 RGB as each loads it."""
+    def add_resizes(self, compared: Sequence[Comparison], pictures: Sequence[np.ndarray], samples: int) -> None:
+        """What other loaders' pixels come to, with one image (h, w, 3) uint8 RGB as each loads it."""
+        own = compared[0].accuracy
         rows = [
-            [c.name, f"{c.accuracy:.1%}", f"{0.0 - c.drop:+.1%}", f"{c.changed:.1%}", f"{c.difference:.2f}"]
+            [c.name, f"{c.accuracy:.1%}", f"{c.accuracy - own:+.1%}", f"{c.changed:.1%}", f"{c.difference:.2f}"]
+            + ([] if c.trained is None else [f"{c.trained:.1%}", f"{c.trained - own:+.1%}"])
             for c in compared
         ]
         head = ["pixels as loaded by", "accuracy", "against its own", "other answers", "difference, levels"]
-        self._add("Other loaders' pixels", _table(rows, head=head))
+        head += ["trained so", "against its own"][: len(rows[0]) - len(head)]
+        low, high = accuracy_interval(own, samples)
+        luck = (
+            f"<p>On {samples} images an accuracy of {own:.1%} stands for {low:.0%} to {high:.0%}: smaller differences "
+        )
+        self._add("Other loaders' pixels", _table(rows, head=head) + luck + "may be luck.</p>")
 
         def draw(figure):
             axes = figure.subplots()
-            names = [c.name for c in compared][::-1]
-            axes.barh(names, [c.accuracy for c in compared][::-1], color=[_BLUE] * (len(names) - 1) + [_ORANGE])
-            axes.axvline(compared[0].accuracy, color=_GRAY, linewidth=0.8, linestyle=":")
+            at = np.arange(len(compared))[::-1]
+            # Where each loader was trained with as well, its two bars share a line.
+            height = 0.8 if compared[0].trained is None else 0.4
+            axes.barh(at, [c.accuracy for c in compared], height, color=_BLUE, label="this model on those pixels")
+            if compared[0].trained is not None:
+                axes.barh(at - height, [c.trained for c in compared], height, color=_GRAY, label="trained on them too")
+                axes.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1))
+            axes.set_yticks(at - (0.8 - height) / 2, [c.name for c in compared])
+            axes.axvline(own, color=_GRAY, linewidth=0.8, linestyle=":")
             axes.set(xlabel="validation accuracy", xlim=(0, 1))
 
         self._add_plot("Accuracy by loader", draw, (8, 0.6 + 0.45 * len(compared)))
