@@ -53,6 +53,21 @@ def test_the_same_image_in_two_classes_is_a_conflict(folder):
     assert any("several classes, 1 times" in line for line in findings(folder))
 
 
+def test_a_size_or_a_suffix_that_gives_the_class_away_is_told(folder):
+    from PIL import Image
+
+    for i, path in enumerate(sorted((folder / "b").iterdir())):
+        Image.open(path).resize((20, 30) if i else (4, 5)).save(path)
+    lines = findings(folder)
+    assert any(line.startswith("the size in pixels of a file alone gives its class away in 98%") for line in lines)
+    for path in (folder / "b").iterdir():
+        Image.open(path).resize((9, 9)).save(path.with_suffix(".bmp"))
+        path.unlink()
+    assert [line.split(" of the images")[0] for line in findings(folder)] == [
+        "the suffix of a file alone gives its class away in 100%"
+    ]
+
+
 def test_rare_and_unequal_classes_are_named(folder):
     for path in sorted((folder / "b").iterdir())[4:]:
         path.unlink()
@@ -63,8 +78,13 @@ def test_rare_and_unequal_classes_are_named(folder):
 
 def test_check_only_trains_nothing(folder, tmp_path, capsys):
     assert guard(cnn.main, [str(folder), "-o", str(tmp_path / "m.keras"), "--check-only"]) == 0
-    assert "40 images for training, 10 for validation; a 25, b 25; 0 findings" in capsys.readouterr().out
+    counts = (
+        "40 images for training, 10 for validation; a 25, b 25; 9x9 pixels, 50 of 50 smaller than the network's 64x64"
+    )
+    assert capsys.readouterr().out == f"{counts}; 0 unreadable; 0 findings\n"
     (folder / "a/00.png").write_bytes(b"broken")
     assert guard(cnn.main, [str(folder), "-o", str(tmp_path / "m.keras"), "--check-only"]) == 1
-    assert "00.png" in capsys.readouterr().err
+    said = capsys.readouterr()
+    assert "00.png" in said.err
+    assert "1 unreadable" in said.out
     assert not (tmp_path / "m.keras").exists()

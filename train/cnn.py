@@ -38,7 +38,7 @@ from edgecnn.errors import EdgeCNNError, ImageError, InputError, SourceError
 from edgecnn.spec import ModelSpec, PixelSpec
 
 from . import architectures, backend, config, devices, digits
-from .check import check_images
+from .check import check_images, describe_sizes
 from .cnn_options import augmentation, parse, recipe, set_length
 from .compare import Comparison, compare_resizes
 from .feed import Feed, ImageData, Subset, describe_failures, training_batches
@@ -83,8 +83,12 @@ def main(argv: Sequence[str]) -> int:
     for line in findings:
         note(f"check: {line}")
     if options.check_only:
-        print(f"{data.describe()}; {len(findings)} findings")
-        return SOME_FAILED if findings or len(data.training.images) < len(sets.training) else OK
+        unreadable = sum(map(len, filter(None, sets))) - data.count()
+        print(
+            f"{data.describe()}; {describe_sizes(data.training)}; {unreadable} unreadable; {len(findings)} "
+            f"finding{'s' * (len(findings) != 1)}"
+        )
+        return SOME_FAILED if findings or unreadable else OK
     steps = set_length(options, len(data.training))
     note(data.describe())
     note(

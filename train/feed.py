@@ -178,6 +178,10 @@ class ImageData:
         """Whether training and validation come from one set."""
         return self.training.images is self.validation.images
 
+    def count(self) -> int:
+        """Images of all parts."""
+        return len(self.training) + len(self.validation) + (len(self.test) if self.test else 0)
+
     def describe(self) -> str:
         """One line: how many, of which classes."""
         counts = ", ".join(f"{name} {count}" for name, count in self.training.images.counts.items())
