@@ -314,3 +314,18 @@ def test_digits_train_without_a_folder(tmp_path, capsys):
     accuracy = float(capsys.readouterr().err.split("val accuracy ")[1].split(" ")[0])
     assert accuracy > 0.5
     assert len(digits.load_digits()) == 1797
+
+
+def test_more_photographs_are_trained_on_for_more_steps_within_bounds():
+    from edgecnn.train.cnn_options import parse, set_length
+
+    def steps(images):
+        _, options = parse(["photos"])
+        per_epoch = set_length(options, images)
+        assert 5 <= options.epochs <= 75
+        return per_epoch * options.epochs
+
+    lengths = [steps(n) for n in (20, 240, 400, 700, 1000, 1440, 3000, 10_000, 50_000)]
+    assert lengths == sorted(lengths)
+    # 150 looks at 1,440 photographs in batches of 32, to the nearest epoch of 100 steps.
+    assert abs(lengths[5] - 150 * 1440 / 32) <= 50
