@@ -134,8 +134,8 @@ def fit(
     resume = Resume(options.output, options.identity, best, counting, go_on=options.resume)
     if options.resume and model.distribute_strategy.num_replicas_in_sync > 1:
         check_epochs(model.distribute_strategy, resume.epoch)
-    if resume.epoch:
-        note(f"going on after epoch {resume.epoch}")
+    if options.resume:
+        note(f"going on after epoch {resume.epoch}" if resume.epoch else "nothing to go on with; starting anew")
     try:
         with display(options.epochs, quiet=options.quiet) as (verbose, shown):
             model.fit(

@@ -90,8 +90,6 @@ class KeepBest(Callback):
         """Keep the epoch if it is the best, then go back to the weights that are trained."""
         self.on_test_begin()
         logs = logs or {}
-        if self._each_epoch:
-            self._try_to_save(checkpoint_path(self._path, epoch + 1, logs.get("val_loss", logs["loss"])))
         value = 0.0 if self._monitor == "none" else float(logs[self._monitor])
         if higher_is_better(self._monitor):
             value = -value
@@ -101,6 +99,9 @@ class KeepBest(Callback):
             self.saved = False
             if time.monotonic() - self._saved_at >= _SAVE_EVERY:
                 self._write()
+        # After the best one: where the disk is nearly full, that is the one to have.
+        if self._each_epoch:
+            self._try_to_save(checkpoint_path(self._path, epoch + 1, logs.get("val_loss", logs["loss"])))
         if self._own is not None:
             self.model.set_weights(self._own)
             self._own = None
