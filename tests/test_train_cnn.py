@@ -323,6 +323,9 @@ def test_more_photographs_are_trained_on_for_more_steps_within_bounds():
         _, options = parse(["photos"])
         per_epoch = set_length(options, images)
         assert 5 <= options.epochs <= 75
+        # What the decay takes off in all is bounded: steps times decay, at a mean rate of half the highest.
+        assert options.weight_decay * per_epoch * options.epochs * 1e-3 <= 3.4 + 1e-9
+        assert options.weight_decay <= 0.5
         return per_epoch * options.epochs
 
     lengths = [steps(n) for n in (20, 240, 400, 700, 1000, 1440, 3000, 10_000, 50_000)]

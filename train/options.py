@@ -36,8 +36,10 @@ def pick(kind: type[_T], options: argparse.Namespace, **others: Any) -> _T:
     return kind(**{name: getattr(options, name) for name in names}, **others)
 
 
-def add_fit_options(target: argparse.ArgumentParser, defaults: Mapping[str, Any], epochs: str = "") -> None:
-    """Length, loss, stopping, seed and output; `epochs` says how many there are by default, if that varies."""
+def add_fit_options(
+    target: argparse.ArgumentParser, defaults: Mapping[str, Any], epochs: str = "", weight_decay: str = ""
+) -> None:
+    """Length, loss, stopping, seed and output; `epochs` and `weight_decay` say what is the default where that varies."""
     target.add_argument("-o", "--output", default="model.keras", metavar="FILE", help=".keras or .h5")
     target.add_argument(
         "--check-only",
@@ -83,11 +85,11 @@ def add_fit_options(target: argparse.ArgumentParser, defaults: Mapping[str, Any]
     )
     group.add_argument("--seed", type=whole, default=0, help="of split, weights, order and augmentation")
     group.add_argument("--quiet", action="store_true", help="no progress")
-    _add_optimizer_options(target)
+    _add_optimizer_options(target, weight_decay)
     target.set_defaults(**defaults)
 
 
-def _add_optimizer_options(target: argparse.ArgumentParser) -> None:
+def _add_optimizer_options(target: argparse.ArgumentParser, weight_decay: str) -> None:
     group = target.add_argument_group("optimizer")
     group.add_argument("--optimizer", choices=OPTIMIZERS, help="keras.optimizers")
     group.add_argument("--learning-rate", type=above_zero, help="the highest (learning_rate)")
@@ -97,7 +99,7 @@ def _add_optimizer_options(target: argparse.ArgumentParser) -> None:
         help="CosineDecay to 0 over all epochs, ExponentialDecay a step each epoch, or ReduceLROnPlateau",
     )
     group.add_argument("--warmup", type=fraction, help="share of training in which the rate rises, with cosine")
-    group.add_argument("--weight-decay", type=zero_or_more, help="of adamw (AdamW: weight_decay)")
+    group.add_argument("--weight-decay", type=zero_or_more, help=f"of adamw (AdamW: weight_decay){weight_decay}")
     fields = {f.name: f.default for f in dataclasses.fields(OptimizerOptions)}
     for name, kind, text in (
         ("decay-rate", above_zero, "of exponential (ExponentialDecay: decay_rate)"),
