@@ -39,7 +39,7 @@ def pick(kind: type[_T], options: argparse.Namespace, **others: Any) -> _T:
 def add_fit_options(
     target: argparse.ArgumentParser, defaults: Mapping[str, Any], epochs: str = "", weight_decay: str = ""
 ) -> None:
-    """Length, loss, stopping, seed and output; `epochs` and `weight_decay` say what is the default where that varies."""
+    """Length, loss, stopping, seed and output; `epochs` and `weight_decay` tell defaults that vary."""
     target.add_argument("-o", "--output", default="model.keras", metavar="FILE", help=".keras or .h5")
     target.add_argument(
         "--check-only",
