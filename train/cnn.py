@@ -76,6 +76,8 @@ def main(argv: Sequence[str]) -> int:
         raise InputError("--compare-training is for one worker; train without it, or on one machine")
     sets, pixels = _find(options), recipe(options)
     backend.start(options.seed)
+    if workers > 1:
+        note(f"worker {worker} of {workers}: waiting for the others")
     strategy = devices.distribute(options.strategy)
     precision = f" in {devices.use_mixed_precision()}" if options.mixed_precision else ""
     data = _prepare(sets, pixels, options, output)
