@@ -87,7 +87,50 @@ def _bias_add(ctx: Any, node: Any, name: str, args: Any) -> None:
     ctx.make_node("Add", [x, bias], name=name, outputs=outputs, shapes=[shape], dtypes=[dtype])
 
 
-HANDLERS: dict[str, Handler] = {"BiasAdd": _bias_add, "Bucketize": _bucketize, "Erfc": _erfc, "Expm1": _expm1}
+def _log1p(ctx: Any, node: Any, name: str, args: Any) -> None:
+    """log(1 + x); near zero this is off by 1e-7, as far as float32 outputs around 1 are anyway."""
+    shape, dtype = ctx.get_shape(node.output[0]), ctx.get_dtype(node.output[0])
+    source = node.input[0]
+    ctx.remove_node(name)
+    one = ctx.make_const(name + "_one", np.array(1, np.float32))
+    sum_ = ctx.make_node("Add", [source, one.output[0]], name=name + "_sum", shapes=[shape], dtypes=[dtype])
+    ctx.make_node("Log", [sum_.output[0]], name=name, outputs=node.output, shapes=[shape], dtypes=[dtype])
+
+
+def _bitcast(ctx: Any, node: Any, name: str, args: Any) -> None:
+    """The bits of a float32 as int32, as far as its sign: all that Keras (ops.argmax, ops.signbit) looks at.
+
+    -1 where the sign is set, also for -0.0, which only its reciprocal gives away; else 0.
+    """
+    shape, dtype = ctx.get_shape(node.output[0]), ctx.get_dtype(node.output[0])
+    if (ctx.get_dtype(node.input[0]), dtype) != (1, 6) or not _only_sign_matters(ctx, node):
+        return
+    source, outputs = node.input[0], node.output
+    ctx.remove_node(name)
+    zero = ctx.make_const(name + "_zero", np.array(0, np.float32)).output[0]
+    reciprocal = ctx.make_node("Reciprocal", [source], name=name + "_reciprocal").output[0]
+    is_zero = ctx.make_node("Equal", [source, zero], name=name + "_equal").output[0]
+    signed = ctx.make_node("Where", [is_zero, reciprocal, source], name=name + "_signed").output[0]
+    negative = ctx.make_node("Less", [signed, zero], name=name + "_negative").output[0]
+    number = ctx.make_node("Cast", [negative], name=name + "_number", attr={"to": dtype}, dtypes=[dtype]).output[0]
+    ctx.make_node("Neg", [number], name=name, outputs=outputs, shapes=[shape], dtypes=[dtype])
+
+
+def _only_sign_matters(ctx: Any, node: Any) -> bool:
+    """Whether all that reads the node takes only the highest bit of it."""
+    readers = ctx.find_output_consumers(node.output[0])
+    masks = [i for r in readers for i in r.inputs if r.type == "BitwiseAnd" and i.is_const()]
+    return len(masks) == len(readers) and all(m.get_tensor_value() == np.iinfo(np.int32).min for m in masks)
+
+
+HANDLERS: dict[str, Handler] = {
+    "BiasAdd": _bias_add,
+    "Bitcast": _bitcast,
+    "Bucketize": _bucketize,
+    "Erfc": _erfc,
+    "Expm1": _expm1,
+    "Log1p": _log1p,
+}
 """TensorFlow operator -> what replaces it."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import json
 import sys
@@ -267,3 +268,17 @@ def test_keras_3_hdf5_that_keras_3_itself_does_not_reopen(tmp_path, make):
     source = load(tmp_path / "m.h5")
     x = np.random.default_rng(24).normal(size=(2, 5, 4)).astype(np.float32)
     np.testing.assert_allclose(source([x])[0], model(x), atol=1e-6)
+
+
+@pytest.mark.parametrize("library", [keras, tf_keras], ids=["Keras", "tf-keras"])
+@pytest.mark.parametrize("suffix", [".h5", ".keras"])
+def test_layers_of_keras_own_applications(tmp_path, library, suffix):
+    """InceptionResNetV2 and ConvNeXt bring layers that neither Keras finds again by itself."""
+    name = library.__name__
+    scale = importlib.import_module(f"{name}.src.applications.inception_resnet_v2").CustomScaleLayer(0.17)
+    gamma = importlib.import_module(f"{name}.src.applications.convnext").LayerScale(0.5, 3)
+    x = library.layers.Input((4, 3))
+    model = library.Model(x, gamma(scale([x, library.layers.Dense(3)(x)])))
+    model.save(tmp_path / f"m{suffix}")
+    sample = np.random.default_rng(2).normal(size=(2, 4, 3)).astype(np.float32)
+    np.testing.assert_allclose(load(tmp_path / f"m{suffix}")([sample])[0], model(sample), atol=1e-6)

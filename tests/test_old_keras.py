@@ -1,7 +1,7 @@
-"""Files that Keras 1.0 to 2.3 themselves wrote give the outputs that those versions computed.
+"""Files that Keras 1.0 to 3.11 themselves wrote give the outputs that those versions computed.
 
 old_keras.zip holds small models of random weights, each with inputs and the outputs of the Keras that saved it
-(each with the TensorFlow graph mode of today).
+(each with the TensorFlow of today, up to 2.3 in its graph mode).
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ FILES = pathlib.Path(__file__).with_name("old_keras.zip")
 
 CONVERTED = (
     "k1.2.2-merge_nested.h5", "k1.2.2-highway.h5", "k1.2.2-srelu_shared.h5", "k1.2.2-bn_mode2.h5",
-    "k1.2.2-merge_fn_cos.h5", "k2.3.1-up_bilinear_cf.h5",
+    "k1.2.2-merge_fn_cos.h5", "k2.3.1-up_bilinear_cf.h5", "k3.0.5-seq_of_fn.keras",
 )  # fmt: skip
-"""One of each operation that no later Keras has."""
+"""One of each operation that no later Keras has, and a model within a Sequential one as Keras 3.0 stored it."""
 
 
 def names():
     with zipfile.ZipFile(FILES) as archive:
-        return [n for n in archive.namelist() if n.endswith(".h5")]
+        return [n for n in archive.namelist() if n.endswith((".h5", ".keras"))]
 
 
 def unpack(name, folder):
@@ -54,7 +54,7 @@ def unpack(name, folder):
 def test_outputs_are_those_of_the_writer(tmp_path, name):
     path, inputs, expected = unpack(name, tmp_path)
     source = load(path)
-    assert source.loaded_by.startswith("tf-keras")
+    assert source.loaded_by.startswith("Keras" if name.startswith("k3") else "tf-keras")
     got = source.eager([x.astype(t.dtype) for x, t in zip(inputs, source.inputs, strict=True)])
     for g, e in zip(got, expected, strict=True):
         np.testing.assert_allclose(g, e, atol=1e-5 * max(1.0, float(np.abs(e).max())))

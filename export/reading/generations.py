@@ -128,11 +128,12 @@ def _attempts(stored: Stored) -> Iterator[_Attempt]:
         yield _Attempt("keras", (*first, repair.for_keras_3))
         yield _Attempt("keras", (*first, repair.for_keras_3, repair.without_training))
     else:
+        first = (repair.with_single_outputs,)
         if stored.kind == "hdf5" and repair.has_several_axes(stored.config):
-            yield _Attempt("keras", (repair.with_modules,))
-        yield _Attempt("keras", ())
-        yield _Attempt("keras", (repair.without_training,))
-        yield _Attempt("keras", (repair.with_modules,))
+            yield _Attempt("keras", (*first, repair.with_modules))
+        yield _Attempt("keras", first)
+        yield _Attempt("keras", (*first, repair.without_training))
+        yield _Attempt("keras", (*first, repair.with_modules))
         yield _Attempt("tf_keras", (repair.for_keras_2,))
         yield _Attempt("tf_keras", (repair.for_keras_2, repair.without_training))
 
@@ -232,7 +233,7 @@ def _under_stored_names(stored: Stored, found: Mapping[str, Any]) -> dict[str, A
 
 def _known_layers(*libraries: str) -> set[str]:
     """Classes that these libraries have, or had under other names."""
-    known = {*screen.MODELS, *keras1.CLASSES, *retired.NAMES, *screen.BUILT_IN, *standins.NAMES}
+    known = {*screen.MODELS, *keras1.CLASSES, *retired.NAMES, *screen.BUILT_IN, *standins.NAMES, *standins.APPLICATIONS}
     for name in libraries:
         try:
             keras = require(name)

@@ -220,10 +220,27 @@ def with_modules(config: Any) -> Any:
                 "module": "keras.src.models.functional",
                 "registered_name": "Functional",
             }
+        elif module := _operation_module(kind, config["config"]):
+            config |= {"module": module, "registered_name": kind}
+        elif kind == "Sequential":
+            config |= {"module": "keras", "registered_name": None}
         else:
-            module = _operation_module(kind, config["config"])
-            config |= {"module": module or ("keras" if kind == "Sequential" else "keras.layers")}
-            config["registered_name"] = kind if module else None
+            known = hasattr(require("keras").layers, kind)
+            config |= {"module": "keras.layers" if known else None, "registered_name": None if known else kind}
+    return config
+
+
+def with_single_outputs(config: Any) -> Any:
+    """A Keras 3 architecture whose inner models hand on their one output, not a list of it.
+
+    Keras 3.0 to 3.3 stored [["conv", 0, 0]] for both; to 3.5 that is a list, which no layer behind it takes.
+    """
+    config = copy.deepcopy(config)
+    for model in class_configs(config):
+        inner = model.get("config")
+        outputs = inner.get("output_layers") if isinstance(inner, dict) and model is not config else None
+        if isinstance(outputs, list) and len(outputs) == 1 and isinstance(outputs[0], list):
+            inner["output_layers"] = outputs[0]
     return config
 
 

@@ -6,7 +6,7 @@ import copy
 from collections.abc import Mapping
 from typing import Any
 
-from ..backend import tensorflow
+from ..backend import require, tensorflow
 from .expression import Expression
 from .screen import is_lambda
 from .stored import class_configs
@@ -24,6 +24,9 @@ _ONLY_TRAINING = frozenset(
 )  # fmt: skip
 """Augmentation that passes its input on after training; some of it draws random numbers all the same, for which
 ONNX has no counterpart, and Keras 3.15 can't read back its own RandomShear."""
+
+APPLICATIONS = {"CustomScaleLayer": "inception_resnet_v2", "LayerScale": "convnext", "StochasticDepth": "convnext"}
+"""Layers that Keras defines beside an application of its own -> module; no Keras finds them by itself."""
 
 _KEPT = ("name", "batch_input_shape", "dtype", "trainable")
 """What a stand-in takes over from the layer that it replaces."""
@@ -79,4 +82,5 @@ def layers(keras: Any) -> dict[str, type]:
         def compute_output_shape(self, shape: Any) -> Any:
             return shape
 
-    return {cls.__name__: cls for cls in (EdgeExpression, EdgePassOn)}
+    own = {name: getattr(require(f"{keras.__name__}.src.applications.{m}"), name) for name, m in APPLICATIONS.items()}
+    return own | {cls.__name__: cls for cls in (EdgeExpression, EdgePassOn)}
