@@ -193,7 +193,9 @@ void lay_out_scratch(Plan::State& s) {
         s.canvas_at = reserve(static_cast<size_t>(s.canvas_height) * s.canvas_width * s.channels);
         s.rgb_at = reserve(static_cast<size_t>(s.canvas_width) * 3);
     }
-    s.row_at = reserve(row_values * sizeof(float));
+    // The antialiased tf methods finish several rows at a time.
+    const size_t row_floats = s.kind == Kind::tf_window ? kSumRows * (row_values + kSumSlack) : row_values;
+    s.row_at = reserve(row_floats * sizeof(float));
     const size_t canvas_row = static_cast<size_t>(s.canvas_width) * s.channels;
     if (s.kind == Kind::pil_window && s.y_first) {
         s.temp_at = reserve(canvas_row);
@@ -206,7 +208,7 @@ void lay_out_scratch(Plan::State& s) {
         s.temp_at = reserve(static_cast<size_t>(s.temp_rows) * s.temp_stride);
     } else if (s.kind == Kind::tf_window) {
         s.temp_stride = static_cast<ptrdiff_t>(align_up(canvas_row * sizeof(float) + kSlack));
-        s.temp_at = reserve(2 * s.temp_stride);
+        s.temp_at = reserve((kSumRows + 1) * s.temp_stride);
     } else if (s.kind == Kind::tf_area || s.kind == Kind::cv_area) {
         s.temp_stride = static_cast<ptrdiff_t>(align_up(row_values * sizeof(float) + kSlack));
         s.ring_rows = (s.y.taps + 2 * kAreaBatch - 1) / kAreaBatch * kAreaBatch;

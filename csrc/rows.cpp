@@ -271,13 +271,16 @@ void run_cv_box(const Plan::State& s, Part part, const View& in, const Sink& sin
 void run_tf_window(const Plan::State& s, Part part, const View& in, const Sink& sink, float* row,
                    uint8_t* temp) {
     const int n = s.x.in * s.channels;
+    const ptrdiff_t row_step = s.x.out * s.channels + kSumSlack;
     const Windows x = s.x.windows();
     const auto weight = [&s](int i, int source_row) {
         return s.y.weight.data() + static_cast<size_t>(i) * s.y.taps + (source_row - s.y.first[i]);
     };
-    float* sum = reinterpret_cast<float*>(temp);
-    float* next_sum = reinterpret_cast<float*>(temp + s.temp_stride);
-    std::memset(sum, 0, n * sizeof(float));
+    // Finished sums, the one in progress, and the next.
+    float* sums[kSumRows + 1];
+    for (int k = 0; k <= kSumRows; ++k) sums[k] = reinterpret_cast<float*>(temp + k * s.temp_stride);
+    int finished = 0;
+    std::memset(sums[0], 0, n * sizeof(float));
     int from = s.y.first[part.begin];  // source rows of window i below are already in sum
     for (int i = part.begin; i < part.end; ++i) {
         const int end = s.y.first[i] + s.y.count[i];
@@ -290,6 +293,7 @@ void run_tf_window(const Plan::State& s, Part part, const View& in, const Sink& 
             if (i + 2 < part.end) both = std::min(both, s.y.first[i + 2]);
             both = std::max(both, shared);
         }
+        float *const sum = sums[finished], *const next_sum = sums[finished + 1];
         const auto add = [&](int first, int last, bool to_next) {
             if (last <= first) return;
             s.kernels->tf_vertical(in.row(first), in.stride, last - first, weight(i, first),
@@ -301,9 +305,11 @@ void run_tf_window(const Plan::State& s, Part part, const View& in, const Sink& 
         add(shared, both, true);
         add(both, end, false);
         if (i + 1 < part.end) from = both > shared ? both : s.y.first[i + 1];
-        s.kernels->tf_horizontal(sum, x, s.channels, row);
-        sink.row(i, row);
-        std::swap(sum, next_sum);
+        if (++finished < kSumRows && i + 1 < part.end) continue;
+        s.kernels->tf_horizontal(sums, finished, x, s.channels, row, row_step);
+        for (int k = 0; k < finished; ++k) sink.row(i + 1 - finished + k, row + k * row_step);
+        std::swap(sums[0], sums[finished]);
+        finished = 0;
     }
 }
 

@@ -423,11 +423,14 @@ void tf_outputs(const float* in, const Windows& x, int i, int channels, float* o
     }
 }
 
-void tf_horizontal(const float* in, const Windows& x, int channels, float* out) {
-    if (channels == 1) return narrow->tf_horizontal(in, x, channels, out);
-    int i = 0;
-    for (; i + 4 <= x.out; i += 4) tf_outputs<4>(in, x, i, channels, out);
-    for (; i < x.out; ++i) tf_outputs<1>(in, x, i, channels, out);
+void tf_horizontal(const float* const* in, int rows, const Windows& x, int channels, float* out,
+                   ptrdiff_t out_stride) {
+    if (channels == 1) return narrow->tf_horizontal(in, rows, x, channels, out, out_stride);
+    for (int y = 0; y < rows; ++y, out += out_stride) {
+        int i = 0;
+        for (; i + 4 <= x.out; i += 4) tf_outputs<4>(in[y], x, i, channels, out);
+        for (; i < x.out; ++i) tf_outputs<1>(in[y], x, i, channels, out);
+    }
 }
 
 // Pixel k of 4 consecutive ones at 16 bytes, a 128-bit lane each: 0 and 1, or 2 and 3.

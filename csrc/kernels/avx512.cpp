@@ -327,9 +327,8 @@ void nearest_emit(const uint8_t* in, const int32_t* index, int safe, int width, 
     if (done < width) narrow->nearest_emit(in, index + done, 0, width - done, e, out + done * e.pixel_step);
 }
 
-// Rows whose weights are at hand at once, and columns whose sums stay in the first-level cache meanwhile.
+// Rows whose weights are at hand at once.
 constexpr int kRowsAtOnce = 9;
-constexpr int kColumnsAtOnce = 1024;
 
 struct RowWeights {
     float w[2][kRowsAtOnce], less[2][kRowsAtOnce];
@@ -372,26 +371,23 @@ void tf_vertical_of(const uint8_t* in, ptrdiff_t stride, int count, const float*
         at[j] = _mm512_add_epi32(_mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15),
                                  _mm512_set1_epi32(16 * j));
     }
-    for (int from = 0; from < n; from += kColumnsAtOnce) {
-        const int end = least(from + kColumnsAtOnce, n);
-        for (int k = 0; k < count; k += kRowsAtOnce) {
-            const int rows = least(kRowsAtOnce, count - k);
-            RowWeights weights;
-            for (int r = 0; r < rows; ++r) {
-                weights.w[0][r] = weight_a[k + r];
-                weights.w[1][r] = kBoth ? weight_b[k + r] : 0;
-                for (int s = 0; s < 2; ++s) weights.less[s][r] = weights.w[s][r] * kLifted;
-            }
-            const uint8_t* const row = in + k * stride;
-            int i = from;
-            for (; i + 64 <= end; i += 64) {
-                tf_strip<kBoth, true>(row + i, stride, rows, weights, at, ~0ull, sum_a + i,
-                                      kBoth ? sum_b + i : nullptr);
-            }
-            if (i < end) {
-                tf_strip<kBoth, false>(row + i, stride, rows, weights, at, first_bits(end - i), sum_a + i,
-                                       kBoth ? sum_b + i : nullptr);
-            }
+    for (int k = 0; k < count; k += kRowsAtOnce) {
+        const int rows = least(kRowsAtOnce, count - k);
+        RowWeights weights;
+        for (int r = 0; r < rows; ++r) {
+            weights.w[0][r] = weight_a[k + r];
+            weights.w[1][r] = kBoth ? weight_b[k + r] : 0;
+            for (int s = 0; s < 2; ++s) weights.less[s][r] = weights.w[s][r] * kLifted;
+        }
+        const uint8_t* const row = in + k * stride;
+        int i = 0;
+        for (; i + 64 <= n; i += 64) {
+            tf_strip<kBoth, true>(row + i, stride, rows, weights, at, ~0ull, sum_a + i,
+                                  kBoth ? sum_b + i : nullptr);
+        }
+        if (i < n) {
+            tf_strip<kBoth, false>(row + i, stride, rows, weights, at, first_bits(n - i), sum_a + i,
+                                   kBoth ? sum_b + i : nullptr);
         }
     }
 }
@@ -402,52 +398,61 @@ void tf_vertical(const uint8_t* in, ptrdiff_t stride, int count, const float* we
                                                                       n, sum_a, sum_b);
 }
 
-// One output's window of sums, a pixel's channels a vector. The fourth lane of 3 channels reads into the next
-// pixel, for which the row of sums has room, and is overwritten by the next store.
-template <int kChannels>
-struct SumWindow {
-    const float *pixel, *weight;
-    __m128 sum = _mm_setzero_ps();
-
-    SumWindow(const float* in, const Windows& x, int i)
-        : pixel(in + static_cast<ptrdiff_t>(x.first[i]) * kChannels),
-          weight(x.weight + static_cast<ptrdiff_t>(i) * x.taps) {}
-
-    void add(ptrdiff_t k) {
-        const __m128 v = _mm_loadu_ps(pixel + k * kChannels);
-        sum = _mm_add_ps(sum, _mm_mul_ps(_mm_set1_ps(weight[k]), v));
-    }
-    void finish(ptrdiff_t done, int count, float* out, int i) {
-        for (ptrdiff_t k = done; k < count; ++k) add(k);
-        _mm_storeu_ps(out + static_cast<ptrdiff_t>(i) * kChannels, sum);
-    }
-};
-
-template <int kChannels>
-void tf_horizontal_of(const float* in, const Windows& x, float* out) {
-    int i = 0;
-    // Four windows side by side, so that their chains of sums overlap in time.
-    for (; i + 4 <= x.out; i += 4) {
-        SumWindow<kChannels> a(in, x, i), b(in, x, i + 1), c(in, x, i + 2), d(in, x, i + 3);
-        const int common = least(least(x.count[i], x.count[i + 1]), least(x.count[i + 2], x.count[i + 3]));
-        for (ptrdiff_t k = 0; k < common; ++k) {
-            a.add(k);
-            b.add(k);
-            c.add(k);
-            d.add(k);
-        }
-        a.finish(common, x.count[i], out, i);
-        b.finish(common, x.count[i + 1], out, i + 1);
-        c.finish(common, x.count[i + 2], out, i + 2);
-        d.finish(common, x.count[i + 3], out, i + 3);
-    }
-    for (; i < x.out; ++i) SumWindow<kChannels>(in, x, i).finish(0, x.count[i], out, i);
+// Pixel p of four rows of sums, a row a 128-bit lane. The fourth lane of 3 channels reads into the next
+// pixel.
+__m512 load_sums(const float* const row[4], ptrdiff_t p) {
+    __m512 v = _mm512_castps128_ps512(_mm_loadu_ps(row[0] + p));
+    v = _mm512_mask_broadcast_f32x4(v, 0x00F0, _mm_loadu_ps(row[1] + p));
+    v = _mm512_mask_broadcast_f32x4(v, 0x0F00, _mm_loadu_ps(row[2] + p));
+    return _mm512_mask_broadcast_f32x4(v, 0xF000, _mm_loadu_ps(row[3] + p));
 }
 
-void tf_horizontal(const float* in, const Windows& x, int channels, float* out) {
-    if (channels == 3) return tf_horizontal_of<3>(in, x, out);
-    if (channels == 4) return tf_horizontal_of<4>(in, x, out);
-    narrow->tf_horizontal(in, x, channels, out);
+// The fourth lane of 3 channels is overwritten by the next pixel.
+void store_lanes(float* const to[4], ptrdiff_t at, __m512 v) {
+    _mm_storeu_ps(to[0] + at, _mm512_castps512_ps128(v));
+    _mm_storeu_ps(to[1] + at, _mm512_extractf32x4_ps(v, 1));
+    _mm_storeu_ps(to[2] + at, _mm512_extractf32x4_ps(v, 2));
+    _mm_storeu_ps(to[3] + at, _mm512_extractf32x4_ps(v, 3));
+}
+
+__m512 weighted(__m512 sum, float weight, __m512 v) {
+    return _mm512_add_ps(sum, _mm512_mul_ps(_mm512_set1_ps(weight), v));
+}
+
+// Two outputs of four rows: what their windows share is read once.
+template <int kChannels>
+void tf_two_windows(const float* const row[4], const Windows& x, int i, int next, float* const to[4]) {
+    const int first = x.first[i], end = first + x.count[i];
+    const int next_first = x.first[next], next_end = next_first + x.count[next];
+    const float* const weight = x.weight + static_cast<ptrdiff_t>(i) * x.taps;
+    const float* const next_weight = x.weight + static_cast<ptrdiff_t>(next) * x.taps;
+    __m512 sum = _mm512_setzero_ps(), next_sum = sum;
+    const auto pixel = [row](int p) { return load_sums(row, static_cast<ptrdiff_t>(p) * kChannels); };
+    int p = first;
+    for (; p < least(next_first, end); ++p) sum = weighted(sum, weight[p - first], pixel(p));
+    for (p = next_first; p < end; ++p) {
+        const __m512 v = pixel(p);
+        sum = weighted(sum, weight[p - first], v);
+        next_sum = weighted(next_sum, next_weight[p - next_first], v);
+    }
+    for (; p < next_end; ++p) next_sum = weighted(next_sum, next_weight[p - next_first], pixel(p));
+    store_lanes(to, i * kChannels, sum);
+    store_lanes(to, next * kChannels, next_sum);
+}
+
+template <int kChannels>
+void tf_horizontal_of(const float* const* in, int rows, const Windows& x, float* out, ptrdiff_t out_stride) {
+    const float* row[4];
+    float* to[4];
+    for (int j = 0; j < 4; ++j) row[j] = in[least(j, rows - 1)];
+    four_rows(out, out_stride, 0, rows, to);
+    for (int i = 0; i < x.out; i += 2) tf_two_windows<kChannels>(row, x, i, least(i + 1, x.out - 1), to);
+}
+
+void tf_horizontal(const float* const* in, int rows, const Windows& x, int channels, float* out,
+                   ptrdiff_t out_stride) {
+    if (channels == 1 || rows == 1) return narrow->tf_horizontal(in, rows, x, channels, out, out_stride);
+    (channels == 3 ? tf_horizontal_of<3> : tf_horizontal_of<4>)(in, rows, x, out, out_stride);
 }
 
 // ---- Area

@@ -62,6 +62,9 @@ struct Windows {
 // width when the tensor's sides are powers of two up to 64.
 constexpr int kLerpX = 64, kLerpY = 128;
 
+// Rows of sums that tf_horizontal takes at once, and the floats behind each, in and out, that it may touch.
+constexpr int kSumRows = 4, kSumSlack = 4;
+
 struct Kernels {
     const char* name;
 
@@ -122,8 +125,9 @@ struct Kernels {
     // nullptr.
     void (*tf_vertical)(const uint8_t* in, ptrdiff_t stride, int count, const float* weight_a,
                         const float* weight_b, int n, float* sum_a, float* sum_b);
-    // Pass 2: the windows of that row of sums.
-    void (*tf_horizontal)(const float* in, const Windows& x, int channels, float* out);
+    // Pass 2: the windows of 1 to kSumRows rows of sums; out_stride in floats.
+    void (*tf_horizontal)(const float* const* in, int rows, const Windows& x, int channels, float* out,
+                          ptrdiff_t out_stride);
 
     // tf.image bicubic: four rows, then four columns a pixel.
     void (*tf_cubic_row)(const uint8_t* const rows[4], const float weight_y[4], const int32_t* index,

@@ -182,14 +182,17 @@ void tf_vertical(const uint8_t* in, ptrdiff_t stride, int count, const float* we
     }
 }
 
-void tf_horizontal(const float* in, const Windows& x, int channels, float* out) {
-    for (int i = 0; i < x.out; ++i) {
-        const float* pixel = in + static_cast<ptrdiff_t>(x.first[i]) * channels;
-        const float* weight = x.weight + static_cast<ptrdiff_t>(i) * x.taps;
-        for (int c = 0; c < channels; ++c) {
-            float sum = 0;
-            for (int k = 0; k < x.count[i]; ++k) sum += weight[k] * pixel[k * channels + c];
-            *out++ = sum;
+void tf_horizontal(const float* const* in, int rows, const Windows& x, int channels, float* out,
+                   ptrdiff_t out_stride) {
+    for (int y = 0; y < rows; ++y, out += out_stride) {
+        for (int i = 0; i < x.out; ++i) {
+            const float* pixel = in[y] + static_cast<ptrdiff_t>(x.first[i]) * channels;
+            const float* weight = x.weight + static_cast<ptrdiff_t>(i) * x.taps;
+            for (int c = 0; c < channels; ++c) {
+                float sum = 0;
+                for (int k = 0; k < x.count[i]; ++k) sum += weight[k] * pixel[k * channels + c];
+                out[i * channels + c] = sum;
+            }
         }
     }
 }

@@ -195,8 +195,11 @@ void tf_horizontal_of(const float* in, const Windows& x, int channels, float* ou
     for (; i < x.out; ++i) tf_outputs<V, 1>(in, x, i, channels, out);
 }
 
-void tf_horizontal(const float* in, const Windows& x, int channels, float* out) {
-    (channels == 1 ? tf_horizontal_of<float> : tf_horizontal_of<F32x4>)(in, x, channels, out);
+void tf_horizontal(const float* const* in, int rows, const Windows& x, int channels, float* out,
+                   ptrdiff_t out_stride) {
+    for (int y = 0; y < rows; ++y, out += out_stride) {
+        (channels == 1 ? tf_horizontal_of<float> : tf_horizontal_of<F32x4>)(in[y], x, channels, out);
+    }
 }
 
 // ---- Bicubic
