@@ -300,7 +300,7 @@ void run_tf_window(const Plan::State& s, Part part, const View& in, const Sink& 
                                    to_next ? weight(i + 1, first) : nullptr, n, sum,
                                    to_next ? next_sum : nullptr);
         };
-        std::memset(next_sum, 0, n * sizeof(float));
+        if (both == shared) std::memset(next_sum, 0, n * sizeof(float));
         add(from, shared, false);
         add(shared, both, true);
         add(both, end, false);

@@ -365,7 +365,7 @@ void tf_vertical_of(const uint8_t* in, ptrdiff_t stride, int count, const float*
         __m256 a[4], b[4];
         for (int j = 0; j < 4; ++j) {
             a[j] = _mm256_loadu_ps(sum_a + i + 8 * j);
-            if (kBoth) b[j] = _mm256_loadu_ps(sum_b + i + 8 * j);
+            b[j] = _mm256_setzero_ps();
         }
         const uint8_t* row = in + i;
         for (int k = 0; k < count; ++k, row += stride) {

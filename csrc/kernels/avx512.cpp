@@ -334,15 +334,16 @@ struct RowWeights {
     float w[2][kRowsAtOnce], less[2][kRowsAtOnce];
 };
 
-// 64 columns, or the first of them that keep names: their sums stay in registers over the rows.
+// 64 columns, or the first of them that keep names: their sums stay in registers over the rows. With `begin`
+// sum_b starts from these rows.
 template <bool kBoth, bool kAll>
 void tf_strip(const uint8_t* row, ptrdiff_t stride, int rows, const RowWeights& weights, const __m512i at[4],
-              __mmask64 keep, float* sum_a, float* sum_b) {
+              __mmask64 keep, bool begin, float* sum_a, float* sum_b) {
     __m512 a[4], b[4];
     for (int j = 0; j < 4; ++j) {
         const __mmask16 some = kAll ? 0xFFFF : static_cast<__mmask16>(keep >> (16 * j));
         a[j] = _mm512_maskz_loadu_ps(some, sum_a + 16 * j);
-        if (kBoth) b[j] = _mm512_maskz_loadu_ps(some, sum_b + 16 * j);
+        if (kBoth) b[j] = _mm512_maskz_loadu_ps(begin ? 0 : some, sum_b + 16 * j);
     }
     for (int k = 0; k < rows; ++k, row += stride) {
         const __m512i bytes = kAll ? load64(row) : _mm512_maskz_loadu_epi8(keep, row);
@@ -382,11 +383,11 @@ void tf_vertical_of(const uint8_t* in, ptrdiff_t stride, int count, const float*
         const uint8_t* const row = in + k * stride;
         int i = 0;
         for (; i + 64 <= n; i += 64) {
-            tf_strip<kBoth, true>(row + i, stride, rows, weights, at, ~0ull, sum_a + i,
+            tf_strip<kBoth, true>(row + i, stride, rows, weights, at, ~0ull, k == 0, sum_a + i,
                                   kBoth ? sum_b + i : nullptr);
         }
         if (i < n) {
-            tf_strip<kBoth, false>(row + i, stride, rows, weights, at, first_bits(n - i), sum_a + i,
+            tf_strip<kBoth, false>(row + i, stride, rows, weights, at, first_bits(n - i), k == 0, sum_a + i,
                                    kBoth ? sum_b + i : nullptr);
         }
     }

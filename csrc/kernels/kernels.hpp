@@ -121,8 +121,8 @@ struct Kernels {
     void (*round_row)(const float* in, int n, uint8_t* out);
 
     // tf.image antialias, pass 1: for each of n columns the sum of weight[k] * row k in source order, two
-    // sums at a time (with the weights a and b) that start from what sum_a and sum_b hold. sum_b may be
-    // nullptr.
+    // sums at a time: sum_a (with the weights a) goes on from what it holds, sum_b (which may be nullptr)
+    // begins.
     void (*tf_vertical)(const uint8_t* in, ptrdiff_t stride, int count, const float* weight_a,
                         const float* weight_b, int n, float* sum_a, float* sum_b);
     // Pass 2: the windows of 1 to kSumRows rows of sums; out_stride in floats.

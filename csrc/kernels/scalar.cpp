@@ -173,6 +173,7 @@ void round_row(const float* in, int n, uint8_t* out) {
 // scale_and_translate_op.cc: GatherRows, then GatherColumns.
 void tf_vertical(const uint8_t* in, ptrdiff_t stride, int count, const float* weight_a, const float* weight_b,
                  int n, float* sum_a, float* sum_b) {
+    if (sum_b != nullptr) __builtin_memset(sum_b, 0, n * sizeof(float));
     for (int k = 0; k < count; ++k, in += stride) {
         for (int i = 0; i < n; ++i) {
             const float value = in[i];

@@ -132,11 +132,8 @@ void tf_vertical_of(const uint8_t* in, ptrdiff_t stride, int count, const float*
                     const float* weight_b, int n, float* sum_a, float* sum_b) {
     int i = 0;
     for (; i + 16 <= n; i += 16) {
-        F32x4 a[4], b[4];
-        for (int j = 0; j < 4; ++j) {
-            a[j] = load<F32x4>(sum_a + i + 4 * j);
-            if (kBoth) b[j] = load<F32x4>(sum_b + i + 4 * j);
-        }
+        F32x4 a[4], b[4] = {};
+        for (int j = 0; j < 4; ++j) a[j] = load<F32x4>(sum_a + i + 4 * j);
         const uint8_t* row = in + i;
         for (int k = 0; k < count; ++k, row += stride) {
             const F32x4 wa = all(weight_a[k]), wb = kBoth ? all(weight_b[k]) : wa;
