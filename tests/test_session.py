@@ -1,4 +1,5 @@
 import numpy as np
+import onnx
 import pytest
 
 from edgecnn import DeviceError, InputError, ModelError, ModelSpec
@@ -52,6 +53,24 @@ def test_cuda_that_onnxruntime_silently_turns_into_cpu_is_an_error(image_model, 
     assert Session(image_model, device="auto").provider == "CPUExecutionProvider"
 
 
+def test_cuda_that_raises_is_an_error_or_the_cpu(image_model, monkeypatch, capfd):
+    import onnxruntime
+
+    real, session = onnxruntime.get_available_providers(), onnxruntime.InferenceSession
+
+    def open_session(path, options, providers, **rest):
+        if providers[0] == "CUDAExecutionProvider":
+            raise RuntimeError("CUDA failure 35: driver version is insufficient")
+        return session(path, options, providers=providers, **rest)
+
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider", *real])
+    monkeypatch.setattr(onnxruntime, "InferenceSession", open_session)
+    with pytest.raises(DeviceError, match=r"but .*driver version is insufficient; check nvidia-smi"):
+        Session(image_model, device="cuda")
+    assert Session(image_model, device="auto").provider == "CPUExecutionProvider"
+    assert capfd.readouterr().out == ""
+
+
 @pytest.mark.parametrize("options", [{"device": "tpu"}, {"threads": 0}])
 def test_wrong_options(image_model, options):
     with pytest.raises(InputError):
@@ -84,3 +103,20 @@ def test_a_wrong_input_is_one_line(image_model):
     with pytest.raises(ModelError, match=r"can't run an input of shape \(1, 4, 4, 3\)") as caught:
         Session(image_model).run(np.zeros((1, 4, 4, 3), np.float32))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("what", [b"edgecnn", b"image"])
+def test_text_that_is_no_utf8(image_model, tmp_path, capfd, what):
+    path = tmp_path / "bad.onnx"
+    path.write_bytes(image_model.read_bytes().replace(what, b"\xff" * len(what)))
+    with pytest.raises(ModelError, match=r"bad\.onnx: not a usable ONNX model"):
+        Session(path)
+    assert capfd.readouterr().out == ""
+
+
+def test_messages_of_onnxruntime_without_its_source(tmp_path, image_model):
+    model = onnx.load(image_model)
+    del model.opset_import[:]
+    onnx.save(model, tmp_path / "m.onnx")
+    with pytest.raises(ModelError, match=r"m\.onnx: not a usable ONNX model: Missing opset in the model"):
+        Session(tmp_path / "m.onnx")

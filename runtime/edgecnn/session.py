@@ -7,6 +7,7 @@ that is a DeviceError, and the provider that really holds the graph's nodes is r
 from __future__ import annotations
 
 import os
+import re
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -72,19 +73,27 @@ class Session:
         self._session = self._open(device, threads)
         self.provider: str = self._session.get_providers()[0]
         """onnxruntime's name of the provider in use, such as CPUExecutionProvider."""
-        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
+        try:
+            inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
+            names = [i.name for i in inputs], [o.name for o in outputs]
+            shapes = [tuple(i.shape) for i in (*inputs, *outputs)]
+            self.metadata: Mapping[str, str] = self._session.get_modelmeta().custom_metadata_map
+            """The file's metadata_props."""
+        except UnicodeDecodeError:
+            raise ModelError(
+                f"{self.path}: not a usable ONNX model: a name or an entry of its metadata is no UTF-8 text"
+            ) from None
         if len(inputs) != 1 or len(outputs) != 1:
             raise ModelError(
                 f"{self.path}: the model has {len(inputs)} inputs and {len(outputs)} outputs, edgecnn predicts "
                 "with one of each; run such a model through onnxruntime directly"
             )
-        self.input_name: str = inputs[0].name
-        self.input_shape: tuple[int | str | None, ...] = tuple(inputs[0].shape)
+        ((self.input_name,), (self.output_name,)) = names
+        self.input_shape: tuple[int | str | None, ...] = shapes[0]
         """With a name or None where the size is free, such as ('batch', 64, 64, 3)."""
         self.input_dtype: str = inputs[0].type
         """onnxruntime's spelling, such as tensor(float)."""
-        self.output_name: str = outputs[0].name
-        self.output_shape: tuple[int | str | None, ...] = tuple(outputs[0].shape)
+        self.output_shape: tuple[int | str | None, ...] = shapes[1]
 
     def _open(self, device: str, threads: int | None) -> Any:
         available = self._ort.get_available_providers()
@@ -95,15 +104,19 @@ class Session:
             )
         if device == "cpu" or _CUDA not in available:
             return self._create([_CPU], threads)
-        session = self._create([_CUDA, _CPU], threads)
-        if _on_cuda(session):
-            return session
+        try:
+            session, why = self._create([_CUDA, _CPU], threads), "onnxruntime fell back to the CPU"
+            if _on_cuda(session):
+                return session
+        except ModelError as e:
+            why = str(e)
+        session = self._create([_CPU], threads)
         if device == "cuda":
             raise DeviceError(
-                "device cuda was asked for, but onnxruntime fell back to the CPU; check nvidia-smi and that the "
+                f"device cuda was asked for, but {why}; check nvidia-smi and that the "
                 "CUDA and cuDNN versions fit this onnxruntime-gpu, or use --device cpu"
             )
-        return self._create([_CPU], threads)
+        return session
 
     def _create(self, providers: list[str], threads: int | None) -> Any:
         options = self._ort.SessionOptions()
@@ -116,15 +129,12 @@ class Session:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 # By its path: weights beside the file are then looked for in its folder, not in the current one.
-                return self._ort.InferenceSession(os.fspath(self.path), options, providers=providers)
+                # onnxruntime's own fallback prints to stdout, among the results.
+                return self._ort.InferenceSession(
+                    os.fspath(self.path), options, providers=providers, enable_fallback=False
+                )
         except Exception as e:
             raise ModelError(f"{self.path}: not a usable ONNX model: {_first_line(e)}") from None
-
-    @property
-    def metadata(self) -> Mapping[str, str]:
-        """The file's metadata_props."""
-        found: dict[str, str] = self._session.get_modelmeta().custom_metadata_map
-        return found
 
     def read_spec(self) -> ModelSpec | None:
         """The recipe stamped into the file, or None for a model that carries none.
@@ -190,7 +200,11 @@ def _on_cuda(session: Any) -> bool:
     return not subgraphs or any(s.ep_name == _CUDA for s in subgraphs)
 
 
+_SOURCE = re.compile(r"(Load model from .*? failed:)?/onnxruntime_src/\S+ .*?\) (const )?")
+"""Where in onnxruntime's own source a message comes from."""
+
+
 def _first_line(error: Exception) -> str:
-    """onnxruntime's message without its '[ONNXRuntimeError] : 7 : CODE :' prefix and stack."""
+    """onnxruntime's message without its '[ONNXRuntimeError] : 7 : CODE :' prefix, places in its source and stack."""
     text = str(error).strip().splitlines()
-    return text[0].rpartition(" : ")[2].strip() if text else type(error).__name__
+    return _SOURCE.sub("", text[0].rpartition(" : ")[2]).strip() if text else type(error).__name__
