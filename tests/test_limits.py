@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 import zipfile
 
 import h5py
+import keras
 import numpy as np
 import pytest
 
@@ -58,4 +60,49 @@ def test_archives_that_unpack_to_far_more(tmp_path):
             for _ in range(400):
                 member.write(bytes(1 << 20))
     with pytest.raises(ModelError, match="unpacks to"):
+        load(tmp_path / "m.keras")
+
+
+def test_a_heap_without_an_end(tmp_path):
+    path = tmp_path / "m.h5"
+    with hostile(path) as f:
+        f["w"] = np.array(["text"], dtype=h5py.string_dtype())
+    content = bytearray(path.read_bytes())
+    first = content.index(b"GCOL") + 16
+    # The first object becomes free room of 0 bytes, where libhdf5 1.14 would stay for ever.
+    content[first : first + 16] = bytes(16)
+    path.write_bytes(content)
+    with pytest.raises(ModelError, match="a heap in it has no end"):
+        load(path)
+
+
+def in_archive(path, edit):
+    """A model of Keras whose weights were edited."""
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(4, name="d")])
+    model.save(path)
+    with zipfile.ZipFile(path) as archive:
+        content = {name: archive.read(name) for name in archive.namelist()}
+    weights = io.BytesIO(content["model.weights.h5"])
+    with h5py.File(weights, "r+") as f:
+        group = f["layers/dense/vars"]
+        del group["0"]
+        edit(group)
+    content["model.weights.h5"] = weights.getvalue()
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in content.items():
+            archive.writestr(name, data)
+
+
+def test_weights_in_an_archive_that_lie_elsewhere(tmp_path):
+    (tmp_path / "raw").write_bytes(bytes(64))
+    raw = [(str(tmp_path / "raw"), 0, 64)]
+    in_archive(tmp_path / "m.keras", lambda g: g.create_dataset("0", (4, 4), np.float32, external=raw))
+    with pytest.raises(ModelError, match="keeps '0' in another file"):
+        load(tmp_path / "m.keras")
+
+
+def test_weights_in_an_archive_that_are_only_claimed(tmp_path):
+    claim = {"shape": (1 << 20, 1 << 20), "dtype": np.float32, "chunks": (1, 1024)}
+    in_archive(tmp_path / "m.keras", lambda g: g.create_dataset("0", **claim))
+    with pytest.raises(ModelError, match="claims more than"):
         load(tmp_path / "m.keras")

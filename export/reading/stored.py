@@ -18,7 +18,6 @@ from typing import Any
 
 from edgecnn.errors import EdgeCNNError, ModelError
 
-from ..backend import require
 from ..stamp import HDF5_MAGIC, ZIP_MAGIC, read_head
 from . import limits
 
@@ -119,7 +118,7 @@ def read_stored(path: str | os.PathLike[str]) -> Stored:
         return _read_hdf5(path)
     except EdgeCNNError:
         raise
-    except (OSError, RuntimeError, KeyError, ValueError, AttributeError, zipfile.BadZipFile) as e:
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, zipfile.BadZipFile) as e:
         raise ModelError(f"{path} is damaged or cut off: {e}") from None
 
 
@@ -217,9 +216,7 @@ def _read_archive(path: Path) -> Stored:
 
 
 def _read_hdf5(path: Path) -> Stored:
-    h5py = require("h5py")
-    with h5py.File(path, "r") as f:
-        limits.check_hdf5(f, path)
+    with limits.open_hdf5(path) as f:
         config = _text(f.attrs.get("model_config"))
         if config is not None and "model_weights" not in f and "layer_names" not in f.attrs:
             raise ModelError(f"{path} holds an architecture without weights, so there is nothing to export")
