@@ -13,6 +13,7 @@ import pytest
 
 from edgecnn import ModelError
 from edgecnn.export.load import load
+from edgecnn.export.reading import limits
 
 CONFIG = json.dumps({"class_name": "Sequential", "config": []})
 
@@ -63,17 +64,27 @@ def test_archives_that_unpack_to_far_more(tmp_path):
         load(tmp_path / "m.keras")
 
 
-def test_a_heap_without_an_end(tmp_path):
+def test_a_heap_without_an_end(tmp_path, monkeypatch):
     path = tmp_path / "m.h5"
     with hostile(path) as f:
         f["w"] = np.array(["text"], dtype=h5py.string_dtype())
     content = bytearray(path.read_bytes())
     first = content.index(b"GCOL") + 16
-    # The first object becomes free room of 0 bytes, where libhdf5 1.14 would stay for ever.
+    # The first object becomes free room of 0 bytes, where libhdf5 1.14 stays for ever.
     content[first : first + 16] = bytes(16)
     path.write_bytes(content)
-    with pytest.raises(ModelError, match="a heap in it has no end"):
+    monkeypatch.setattr(limits, "_PATIENCE", 2.0)
+    with pytest.raises(ModelError, match=r"m\.h5 is damaged"):
         load(path)
+
+
+def test_a_file_that_crashes_its_reader(tmp_path, monkeypatch):
+    with hostile(tmp_path / "m.h5") as f:
+        f["w"] = np.zeros(3)
+    (tmp_path / "probe.py").write_text("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)")
+    monkeypatch.setattr(limits, "_PROBE", tmp_path / "probe.py")
+    with pytest.raises(ModelError, match=r"m\.h5 is damaged: the HDF5 library crashes on it"):
+        load(tmp_path / "m.h5")
 
 
 def in_archive(path, edit):

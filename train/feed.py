@@ -6,6 +6,8 @@ Images are decoded by threads; once where the tensors can be kept in memory or o
 from __future__ import annotations
 
 import dataclasses
+import os
+from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -36,7 +38,7 @@ def load(source: Path | bytes, spec: PixelSpec, out: np.ndarray | None = None) -
     Raises:
         InputError: it can't be read.
     """
-    image, color = decode_for(spec, source)
+    image, color = decode_for(spec, source, lent=True)
     return preprocess(image, spec, out, color=color)
 
 
@@ -78,7 +80,8 @@ class Feed:
         self.shape = spec.shape
         self.failed: dict[int, Failed] = {}
         """What could not be read so far, by position."""
-        self._pool = ThreadPoolExecutor(thread_name_prefix="decode")
+        self._threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="decode")
         self._kept = choose_cache(cache, (len(sources), *spec.shape), folder)
         if self._kept is not None and not self._fill(self._kept):
             self._kept = None
@@ -120,18 +123,26 @@ class Feed:
 
     def _load(self, positions: Sequence[int] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The images, black where one can't be read, and (n,) bool, which could."""
-        out = np.zeros((len(positions), *self.shape), np.float32)
+        out = np.empty((len(positions), *self.shape), np.float32)
+        good = np.ones(len(out), bool)
+        slots = deque(range(len(out)))
 
-        def one(slot: int) -> bool:
-            position = int(positions[slot])
-            try:
-                load(self._sources[position], self._spec, out[slot])
-            except InputError as e:
-                self.failed[position] = Failed(position, e)
-                return False
-            return True
+        def work() -> None:
+            while slots:
+                try:
+                    slot = slots.popleft()
+                except IndexError:  # another thread was faster
+                    return
+                position = int(positions[slot])
+                try:
+                    load(self._sources[position], self._spec, out[slot])
+                except InputError as e:
+                    self.failed[position] = Failed(position, e)
+                    out[slot], good[slot] = 0, False
 
-        good = np.array(list(self._pool.map(one, range(len(out)))), bool)
+        # A task a thread, not one an image: each image then costs one thread switch less.
+        for task in [self._pool.submit(work) for _ in range(min(self._threads, len(out)))]:
+            task.result()
         if self.failed and self._strict:
             first = self.failed[min(self.failed)]
             raise ImageError(f"{_name(self._sources[first.position])}: {first.error}")

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgecnn.errors import InputError, SourceError
+from edgecnn.errors import InputError, ModelError, SourceError
+from edgecnn.export.reading.stored import read_stored
 from edgecnn.spec import PixelSpec
 
 if TYPE_CHECKING:
@@ -118,6 +119,10 @@ def _load(path: Path, base: keras.Model) -> None:
     """Read a backbone's weights, from a file of them alone or of a whole model on it."""
     if not path.is_file():
         raise SourceError(f"--weights {path}: no such file", code="missing_file")
+    try:
+        read_stored(path)  # no damaged file gets as far as the HDF5 library
+    except ModelError as e:
+        raise InputError(f"--weights {e}") from None
     try:
         base.load_weights(path)
         return

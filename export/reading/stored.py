@@ -18,6 +18,7 @@ from typing import Any
 
 from edgecnn.errors import EdgeCNNError, ModelError
 
+from ..backend import require
 from ..stamp import HDF5_MAGIC, ZIP_MAGIC, read_head
 from . import limits
 
@@ -216,7 +217,9 @@ def _read_archive(path: Path) -> Stored:
 
 
 def _read_hdf5(path: Path) -> Stored:
-    with limits.open_hdf5(path) as f:
+    h5py = require("h5py")
+    limits.check_hdf5(path)
+    with h5py.File(path, "r") as f:
         config = _text(f.attrs.get("model_config"))
         if config is not None and "model_weights" not in f and "layer_names" not in f.attrs:
             raise ModelError(f"{path} holds an architecture without weights, so there is nothing to export")
