@@ -46,7 +46,7 @@ def measure(seconds: float) -> list[dict[str, Any]]:
         for spec in (exact, dataclasses.replace(exact, decode="fast")):
 
             def whole(spec=spec, out=out) -> None:
-                image, color = decode_for(spec, data)
+                image, color = decode_for(spec, data, lent=True)
                 preprocess(image, spec, out, color=color)
 
             def bare(fast=exact.decode == "tf") -> np.ndarray:

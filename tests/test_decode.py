@@ -11,6 +11,7 @@ import threading
 import time
 import warnings
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -570,6 +571,50 @@ def test_decode_for_colour_and_exif():
         assert color == "rgb"
         expected = decode(data, options.get("decode", "pil"), exif=options.get("exif", False))
         assert np.array_equal(image, expected), options
+
+
+def lendable() -> list[bytes]:
+    """JPEGs that become larger and smaller, of every way through the decoder, and a PNG."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = [encode(photo(h, w, seed=h), "JPEG") for h, w in ((40, 30), (200, 300), (61, 83), (299, 201))]
+    data += [encode(photo(50, 40).convert(mode), "JPEG") for mode in ("L", "CMYK")]
+    return [*data, encode(photo(), "PNG"), encode(photo(90, 70), "JPEG", exif=exif)]
+
+
+@pytest.mark.parametrize("options", [{}, {"decode": "tf"}, {"decode": "fast"}, {"color": "gray"}, {"exif": True}])
+def test_lent_pixels_are_the_same_in_memory_used_again(options):
+    spec = PixelSpec(height=16, width=16, **options)
+    for data in lendable():
+        kept, color = decode_for(spec, data)
+        before = kept.copy()
+        lent, of = decode_for(spec, data, lent=True)
+        assert color == of
+        assert np.array_equal(lent, before)
+        decode_for(spec, encode(photo(300, 300, seed=9), "JPEG"), lent=True)
+        assert np.array_equal(kept, before)
+
+
+def test_memory_to_lend_is_a_threads_own_and_bounded(monkeypatch):
+    spec = PixelSpec(height=8, width=8)
+    small, large = encode(photo(40, 30), "JPEG"), encode(photo(200, 300), "JPEG")
+    decode_for(spec, large, lent=True)
+    one, other = (decode_for(spec, small, lent=True)[0] for _ in range(2))
+    assert np.shares_memory(one, other)
+    with ThreadPoolExecutor(1) as pool:
+        elsewhere = pool.submit(lambda: decode_for(spec, small, lent=True)[0]).result()
+    assert not np.shares_memory(one, elsewhere)
+    monkeypatch.setattr("edgecnn.jpeg.MAX_LENT", 200 * 300 * 3 - 1)
+    assert not np.shares_memory(decode_for(spec, large, lent=True)[0], one)
+
+
+def test_a_damaged_jpeg_does_not_show_the_pixels_lent_before():
+    decode_for(PixelSpec(height=8, width=8), encode(photo(200, 300), "JPEG"), lent=True)
+    damaged = encode(photo(), "JPEG")[:-300]
+    for decoder in ("pil", "tf"):
+        spec = PixelSpec(height=8, width=8, decode=decoder)
+        with pytest.raises(ImageError, match="damaged"):
+            decode_for(spec, damaged, lent=True)
 
 
 def test_large_image_gives_no_warning():

@@ -3,6 +3,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import edgecnn
 from edgecnn import ImageError, ModelError, ModelSpec, PixelSpec, Predictor, SourceError
@@ -142,6 +143,21 @@ def test_threads_share_a_predictor(image_model, photos):
     with ThreadPoolExecutor(8) as pool:
         for result, scores in zip(pool.map(p.predict, paths), expected, strict=True):
             np.testing.assert_array_equal(result.scores, scores)
+
+
+def test_threads_predict_the_same_of_jpegs_of_all_sizes(image_model, tmp_path):
+    rng = np.random.default_rng(0)
+    paths = [tmp_path / f"{i}.jpg" for i in range(24)]
+    for path in paths:
+        height, width = rng.integers(20, 400, 2)
+        Image.fromarray(np.full((height, width, 3), rng.integers(0, 256, 3), np.uint8)).save(path)
+    p = Predictor(image_model)
+    images = [edgecnn.decode(path) for path in paths]
+    for got, expected in zip(p.predict_batch(paths), p.predict_batch(images), strict=True):
+        np.testing.assert_array_equal(got.scores, expected.scores)
+    with ThreadPoolExecutor(4) as pool:
+        for got, expected in zip(pool.map(p.predict, paths), map(p.predict, images), strict=True):
+            np.testing.assert_array_equal(got.scores, expected.scores)
 
 
 def test_streams_a_video(image_model, video):

@@ -75,26 +75,23 @@ def decode(
         raise ImageError(f"size must be (height, width) of 1 or more pixels, got {size!r}")
     if color not in ("rgb", "gray"):
         raise ImageError(f"color must be rgb or gray, got {color!r}")
-    data = _read(source)
-    if not data:
-        raise ImageError("the image is empty (0 bytes)")
-    kind = next((name for signature, name in _SIGNATURES if data.startswith(signature)), None)
-    orientation = _orientation(data, kind) if exif else 1
-    if kind == "JPEG":
-        pixels = decode_jpeg(data, decoder, color, size[::-1] if size and orientation >= 5 else size)
-    elif decoder == "tf":
-        pixels = _decode_as_tf(data, kind, color)
-    else:
-        pixels = decode_as_pil(data, kind, color)
-    return pixels if orientation == 1 else _turn(pixels, orientation)
+    return _decode(_read(source), decoder, color, exif, size)
 
 
-def decode_for(spec: PixelSpec, source: str | os.PathLike[str] | bytes) -> tuple[NDArray[np.uint8], str]:
+def decode_for(
+    spec: PixelSpec, source: str | os.PathLike[str] | bytes, *, lent: bool = False
+) -> tuple[NDArray[np.uint8], str]:
     """Decode an image as a recipe wants it: `image, color = decode_for(spec, path)`, then preprocess(color=color).
 
     A gray recipe decodes to gray by the decoder's own rule. It decodes to RGB, and leaves the gray to preprocess,
     with a cv2_* method, since no decoder has OpenCV's rule, and for Pillow's own of a colour JPEG, since the kernel
     has that rule too and applies it only where the resize looks.
+
+    Args:
+        spec: The recipe.
+        source: A path, or the encoded bytes.
+        lent: The pixels are needed no longer than until this thread's next call: they may lie in memory of its own
+            that the next image is decoded into.
 
     Returns:
         (H, W, 3) uint8 RGB and "rgb", or (H, W, 1) uint8 and "gray".
@@ -103,11 +100,28 @@ def decode_for(spec: PixelSpec, source: str | os.PathLike[str] | bytes) -> tuple
         SourceError, ImageError: as decode.
     """
     color = "gray" if spec.color == "gray" and not spec.resize.startswith("cv2_") else "rgb"
-    if color == "gray" and spec.decode != "tf":
-        source = _read(source)
-        color = "rgb" if is_color_jpeg(source) else "gray"
+    data = _read(source)
+    if color == "gray" and spec.decode != "tf" and is_color_jpeg(data):
+        color = "rgb"
     size = (spec.height, spec.width) if spec.decode == "fast" else None
-    return decode(source, spec.decode, color=color, exif=spec.exif, size=size), color
+    return _decode(data, spec.decode, color, spec.exif, size, lent), color
+
+
+def _decode(
+    data: bytes, decoder: str, color: str, exif: bool, size: tuple[int, int] | None, lent: bool = False
+) -> NDArray[np.uint8]:
+    """decode and decode_for, once the arguments are known to be right."""
+    if not data:
+        raise ImageError("the image is empty (0 bytes)")
+    kind = next((name for signature, name in _SIGNATURES if data.startswith(signature)), None)
+    orientation = _orientation(data, kind) if exif else 1
+    if kind == "JPEG":
+        pixels = decode_jpeg(data, decoder, color, size[::-1] if size and orientation >= 5 else size, lent=lent)
+    elif decoder == "tf":
+        pixels = _decode_as_tf(data, kind, color)
+    else:
+        pixels = decode_as_pil(data, kind, color)
+    return pixels if orientation == 1 else _turn(pixels, orientation)
 
 
 def _read(source: str | os.PathLike[str] | bytes) -> bytes:

@@ -269,7 +269,7 @@ class Predictor:
         pixels = self.pixels
         start = time.perf_counter()
         if not isinstance(image, (np.ndarray, tuple)):
-            image, color = decode_for(pixels, image)
+            image, color = decode_for(pixels, image, lent=True)
         decoded = time.perf_counter()
         preprocess(image, pixels, out, color=color)
         done = time.perf_counter()
