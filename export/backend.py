@@ -17,7 +17,7 @@ import warnings
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from edgecnn.errors import MissingDependencyError, ModelError
+from edgecnn.errors import EdgeCNNError, MissingDependencyError, ModelError
 
 INSTALL = 'python -m pip install "edgecnn[export]"'
 """What mends a missing package of the export; from a checkout: python -m pip install ".[export]"."""
@@ -101,13 +101,16 @@ def versions(*names: str) -> dict[str, str]:
 def reason(error: BaseException) -> str:
     """What an error of TensorFlow, Keras or onnxruntime says, on one line: their texts hold whole tracebacks."""
     text = str(error).strip()
+    if isinstance(error, EdgeCNNError):
+        return text
     inner = re.search(r"Exception encountered: *(.+)", text)
     if inner:
         text = inner[1]
     elif text.startswith("in user code:"):
         said = [line.strip() for line in text.splitlines() if re.match(r"\s*\w*(Error|Exception): ", line)]
         text = said[-1] if said else text
-    line = " ".join(re.split(r"\n\s*\n|\n\s*\[\[", text)[0].split())
+    # An empty line ends what matters, save after a colon.
+    line = " ".join(re.split(r"(?<!:)\n\s*\n|\n\s*\[\[", text)[0].split())
     return f"{type(error).__name__}: {line[:300]}" if line else type(error).__name__
 
 

@@ -117,3 +117,24 @@ def test_weights_in_an_archive_that_are_only_claimed(tmp_path):
     in_archive(tmp_path / "m.keras", lambda g: g.create_dataset("0", **claim))
     with pytest.raises(ModelError, match="claims more than"):
         load(tmp_path / "m.keras")
+
+
+@pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file:UserWarning")
+@pytest.mark.parametrize("library", ["keras", "tf_keras"])
+def test_weights_that_the_file_does_not_hold(tmp_path, library):
+    keras = pytest.importorskip(library)
+    path = tmp_path / "m.h5"
+    keras.Sequential([keras.layers.InputLayer((100_000,)), keras.layers.Dense(2)]).save(path)
+    with h5py.File(path, "r+") as f:
+        config = json.loads(f.attrs["model_config"])
+        config["config"]["layers"][-1]["config"]["units"] = 20_000
+        f.attrs["model_config"] = json.dumps(config)
+    with pytest.raises(ModelError, match="its weights need 8,000,000,000 bytes, more than a file"):
+        load(path)
+
+
+def test_a_tensor_that_no_memory_holds(tmp_path):
+    layers = [keras.Input((4,)), keras.layers.RepeatVector(10**9), keras.layers.GlobalAveragePooling1D()]
+    keras.Sequential(layers).save(tmp_path / "m.keras")
+    with pytest.raises(ModelError, match=r"'repeat_vector\w*' has 4,000,000,000 values a sample"):
+        load(tmp_path / "m.keras")

@@ -18,7 +18,7 @@ from typing import Any
 from edgecnn.errors import InputError, MissingDependencyError, ModelError
 
 from ..backend import quiet_logs, reason, require, tensorflow
-from . import archive, keras1, keras1_weights, repair, retired, screen, shapes, standins
+from . import archive, keras1, keras1_weights, limits, repair, retired, screen, shapes, standins
 from .expression import Expression
 from .stored import Stored
 
@@ -79,8 +79,10 @@ def open_model(
     for attempt in _attempts(stored):
         try:
             keras = require(attempt.library)
-            model, notes = _open(keras, stored, attempt, expressions, given, allow_lambda, free_batch)
+            with limits.bounded_weights(keras, stored.path):
+                model, notes = _open(keras, stored, attempt, expressions, given, allow_lambda, free_batch)
             shapes.check_inputs(model, stored.config)
+            limits.check_tensors(parts(model))
         except InputError:
             raise
         except Exception as e:

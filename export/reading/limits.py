@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import inspect
+import math
 import subprocess
 import sys
 import zipfile
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 from edgecnn.errors import ModelError
 
@@ -18,6 +23,12 @@ _ALLOWANCE = 1 << 28
 _CONFIG = 1 << 26
 """Bytes of an archive's JSON."""
 
+
+_WEIGHTS_EXPANSION = 8
+"""Weights in memory over the file's size: 4 where they were stored as bytes, and as much again for a packed archive."""
+
+MAX_VALUES = 1 << 28
+"""Values of one tensor a sample: 1 GB of float32, 1024x1024 pixels of 256 channels."""
 
 _PROBE = Path(__file__).with_name("probe.py")
 
@@ -61,3 +72,56 @@ def check_archive(archive: zipfile.ZipFile, path: Path) -> None:
     for item in archive.infolist():
         if item.filename.endswith(".h5"):
             check_hdf5(path, item.filename)
+
+
+@contextlib.contextmanager
+def bounded_weights(keras: Any, path: Path) -> Iterator[None]:
+    """Refuse a model, while it is built, whose weights are far more than its file can hold.
+
+    Args:
+        keras: keras or tf_keras.
+        path: The file.
+
+    Raises:
+        ModelError: they are.
+    """
+    layer, allowed = keras.layers.Layer, _WEIGHTS_EXPANSION * path.stat().st_size + _ALLOWANCE
+    original, parameters = layer.add_weight, inspect.signature(layer.add_weight)
+    total = 0
+
+    def add_weight(*args: Any, **kwargs: Any) -> Any:
+        nonlocal total
+        shape = parameters.bind(*args, **kwargs).arguments.get("shape") or ()
+        total += 4 * math.prod(int(n) for n in ((shape,) if isinstance(shape, int) else shape) if n is not None)
+        if total > allowed:
+            raise ValueError(f"its weights need {total:,} bytes")
+        return original(*args, **kwargs)
+
+    layer.add_weight = add_weight
+    try:
+        yield
+    except Exception:
+        if total > allowed:
+            raise ModelError(f"its weights need {total:,} bytes, more than a file of its size can hold") from None
+        raise
+    finally:
+        layer.add_weight = original
+
+
+def check_tensors(layers: Iterable[Any]) -> None:
+    """Refuse a model with a tensor between its layers that no memory holds, before it is run.
+
+    Raises:
+        ModelError: one has more than MAX_VALUES values a sample.
+    """
+    for layer in layers:
+        tensors = list(getattr(layer, "inputs", None) or [])
+        with contextlib.suppress(AttributeError, ValueError, RuntimeError):  # never called, or more than once
+            tensors += layer.output if isinstance(layer.output, (list, tuple)) else [layer.output]
+        for tensor in tensors:
+            values = math.prod(int(n) for n in tuple(getattr(tensor, "shape", ()))[1:] if n is not None)
+            if values > MAX_VALUES:
+                raise ModelError(
+                    f"its layer {layer.name!r} has {values:,} values a sample, more than the {MAX_VALUES:,} that "
+                    "export runs"
+                )
