@@ -52,7 +52,7 @@ from .pretrained import BACKBONES, build_backbone, unfreezing
 from .progress import note
 from .saving import check_output
 from .split import split
-from .workers import find_worker, own_output, share
+from .workers import find_worker, own_output, share, wait_for_all
 
 if TYPE_CHECKING:
     import keras
@@ -77,7 +77,7 @@ def main(argv: Sequence[str]) -> int:
     sets, pixels = _find(options), recipe(options)
     backend.start(options.seed)
     if workers > 1:
-        note(f"worker {worker} of {workers}: waiting for the others")
+        wait_for_all(worker, workers)
     strategy = devices.distribute(options.strategy)
     precision = f" in {devices.use_mixed_precision()}" if options.mixed_precision else ""
     data = _prepare(sets, pixels, options, output)

@@ -15,6 +15,9 @@ from typing import TYPE_CHECKING
 
 from edgecnn.errors import InputError
 
+from .meeting import meet
+from .progress import note
+
 if TYPE_CHECKING:
     import keras
     import tensorflow as tf
@@ -43,6 +46,17 @@ def find_worker() -> tuple[int, int]:
             f"{type(e).__name__}: {e}"
         ) from None
     return index + chiefs * (task["type"] == "worker"), chiefs + workers
+
+
+def wait_for_all(worker: int, workers: int) -> None:
+    """Return when all workers are there; Ctrl-C and SIGTERM end it.
+
+    Raises:
+        InputError: $TF_CONFIG holds no address of the first one, or it can't listen there.
+    """
+    note(f"worker {worker} of {workers}: waiting for the others")
+    cluster = json.loads(os.environ["TF_CONFIG"])["cluster"]
+    meet(str([*cluster.get("chief", ()), *cluster["worker"]][0]), worker, workers)
 
 
 def own_output(output: Path, worker: int) -> Path:
