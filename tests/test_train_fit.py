@@ -1,6 +1,7 @@
 """fit: the best epoch is what is kept, on the disk and in memory, whatever happens later."""
 
 import contextlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -194,6 +195,41 @@ def test_a_full_disk_in_the_middle_is_a_line_and_what_was_saved_stays(data, tmp_
     lines = [line for line in capsys.readouterr().err.splitlines() if "No space left" in line]
     assert len(lines) >= 4
     assert all("training goes on" in line for line in lines)
+
+
+def test_a_disk_too_full_for_the_stamp_is_told_of_the_model_itself(data, tmp_path, monkeypatch):
+    model, _, _ = data
+
+    def full(*args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("edgecnn.export.stamp._write_archive", full)
+    with pytest.raises(ModelError, match=r"/m\.keras can't be written: No space left on device; what was saved"):
+        saving.save(model, tmp_path / "m.keras", SPEC)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_best_epoch_of_a_full_disk_is_put_where_temporary_files_go(data, tmp_path, monkeypatch):
+    import keras
+
+    model, training, validation = data
+    real, elsewhere = keras.Model.save, tmp_path / "elsewhere"
+    elsewhere.mkdir()
+
+    def full(self, path, *args, **kwargs):
+        if elsewhere not in path.parents:
+            raise OSError(28, "No space left on device")
+        return real(self, path, *args, **kwargs)
+
+    monkeypatch.setattr("keras.Model.save", full)
+    monkeypatch.setattr("tempfile.tempdir", str(elsewhere))
+    with pytest.raises(ModelError, match=r"No space left .* epoch \d+, the best one, is in ") as caught:
+        fit(model, training, validation, SPEC, options(tmp_path))
+    path = Path(str(caught.value).rpartition(" is in ")[2])
+    assert read_stamp(path) == SPEC
+    got = keras.models.load_model(path).get_weights()
+    assert all(np.array_equal(a, b) for a, b in zip(got, model.get_weights(), strict=True))
+    assert not (tmp_path / "m.keras").exists()
 
 
 @pytest.mark.parametrize(("name", "message"), [("m.onnx", "use .keras or .h5"), ("none/m.keras", "no folder")])

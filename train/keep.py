@@ -8,6 +8,7 @@ photographs that took no part: 0.715 without, 0.723 with).
 from __future__ import annotations
 
 import math
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -126,8 +127,10 @@ class KeepBest(Callback):
     def flush(self) -> None:
         """Put the best weights on the disk if they are not there; what can't be written is told."""
         if self._best is not None and not self.saved:
-            self.model.set_weights(self._best)
-            self._write()
+            try:
+                self.restore()
+            except ModelError as e:
+                note(f"edgecnn: {e}")
 
     def _write(self) -> None:
         """Save the best epoch, whose weights are in the model now."""
@@ -146,8 +149,25 @@ class KeepBest(Callback):
         """Put the best weights into the model, and on the disk if they are not there.
 
         Raises:
-            ModelError: the file can't be written.
+            ModelError: the file can't be written; the message tells where else the model is, if anywhere.
         """
         self.model.set_weights(self._best)
         if not self.saved:
-            save(self.model, self._path, self._spec)
+            try:
+                save(self.model, self._path, self._spec)
+            except ModelError as e:
+                raise ModelError(f"{e}{self._rescue()}") from None
+            self.saved = True
+
+    def _rescue(self) -> str:
+        """Save the model where temporary files go: hours of training may be in it."""
+        try:
+            folder = Path(tempfile.mkdtemp(prefix="edgecnn-"))
+        except OSError:
+            return ""
+        try:
+            save(self.model, folder / self._path.name, self._spec)
+        except ModelError:
+            folder.rmdir()
+            return ""
+        return f"; epoch {self.epoch}, the best one, is in {folder / self._path.name}"

@@ -62,8 +62,12 @@ def save(model: keras.Model, path: Path, spec: ModelSpec) -> None:
         bare.save(partial)
         write_stamp(partial, spec)
         os.replace(partial, path)
-    except OSError as e:
-        raise ModelError(f"{path} can't be written: {e.strerror or e}; what was saved before is kept") from None
+    except (OSError, ModelError) as e:
+        reason = e if isinstance(e, OSError) else e.__cause__  # the stamp's error names the partial file
+        if not isinstance(reason, OSError):
+            raise
+        text = reason.strerror or reason
+        raise ModelError(f"{path} can't be written: {text}; what was saved before is kept") from None
     finally:
         logging.set_verbosity(shown)
         partial.unlink(missing_ok=True)
