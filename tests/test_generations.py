@@ -12,6 +12,7 @@ import h5py
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from edgecnn import InputError, ModelError, ModelSpec
 from edgecnn.cli import guard
@@ -282,3 +283,27 @@ def test_layers_of_keras_own_applications(tmp_path, library, suffix):
     model.save(tmp_path / f"m{suffix}")
     sample = np.random.default_rng(2).normal(size=(2, 4, 3)).astype(np.float32)
     np.testing.assert_allclose(load(tmp_path / f"m{suffix}")([sample])[0], model(sample), atol=1e-6)
+
+
+@pytest.mark.parametrize("suffix", [".h5", ".keras"])
+def test_a_normalization_that_saw_its_sizes_first_in_fit(tmp_path, suffix):
+    rows = np.random.default_rng(12).normal(3, 2, (64, 9)).astype(np.float32)
+    normalization = L2.Normalization(axis=-1)
+    normalization.adapt(rows)
+    model = tf_keras.Sequential([normalization, L2.Dense(4, activation="relu"), L2.Dense(1)])
+    model.compile("sgd", "mae")
+    model.fit(rows, rows[:, 0], verbose=0)
+    model.save(tmp_path / f"m{suffix}")
+    with pytest.raises(ValueError, match="must have known shape"):
+        tf_keras.models.load_model(tmp_path / f"m{suffix}")
+    source = load(tmp_path / f"m{suffix}")
+    assert source.inputs[0].shape == (None, 9)
+    np.testing.assert_allclose(source([rows])[0], model(rows), atol=1e-5)
+
+
+def test_an_operator_after_a_constant(tmp_path):
+    inputs = tf_keras.Input((2,))
+    model = tf_keras.Model(inputs, tf.constant([1.0, 2.0]) + L2.Dense(2)(inputs))
+    model.save(tmp_path / "m.h5")
+    x = np.random.default_rng(13).normal(size=(3, 2)).astype(np.float32)
+    np.testing.assert_allclose(load(tmp_path / "m.h5")([x])[0], model(x), atol=1e-6)

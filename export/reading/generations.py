@@ -75,13 +75,14 @@ def open_model(
             f"{stored.path} needs the class {', '.join(missing)}, whose code is not in the file; pass --custom "
             "FILE.py that defines it"
         )
+    config = shapes.complete(stored)
     errors: list[tuple[str, Exception]] = []
     for attempt in _attempts(stored):
         try:
             keras = require(attempt.library)
             with limits.bounded_weights(keras, stored.path):
-                model, notes = _open(keras, stored, attempt, expressions, given, allow_lambda, free_batch)
-            shapes.check_inputs(model, stored.config)
+                model, notes = _open(keras, stored, config, attempt, expressions, given, allow_lambda, free_batch)
+            shapes.check_inputs(model, config)
             limits.check_tensors(parts(model))
         except InputError:
             raise
@@ -143,6 +144,7 @@ def _attempts(stored: Stored) -> Iterator[_Attempt]:
 def _open(
     keras: Any,
     stored: Stored,
+    config: Any,
     attempt: _Attempt,
     expressions: Mapping[str, Expression],
     given: Mapping[str, Any],
@@ -150,7 +152,6 @@ def _open(
     free_batch: bool,
 ) -> tuple[Any, list[str]]:
     """The model as inference wants it, with a free batch where that is asked for and works."""
-    config = stored.config
     for change in attempt.changes:
         config = change(config)
     config = standins.replace(config, expressions)

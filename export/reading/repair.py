@@ -119,6 +119,9 @@ def for_tf_keras(config: Any) -> Any:
         for new, old in _RENAMED.items():
             if kind in old and new != "Functional":
                 layer["class_name"] = new
+        if kind == "TFOpLambda" and str(layer.get("inbound_nodes")).startswith("[['_CONSTANT_VALUE'"):
+            # The operator asks its first argument for its type, but a constant is stored as a list.
+            inner["function"] = inner["function"].replace("__operators__.add", "math.add")
         if kind == "RandomCrop" and isinstance(inner, dict):
             # After training it resizes, keeping the aspect, as Resizing does; its random branch can't be frozen.
             layer["class_name"] = "Resizing"

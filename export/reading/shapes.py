@@ -1,17 +1,75 @@
-"""Holds a loaded model's inputs against the shapes that the file stores for them.
+"""The shapes of a model's inputs: what the file stores, what its weights add, and whether the loaded model has them.
 
 A library that reads another generation's file may give an input a dimension more, and compute on.
 """
 
 from __future__ import annotations
 
+import contextlib
+import copy
+import io
+import re
+import zipfile
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from edgecnn.errors import ModelError
 
+from ..backend import require
+from .stored import Stored
+
 _KEYS = ("batch_input_shape", "batch_shape")
 """What Keras 1 and 2, and Keras 3, call an input's shape."""
+
+
+def complete(stored: Stored) -> Any:
+    """The architecture, with the sizes that a leading Normalization needs and only its statistics tell.
+
+    Keras 2 stored no sizes for a Sequential that saw its first data in fit(), and tf-keras can't read that back.
+    """
+    config = stored.config
+    layers = config["config"].get("layers") if _is_sequential(config) else None
+    place, first = next(((i, y) for i, y in enumerate(layers or ()) if y.get("class_name") != "InputLayer"), (0, {}))
+    described = first.get("config")
+    if first.get("class_name") != "Normalization" or not isinstance(described, dict):
+        return config
+    shape, axes = described.get("batch_input_shape"), described.get("axis") or ()
+    axes = sorted(a % len(shape) for a in ([axes] if isinstance(axes, int) else axes)) if shape else ()
+    if all(shape[a] is not None for a in axes):
+        return config
+    sizes = _statistics(stored, str(described.get("name")))
+    if len(sizes) != len(axes):
+        return config
+    config = copy.deepcopy(config)
+    for layer in config["config"]["layers"][: place + 1]:
+        for axis, size in zip(axes, sizes, strict=True):
+            layer["config"]["batch_input_shape"][axis] = size
+    return config
+
+
+def _is_sequential(config: Any) -> bool:
+    if not isinstance(config, Mapping) or config.get("class_name") != "Sequential":
+        return False
+    return isinstance(config.get("config"), dict)
+
+
+def _statistics(stored: Stored, layer: str) -> tuple[int, ...]:
+    """The shape of a Normalization's mean, of the only one where names don't tell; () where there is none."""
+    h5py = require("h5py")
+    found: list[tuple[int, ...]] = []
+
+    def look(name: str, item: Any) -> None:
+        parts = re.split(r"[/\\]", name)
+        if (layer in parts and parts[-1].startswith("mean")) or parts[-3:] == ["normalization", "vars", "0"]:
+            found.append(item.shape)
+
+    with contextlib.ExitStack() as opened:
+        content: Any = stored.path
+        if stored.kind == "keras":
+            archive = opened.enter_context(zipfile.ZipFile(stored.path))
+            content = io.BytesIO(archive.read("model.weights.h5"))
+        opened.enter_context(h5py.File(content, "r")).visititems(look)
+    return found[0] if len(found) == 1 else ()
 
 
 def check_inputs(model: Any, config: Any) -> None:
