@@ -26,14 +26,14 @@ def folder(tmp_path):
     return tmp_path / "photos"
 
 
-def findings(folder, held=None):
+def findings(folder, held=None, **how):
     from edgecnn.presets import from_preset
 
     images = find_images(folder)
     feed = Feed(images.sources, from_preset("edgecnn", height=8, width=8))
     order = np.arange(len(images))
     held = order[::5] if held is None else held
-    return check_images(ImageData(Subset(images, feed, np.setdiff1d(order, held)), Subset(images, feed, held)))
+    return check_images(ImageData(Subset(images, feed, np.setdiff1d(order, held)), Subset(images, feed, held)), **how)
 
 
 def test_clean_data_has_no_findings(folder):
@@ -74,6 +74,7 @@ def test_rare_and_unequal_classes_are_named(folder):
     lines = findings(folder)
     assert any("class 'b' has only 4 samples" in line for line in lines)
     assert any("consider --class-weight balanced" in line for line in lines)
+    assert not any("consider" in line for line in findings(folder, weighted=True))
 
 
 def test_check_only_trains_nothing(folder, tmp_path, capsys):

@@ -175,6 +175,16 @@ def test_an_image_that_breaks_in_epoch_3_is_skipped_and_counted_or_refused(tmp_p
         assert "1 of 10 images can't be read" in err
 
 
+def test_a_corrupt_image_for_validation_is_told_too(tmp_path, capsys):
+    folder, held = (stripes(tmp_path / name, count=3) for name in ("photos", "held"))
+    (held / "lying/00.jpg").write_bytes(b"")
+    args = (folder, "-o", tmp_path / "m.keras", *FAST, "--epochs", 1, "--steps-per-epoch", 1, "--cache", "none")
+    assert train(*args, "--validation-data", held, "--no-report") == 0
+    err = capsys.readouterr().err
+    assert f"skipped {held / 'lying/00.jpg'}: the image is empty" in err
+    assert "1 of 6 images can't be read" in err
+
+
 @pytest.mark.parametrize("cache", ["auto", "none"])
 def test_a_corrupt_image_is_skipped_and_counted_or_refused(tmp_path, capsys, cache):
     folder = stripes(tmp_path / "photos", count=4)

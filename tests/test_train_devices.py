@@ -1,5 +1,7 @@
 """Several devices, several workers, 16 bits: the training is the same, and so is the kind of file."""
 
+import importlib
+import importlib.metadata
 import json
 import os
 import re
@@ -11,15 +13,18 @@ import numpy as np
 import pytest
 
 from edgecnn.errors import MissingDependencyError
-from edgecnn.train import devices
 
 keras = pytest.importorskip("keras")
 
 
-def test_without_tensorboard_the_message_is_the_pip_command(monkeypatch, tmp_path):
+@pytest.mark.parametrize(("name", "source"), [("cnn", "photos"), ("mlp", "rows.csv")])
+def test_without_tensorboard_the_message_is_the_pip_command(monkeypatch, tmp_path, name, source):
     monkeypatch.setitem(sys.modules, "tensorboard", None)
+    monkeypatch.setattr("edgecnn.train.backend.start", lambda seed: pytest.fail("it should be told before anything"))
+    (tmp_path / "rows.csv").write_text("a,b\n1,0\n2,1\n" * 9)
+    main = importlib.import_module(f"edgecnn.train.{name}").main
     with pytest.raises(MissingDependencyError, match=r"pip install 'edgecnn\[tensorboard\]'"):
-        devices.tensorboard(tmp_path)
+        main([str(tmp_path / source), "-o", str(tmp_path / "m.keras"), "--tensorboard"])
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +101,4 @@ def test_devices_workers_and_16_bits_train_the_same_kind_of_file(photos, tmp_pat
 
 
 def test_tensorboard_is_an_extra():
-    import importlib.metadata
-
     assert any('extra == "tensorboard"' in line for line in importlib.metadata.requires("edgecnn"))

@@ -12,7 +12,7 @@ from edgecnn.train.tables import Reading, read_table
 ROWS = 60
 
 
-def check(tmp_path, names, columns, training=None, **how):
+def check(tmp_path, names, columns, training=None, weighted=False, **how):
     """The TableCheck of columns of cells; the last 20 rows are held out."""
     path = tmp_path / "t.csv"
     path.write_text("\n".join([names, *(",".join(map(str, row)) for row in zip(*columns, strict=True))]) + "\n")
@@ -20,7 +20,7 @@ def check(tmp_path, names, columns, training=None, **how):
     training = np.arange(40) if training is None else training
     held = np.setdiff1d(np.arange(len(table)), training)
     recipe = make_spec(table, training, Rules())
-    return check_table(table, recipe, encode_table(table, recipe), training, held)
+    return check_table(table, recipe, encode_table(table, recipe), training, held, weighted=weighted)
 
 
 @pytest.fixture
@@ -94,6 +94,7 @@ def test_rare_and_unequal_classes_are_named(tmp_path, clean):
     lines = check(tmp_path, "x,y", [clean, y]).findings
     assert any("class 'a' has only 2 samples" in line for line in lines)
     assert any("consider --class-weight balanced" in line for line in lines)
+    assert not any("consider" in line for line in check(tmp_path, "x,y", [clean, y], weighted=True).findings)
 
 
 def test_check_only_shows_the_columns_and_trains_nothing(tmp_path, clean, capsys):

@@ -32,12 +32,12 @@ _NAMED = 3
 """Examples named in one line."""
 
 
-def check_images(data: ImageData) -> list[str]:
-    """Findings about the images and their split, a line each; none is a good sign."""
+def check_images(data: ImageData, *, weighted: bool = False) -> list[str]:
+    """Findings about the images and their split, a line each; none is a good sign. weighted: as of check_counts."""
     subsets = {"training": data.training, "validation": data.validation} | ({"test": data.test} if data.test else {})
     sets = {id(subset.images): subset for subset in subsets.values()}.values()
     found = [f"unreadable: {line}" for subset in sets for line in describe_failures(subset.feed, subset.images)]
-    found += check_counts(data.training.images.counts)
+    found += check_counts(data.training.images.counts, weighted=weighted)
     found += _check_sizes(data.training)
     every = [image for subset in sets for image in zip(subset.images.sources, subset.images.indices, strict=True)]
     images = ImageSet(
@@ -60,11 +60,11 @@ def check_images(data: ImageData) -> list[str]:
     return found
 
 
-def check_counts(counts: dict[str, int]) -> list[str]:
-    """Findings about how many samples each class has."""
+def check_counts(counts: dict[str, int], *, weighted: bool = False) -> list[str]:
+    """Findings about how many samples each class has; weighted: class weights are given, so that they may differ."""
     found = [f"class {name!r} has only {count} samples" for name, count in counts.items() if count < FEW]
     least, most = min(counts, key=counts.get), max(counts, key=counts.get)
-    if counts[most] > _IMBALANCE * counts[least]:
+    if counts[most] > _IMBALANCE * counts[least] and not weighted:
         found.append(
             f"class {most!r} has {counts[most]} samples, {least!r} {counts[least]}: consider --class-weight balanced"
         )

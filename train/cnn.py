@@ -74,6 +74,8 @@ def main(argv: Sequence[str]) -> int:
         options.checkpoints = options.tensorboard = False
     if workers > 1 and options.compare_training:
         raise InputError("--compare-training is for one worker; train without it, or on one machine")
+    if options.tensorboard:
+        devices.require_tensorboard()
     sets, pixels = _find(options), recipe(options)
     backend.start(options.seed)
     if workers > 1:
@@ -81,7 +83,7 @@ def main(argv: Sequence[str]) -> int:
     strategy = devices.distribute(options.strategy)
     precision = f" in {devices.use_mixed_precision()}" if options.mixed_precision else ""
     data = _prepare(sets, pixels, options, output)
-    findings = check_images(data)
+    findings = check_images(data, weighted=options.class_weight != "none")
     for line in findings:
         note(f"check: {line}")
     if options.check_only:
@@ -101,6 +103,8 @@ def main(argv: Sequence[str]) -> int:
         raise InputError(f"--batch-size {options.batch_size}: {strategy.num_replicas_in_sync} devices can't share it")
     model, spec, result = _train(options, data, pixels, strategy, steps_per_epoch=steps, output=output)
     _report_failures(data.training)
+    if not data.is_split:
+        _report_failures(data.validation)
     if worker:
         output.unlink()
         note(f"worker {worker} of {workers} is done; the first one leaves the model")

@@ -63,7 +63,14 @@ def as_plain(model: keras.Model) -> keras.Model:
 
 
 def tensorboard(folder: Path) -> keras.callbacks.Callback:
-    """Keras's TensorBoard callback: `tensorboard --logdir FOLDER` shows the curves while training.
+    """Keras's TensorBoard callback: `tensorboard --logdir FOLDER` shows the curves while training."""
+    from keras.callbacks import TensorBoard
+
+    return TensorBoard(folder)
+
+
+def require_tensorboard() -> None:
+    """To be asked before anything takes long.
 
     Raises:
         MissingDependencyError: the package is not installed.
@@ -74,6 +81,3 @@ def tensorboard(folder: Path) -> keras.callbacks.Callback:
         raise MissingDependencyError(
             "--tensorboard needs tensorboard; python -m pip install 'edgecnn[tensorboard]'"
         ) from None
-    from keras.callbacks import TensorBoard
-
-    return TensorBoard(folder)

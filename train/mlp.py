@@ -38,6 +38,7 @@ from edgecnn.spec import ModelSpec, TableSpec
 from . import backend, config
 from .architectures import Kernels
 from .columns import Rules, encode_table, make_spec
+from .devices import require_tensorboard
 from .fit import FitOptions, fit
 from .losses import class_weights
 from .mlp_options import parse
@@ -66,6 +67,8 @@ def main(argv: Sequence[str]) -> int:
     table = read_table(options.file, pick(Reading, options))
     if options.class_weight != "none" and table.labels is None:
         raise InputError("--class-weight is for classes, the target is a regression")
+    if options.tensorboard:
+        require_tensorboard()
     backend.start(options.seed)
     training, held = _split(np.arange(len(table)), table, options.validation_split, options.seed)
     stopping = held
@@ -73,7 +76,7 @@ def main(argv: Sequence[str]) -> int:
         training, stopping = _split(training, table, options.stopping_split, options.seed)
     recipe = make_spec(table, training, pick(Rules, options))
     rows = encode_table(table, recipe)
-    data = check_table(table, recipe, rows, training, held)
+    data = check_table(table, recipe, rows, training, held, weighted=options.class_weight != "none")
     for line in data.findings:
         note(f"check: {line}")
     if options.check_only:

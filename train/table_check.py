@@ -53,7 +53,13 @@ class TableCheck:
 
 
 def check_table(
-    table: Table, recipe: TableSpec, rows: np.ndarray, training: np.ndarray, held: np.ndarray
+    table: Table,
+    recipe: TableSpec,
+    rows: np.ndarray,
+    training: np.ndarray,
+    held: np.ndarray,
+    *,
+    weighted: bool = False,
 ) -> TableCheck:
     """Look at the columns, the target and the split.
 
@@ -63,6 +69,7 @@ def check_table(
         rows: (n, recipe.width) float32, encoded by it.
         training: positions of the rows that are trained on.
         held: positions of the rows that are held out.
+        weighted: class weights are given, so that the classes may be of any size.
     """
     findings: list[str] = []
     columns = []
@@ -72,7 +79,7 @@ def check_table(
         findings += _check_column(column, values, table)
     if table.labels is not None:
         counts = dict(zip(table.labels, np.bincount(table.targets, minlength=len(table.labels)).tolist(), strict=True))
-        findings += check_counts(counts)
+        findings += check_counts(counts, weighted=weighted)
         target: dict[str, Any] = counts
     else:
         target = {k: float(f(table.targets)) for k, f in (("min", np.min), ("median", np.median), ("max", np.max))}
