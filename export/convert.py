@@ -57,6 +57,8 @@ def convert(source: Source, *, opset: int = DEFAULT_OPSET, recurrent: bool = Tru
                 custom_op_handlers=handlers(registry),
                 opset=opset,
             )
+    except ModelError:
+        raise
     except Exception as e:
         if recurrent and registry:
             return convert(source, opset=opset, recurrent=False)
@@ -86,6 +88,12 @@ def _freeze(source: Source, function: Any) -> tuple[Any, dict[str, str], dict[st
             function.attr.pop("_noinline", None)
             if MARK in function.signature.name:
                 function.attr["_noinline"].b = True
+    if any(t.dtype.name == "resource" for t in frozen.inputs):
+        tables = [f"{p.name} ({type(p).__name__})" for p in parts(source.model) if hasattr(p, "lookup_table")]
+        raise ModelError(
+            f"{source.path} looks values up in a table (in the layer {', '.join(tables)}), for which ONNX has no "
+            "operator; export the part of the model behind it, and look up before"
+        )
     inputs = {t.name: s.name for t, s in zip(frozen.inputs, source.inputs, strict=True)}
     # A flat dict of outputs comes back in the order of its sorted keys.
     names = sorted(t.name for t in source.outputs)

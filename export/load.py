@@ -96,11 +96,18 @@ class Source:
         tf = tensorflow()
 
         def run(arrays: Arrays) -> Arrays:
-            tensors = [tf.convert_to_tensor(a) for a in arrays]
-            result = self.model(tensors[0] if len(tensors) == 1 else tensors, training=False)
+            result = self._call([tf.convert_to_tensor(a) for a in arrays])
             return [np.asarray(y.numpy()) for y in tf.nest.flatten(result)]
 
         return self._run(run, arrays)
+
+    def _call(self, tensors: Sequence[Any]) -> Any:
+        """The model on one tensor an input, handed over as it was built to take them: one, a list or a dict."""
+        taken = getattr(self.model, "_inputs_struct", getattr(self.model, "_nested_inputs", None))
+        if isinstance(taken, Mapping):
+            order = {id(t): x for t, x in zip(self.model.inputs, tensors, strict=True)}
+            return self.model({name: order[id(t)] for name, t in taken.items()}, training=False)
+        return self.model(tensors[0] if len(tensors) == 1 else list(tensors), training=False)
 
     def _run(self, run: Callable[[Arrays], Arrays], arrays: Sequence[npt.NDArray[Any]]) -> Arrays:
         try:
@@ -119,7 +126,7 @@ class Source:
 
         def infer(*tensors: Any) -> dict[str, Any]:
             with traceable():
-                result = self.model(tensors[0] if len(tensors) == 1 else list(tensors), training=False)
+                result = self._call(tensors)
             return {t.name: y for t, y in zip(self.outputs, tf.nest.flatten(result), strict=True)}
 
         signature = [tf.TensorSpec(t.shape, t.dtype, name=t.name) for t in self.inputs]

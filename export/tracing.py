@@ -15,13 +15,12 @@ from .backend import require, tensorflow
 @contextlib.contextmanager
 def traceable() -> Iterator[None]:
     """Replace the calls below inside the block."""
-    cls = require("keras").layers.TimeDistributed
-    original = cls.call
-    cls.call = _time_distributed(original)
-    try:
+    layers = require("keras").layers
+    with contextlib.ExitStack() as replaced:
+        for cls, better in ((layers.TimeDistributed, _time_distributed), (layers.UpSampling2D, _up_sampling)):
+            replaced.callback(setattr, cls, "call", cls.call)
+            cls.call = better(cls.call)
         yield
-    finally:
-        cls.call = original
 
 
 def _time_distributed(original: Any) -> Any:
@@ -47,5 +46,17 @@ def _time_distributed(original: Any) -> Any:
             if None in folded.shape[1:]
             else [-1, steps, *folded.shape[1:]],
         )
+
+    return call
+
+
+def _up_sampling(original: Any) -> Any:
+    """UpSampling2D that interpolates, at a free height or width, which Keras 3 (3.15) multiplies as a Python number."""
+    tf = tensorflow()
+
+    def call(self: Any, inputs: Any) -> Any:
+        if self.interpolation == "nearest" or self.data_format != "channels_last" or None not in inputs.shape[1:3]:
+            return original(self, inputs)
+        return tf.image.resize(inputs, tf.shape(inputs)[1:3] * self.size, method=self.interpolation)
 
     return call

@@ -168,6 +168,36 @@ def test_operators_that_only_keras_3_writes(tmp_path):
     assert got[0].tolist() == [2, 0, 2]
 
 
+@pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file:UserWarning")
+@pytest.mark.parametrize("library", ["keras", "tf_keras"])
+def test_inputs_in_a_dict(tmp_path, library):
+    library = pytest.importorskip(library)
+    a, b = library.Input((3,), name="numbers"), library.Input((2,), name="flags")
+    joined = library.layers.Concatenate()([library.layers.Dense(2)(a), b])
+    whole = library.Model({"numbers": a, "flags": b}, library.layers.Dense(1)(joined))
+    source = source_of(whole, tmp_path)
+    rng = np.random.default_rng(14)
+    given = {t.name: rng.normal(size=(3, t.shape[1])).astype(np.float32) for t in source.inputs}
+    expected = np.asarray(whole(given))
+    session = ort.InferenceSession(convert(source).SerializeToString(), providers=["CPUExecutionProvider"])
+    np.testing.assert_allclose(session.run(None, given)[0], expected, atol=1e-6)
+    np.testing.assert_allclose(source.eager(list(given.values()))[0], expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("interpolation", ["nearest", "bilinear"])
+def test_upsampling_at_a_free_size(tmp_path, interpolation):
+    model = keras.Sequential([L.Input((None, None, 2)), L.UpSampling2D((2, 3), interpolation=interpolation)])
+    source = source_of(model, tmp_path)
+    x = np.random.default_rng(15).normal(size=(1, 5, 4, 2)).astype(np.float32)
+    np.testing.assert_allclose(run(convert(source), x)[0], np.asarray(model(x)), atol=1e-6)
+
+
+def test_a_table_of_values_is_named_with_its_layer(tmp_path):
+    model = keras.Sequential([L.Input((1,), dtype="int64"), L.IntegerLookup(vocabulary=[5, 7], name="codes")])
+    with pytest.raises(ModelError, match=r"looks values up in a table \(in the layer codes \(IntegerLookup\)\)"):
+        convert(source_of(model, tmp_path))
+
+
 def test_text_inputs_are_refused(tmp_path):
     lookup = L.StringLookup(vocabulary=["ant", "bee"], output_mode="one_hot")
     model = keras.Sequential([keras.Input((1,), dtype="string"), lookup, L.Dense(2)])
