@@ -11,11 +11,9 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
 from edgecnn.decode import decode, decode_for
 from edgecnn.errors import EdgeCNNError
-from edgecnn.golden import DTYPES, MAX_SAMPLES, Golden, Sample, digest, largest_difference, to_tensor
+from edgecnn.golden import DTYPES, MAX_SAMPLES, Golden, Sample, Values, digest, flat, largest_difference, to_tensors
 from edgecnn.selftest import synthetic_image
 from edgecnn.spec import ColumnSpec, ModelSpec, PixelSpec, TableSpec
 
@@ -32,7 +30,7 @@ _SIDE = 96
 _QUALITY = 85
 
 _VALUES = 512
-"""Most numbers of an input that is stored as it is: 4 kB as text."""
+"""Most numbers of the inputs that are stored as they are: 4 kB as text."""
 
 _MARGIN = 4.0
 """The tolerance is this many times the difference on the exporting machine: another processor rounds otherwise."""
@@ -41,7 +39,7 @@ _MARGIN = 4.0
 def make_golden(
     source: Source, spec: ModelSpec, model: bytes, samples: Samples | None, *, count: int, atol: float
 ) -> Golden | None:
-    """Up to count samples for a model, or None where inputs would be too large without a recipe.
+    """Up to count samples for a model, or None where its inputs would be too large without a recipe.
 
     Args:
         source: the Keras model.
@@ -51,7 +49,7 @@ def make_golden(
         count: how many, at most MAX_SAMPLES.
         atol: least tolerance of an output.
     """
-    if count < 1 or len(source.inputs) != 1 or len(source.outputs) != 1:
+    if count < 1:
         return None
     if spec.pixels is not None:
         inputs = [_image_sample(image, spec.pixels) for image in _images(samples, min(count, MAX_SAMPLES))]
@@ -62,20 +60,24 @@ def make_golden(
     session = open_session(model)
     finished, worst = [], 0.0
     for sample in inputs:
-        tensor = to_tensor(sample, spec)
-        expected = source([tensor])[0][0].ravel().astype(np.float32)
-        worst = max(worst, largest_difference(run(session, source, [tensor])[0][0], expected))
+        tensors = to_tensors(sample, spec)
+        expected = flat(source(tensors))
+        worst = max(worst, largest_difference(flat(run(session, source, tensors)), expected))
         outputs = tuple(float(v) for v in expected)
-        finished.append(dataclasses.replace(sample, tensor=digest([tensor]), outputs=outputs))
+        finished.append(dataclasses.replace(sample, tensor=digest(tensors), outputs=outputs))
     return Golden(tuple(finished), max(atol, _MARGIN * worst)) if finished else None
 
 
 def _tensor_samples(source: Source, spec: ModelSpec, samples: Samples | None, count: int) -> list[Sample]:
     """Input tensors as they are, for a model whose recipe nobody knows; none where they are large."""
-    given = (samples or random_samples(source, spec)).thin(count)[0]
-    if given[0].size > _VALUES or str(given.dtype) not in DTYPES:
+    given = (samples or random_samples(source, spec)).thin(count)
+    if sum(a[0].size for a in given) > _VALUES or any(str(a.dtype) not in DTYPES for a in given):
         return []
-    return [Sample(None, None, None, "", (), tuple(float(v) for v in a.ravel()), a.shape, str(a.dtype)) for a in given]
+    found = []
+    for arrays in zip(*given, strict=True):
+        values = tuple(Values(tuple(float(v) for v in a.ravel()), a.shape, str(a.dtype)) for a in arrays)
+        found.append(Sample(None, None, None, "", (), values))
+    return found
 
 
 def _image_sample(image: bytes, pixels: PixelSpec) -> Sample:

@@ -9,7 +9,7 @@ from PIL import Image
 
 from edgecnn import ColumnSpec, ModelError, ModelSpec, Predictor, TableSpec
 from edgecnn.cli import main
-from edgecnn.golden import KEY, Golden, Sample, digest, largest_difference
+from edgecnn.golden import KEY, Golden, Sample, Values, digest, largest_difference
 from edgecnn.selftest import synthetic_image
 
 
@@ -202,11 +202,40 @@ def test_a_model_without_a_recipe_proves_its_graph_too(tmp_path, capsys):
         assert f"FAILED  golden 1 {name}" in capsys.readouterr().out
 
 
+@pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept:DeprecationWarning")
+def test_several_inputs_and_outputs_are_proved_as_well(tmp_path, capsys):
+    import keras
+
+    a, b = keras.Input((3,), name="a"), keras.Input((None,), name="b", dtype="int32")
+    words = keras.layers.GRU(4)(keras.layers.Embedding(9, 2)(b))
+    joined = keras.layers.Concatenate()([a, words])
+    outputs = [keras.layers.Dense(2, name="first")(joined), keras.layers.Dense(1, name="second")(words)]
+    model = keras.Model([a, b], outputs)
+    model.save(tmp_path / "m.keras")
+    assert main(["export", str(tmp_path / "m.keras"), "--golden", "2"]) == 0
+    status, found = lines(tmp_path / "m.onnx", capsys)
+    assert status == 0
+    stages = [f"ok      golden {i} {stage}" for i in (0, 1) for stage in ("tensor", "output")]
+    assert [line.split(":")[0] for line in found] == stages
+    text = next(p.value for p in onnx.load(tmp_path / "m.onnx").metadata_props if p.key == KEY)
+    for sample in Golden.from_json(text).samples:
+        given = [np.array(v.values, v.dtype).reshape(1, *v.shape) for v in sample.values]
+        expected = np.concatenate([np.asarray(y)[0] for y in model(given)])
+        np.testing.assert_allclose(sample.outputs, expected, atol=1e-5)
+
+    assert main(["info", str(tmp_path / "m.onnx"), "--json"]) == 0
+    info = json.loads(capsys.readouterr().out)
+    assert [p["name"] for p in info["inputs"]] == ["a", "b"]
+    assert [p["name"] for p in info["outputs"]] == ["first", "second"]
+    assert main(["predict", "--model", str(tmp_path / "m.onnx"), "x.png"]) == 2
+    assert "the model has 2 inputs and 2 outputs" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("change", [{"dtype": "O"}, {"shape": [3]}, {"shape": [-1, -2]}, {"values": ["a", "b"]}])
 def test_tensors_that_can_not_be_are_refused(change):
-    sample = Sample(None, None, None, "", (1.0,), (1.0, 2.0), (2,))
+    sample = Sample(None, None, None, "", (1.0,), (Values((1.0, 2.0), (2,)),))
     data = json.loads(Golden((sample,), 1e-5).to_json())
     assert Golden.from_json(json.dumps(data)).samples == (sample,)
-    data["samples"][0] |= change
+    data["samples"][0]["inputs"][0] |= change
     with pytest.raises(ModelError, match="golden samples can't be read"):
         Golden.from_json(json.dumps(data))

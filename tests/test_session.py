@@ -9,7 +9,7 @@ from edgecnn.session import Session
 def test_runs_and_reads_the_recipe(image_model):
     session = Session(image_model, threads=1)
     assert session.provider == "CPUExecutionProvider"
-    assert session.input_shape == ("batch", 8, 8, 3)
+    assert session.inputs[0].shape == ("batch", 8, 8, 3)
     assert session.read_spec().labels == ("red", "green", "blue")
     scores = session.run(np.zeros((5, 8, 8, 3), np.float32))
     np.testing.assert_allclose(scores, np.full((5, 3), 1 / 3), rtol=1e-6)

@@ -36,6 +36,18 @@ DTYPES = ("float32", "float64", "float16", "int8", "int16", "int32", "int64", "u
 
 
 @dataclasses.dataclass(frozen=True)
+class Values:
+    """An input tensor as it is."""
+
+    values: tuple[float, ...]
+    """Flat."""
+    shape: tuple[int, ...]
+    """Without the batch."""
+    dtype: str = "float32"
+    """One of DTYPES."""
+
+
+@dataclasses.dataclass(frozen=True)
 class Sample:
     """One input and what became of it on the training side."""
 
@@ -48,13 +60,9 @@ class Sample:
     tensor: str
     """digest() of the input tensor."""
     outputs: tuple[float, ...]
-    """Keras's outputs, as they are, before any softmax of the runtime."""
-    values: tuple[float, ...] | None = None
-    """Or the input tensor itself, flat, for a model without a recipe."""
-    shape: tuple[int, ...] = ()
-    """Of values, without the batch."""
-    dtype: str = "float32"
-    """Of values, one of DTYPES."""
+    """Keras's outputs, one after the other, as they are, before any softmax of the runtime."""
+    values: tuple[Values, ...] = ()
+    """Or the input tensors themselves, for a model without a recipe."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,7 +85,7 @@ class Golden:
                         "pixels": s.pixels,
                         "tensor": s.tensor,
                         "outputs": s.outputs,
-                        **({} if s.values is None else {"values": s.values, "shape": s.shape, "dtype": s.dtype}),
+                        "inputs": [dataclasses.asdict(v) for v in s.values],
                     }
                     for s in self.samples
                 ],
@@ -104,20 +112,22 @@ class Golden:
 
 
 def _to_sample(data: Any) -> Sample:
-    image, row, values = data["image"], data["row"], data.get("values")
-    shape, dtype = tuple(int(n) for n in data.get("shape", ())), data.get("dtype", "float32")
-    if dtype not in DTYPES or (values is not None and math.prod(shape) != len(values)) or min(shape, default=1) < 1:
-        raise ValueError(f"{dtype!r} values of shape {shape}")
+    image, row = data["image"], data["row"]
     return Sample(
         image=None if image is None else base64.b64decode(image, validate=True),
         row=None if row is None else tuple(v if v is None or isinstance(v, str) else float(v) for v in row),
         pixels=None if data["pixels"] is None else str(data["pixels"]),
         tensor=str(data["tensor"]),
         outputs=tuple(float(v) for v in data["outputs"]),
-        values=None if values is None else tuple(float(v) for v in values),
-        shape=shape,
-        dtype=dtype,
+        values=tuple(_to_values(v) for v in data.get("inputs", ())),
     )
+
+
+def _to_values(data: Any) -> Values:
+    values, shape, dtype = tuple(float(v) for v in data["values"]), tuple(int(n) for n in data["shape"]), data["dtype"]
+    if dtype not in DTYPES or math.prod(shape) != len(values) or min(shape, default=1) < 1:
+        raise ValueError(f"{dtype!r} values of shape {shape}")
+    return Values(values, shape, dtype)
 
 
 def digest(arrays: Sequence[npt.NDArray[np.generic]]) -> str:
@@ -128,20 +138,25 @@ def digest(arrays: Sequence[npt.NDArray[np.generic]]) -> str:
     return h.hexdigest()[:16]
 
 
-def to_tensor(sample: Sample, spec: ModelSpec) -> npt.NDArray[Any]:
-    """A sample as the model's input, with the batch axis.
+def to_tensors(sample: Sample, spec: ModelSpec) -> list[npt.NDArray[Any]]:
+    """A sample as the model's inputs, with the batch axis.
 
     Raises:
         VerificationError: the sample is none for this recipe.
     """
-    if sample.values is not None:
-        return np.array(sample.values).reshape(1, *sample.shape).astype(sample.dtype)
+    if sample.values:
+        return [np.array(v.values).reshape(1, *v.shape).astype(v.dtype) for v in sample.values]
     if sample.row is not None and spec.table is not None:
-        return to_rows([sample.row], spec.table)
+        return [to_rows([sample.row], spec.table)]
     if sample.image is None or spec.pixels is None:
         raise VerificationError("the golden sample is none for the model's recipe; export the model again")
     image, color = decode_for(spec.pixels, sample.image)
-    return preprocess(image, spec.pixels, color=color)[np.newaxis]
+    return [preprocess(image, spec.pixels, color=color)[np.newaxis]]
+
+
+def flat(outputs: Sequence[npt.NDArray[Any]]) -> npt.NDArray[np.float32]:
+    """The outputs of one sample, one after the other."""
+    return np.concatenate([o[0].ravel() for o in outputs]).astype(np.float32)
 
 
 def largest_difference(outputs: npt.ArrayLike, expected: npt.ArrayLike) -> float:
@@ -174,7 +189,7 @@ def _check_pixels(sample: Sample, pixels: PixelSpec) -> str:
 
 
 def _check_tensor(sample: Sample, spec: ModelSpec) -> str:
-    return _same(digest([to_tensor(sample, spec)]), sample.tensor, "input tensor")
+    return _same(digest(to_tensors(sample, spec)), sample.tensor, "input tensor")
 
 
 def _same(found: str, expected: str | None, what: str) -> str:
@@ -184,7 +199,7 @@ def _same(found: str, expected: str | None, what: str) -> str:
 
 
 def _check_outputs(sample: Sample, spec: ModelSpec, session: Session, tolerance: float) -> str:
-    difference = largest_difference(session.run(to_tensor(sample, spec))[0], sample.outputs)
+    difference = largest_difference(flat(session.run_all(to_tensors(sample, spec))), sample.outputs)
     if not difference <= tolerance:
         raise VerificationError(f"the outputs differ from Keras's by {difference:.2g}, more than {tolerance:.2g}")
     return f"within {difference:.1g} of Keras"

@@ -15,25 +15,27 @@ _COLUMNS = 60
 
 
 def read_info(path: str) -> dict[str, Any]:
-    """A model's input, output, size and recipe as JSON types.
+    """A model's inputs, outputs, size and recipe as JSON types; input and output are the first of them.
 
     Raises:
         ModelError: no usable ONNX model.
     """
-    session = Session(path, device="cpu")
+    session = Session(path, device="cpu", several=True)
     spec = session.read_spec()
+    inputs = [{"name": p.name, "shape": list(p.shape), "dtype": p.dtype} for p in session.inputs]
+    outputs = [{"name": p.name, "shape": list(p.shape)} for p in session.outputs]
     return {
         "model": str(session.path),
         "bytes": session.path.stat().st_size,
         "sealed": session.sealed,
-        "input": {
-            "name": session.input_name, "shape": list(session.input_shape), "dtype": session.input_dtype,
-        },
-        "output": {"name": session.output_name, "shape": list(session.output_shape)},
+        "input": inputs[0],
+        "inputs": inputs,
+        "output": outputs[0],
+        "outputs": outputs,
         "spec": None if spec is None else json.loads(spec.to_json()),
         "recipe": _describe(spec),
         "columns": None if spec is None or spec.table is None else {c.name: c.describe() for c in spec.table.recipes},
-    }  # fmt: skip
+    }
 
 
 def _describe(spec: ModelSpec | None) -> str | None:
@@ -57,8 +59,10 @@ def main(argv: Sequence[str]) -> int:
         return 0
     seal = "as exported" if info["sealed"] else "no digest: written or changed by another program"
     print(f"{info['model']}: {info['bytes'] / 1000:.0f} kB, {seal}")
-    print(f"  input   {info['input']['name']} {_shape(info['input']['shape'])} {info['input']['dtype']}")
-    print(f"  output  {info['output']['name']} {_shape(info['output']['shape'])}")
+    for port in info["inputs"]:
+        print(f"  input   {port['name']} {_shape(port['shape'])} {port['dtype']}")
+    for port in info["outputs"]:
+        print(f"  output  {port['name']} {_shape(port['shape'])}")
     spec = info["spec"]
     if spec is None:
         print("  recipe  none: not written by edgecnn, or exported without one; predict needs --preset")

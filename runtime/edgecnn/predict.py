@@ -127,7 +127,7 @@ def _override(path: str | os.PathLike[str], args: argparse.Namespace) -> PixelSp
 
 def _unstated(session: Session) -> PixelSpec:
     """Size, layout and dtype as the graph has them; the rest is for the options to say."""
-    shape = session.input_shape
+    shape = session.inputs[0].shape
     sizes = [s if isinstance(s, int) else 0 for s in shape]
     if len(shape) == 4 and sizes[3] in _CHANNELS:
         layout, height, width, channels = "nhwc", sizes[1], sizes[2], sizes[3]
@@ -137,7 +137,7 @@ def _unstated(session: Session) -> PixelSpec:
         raise ModelError(f"{session.path}: an input of shape {shape} is no image (batch, height, width, 1 or 3)")
     if not height or not width:
         raise ModelError(f"{session.path}: the input {shape} leaves the image size free; export it with a fixed size")
-    dtype = "uint8" if session.input_dtype == "tensor(uint8)" else "float32"
+    dtype = "uint8" if session.inputs[0].dtype == "tensor(uint8)" else "float32"
     color = "gray" if channels == 1 else "rgb"
     return PixelSpec(height=height, width=width, layout=layout, dtype=dtype, color=color)
 

@@ -142,7 +142,7 @@ class Predictor:
     @property
     def classes(self) -> int | None:
         """Number of scores a Prediction has; None where the model leaves it free."""
-        size = self.session.output_shape[-1] if len(self.session.output_shape) > 1 else 1
+        size = self.session.outputs[0].shape[-1] if len(self.session.outputs[0].shape) > 1 else 1
         if not isinstance(size, int):
             return None
         return 2 if size == 1 and self.spec.head in ("sigmoid", "logits") else size
@@ -150,7 +150,7 @@ class Predictor:
     @property
     def input_shape(self) -> tuple[int | str | None, ...]:
         """The model's input shape, batch first, such as ('batch', 64, 64, 3)."""
-        return self.session.input_shape
+        return self.session.inputs[0].shape
 
     def predict(self, image: Image, *, color: str = "rgb") -> Prediction:
         """Classify one image.
@@ -302,7 +302,7 @@ class Predictor:
 
     def _check(self) -> None:
         """Hold the recipe against the graph, so that a mismatch shows at load and not as a wrong answer."""
-        shape, dtype = self.session.input_shape, self.session.input_dtype
+        shape, dtype = self.session.inputs[0].shape, self.session.inputs[0].dtype
         expected: tuple[int, ...] | None = None
         if self.spec.pixels is not None:
             expected = self.spec.pixels.shape

@@ -20,8 +20,8 @@ from .decode import decode
 from .errors import EdgeCNNError, VerificationError
 from .predictor import Predictor, embedded_model
 from .preprocess import preprocess
-from .session import DEVICES
-from .spec import DECODES, PixelSpec
+from .session import DEVICES, Session
+from .spec import DECODES, ModelSpec, PixelSpec
 
 SHAPES = (((37, 53), (24, 31)), ((5, 7), (16, 16)), ((300, 401), (20, 24)))
 """(source height, width), (target height, width): odd, enlarged, and reduced so far that filters are wide."""
@@ -142,17 +142,18 @@ def check_digits(predictor: Predictor) -> str:
     return f"reads {read}"
 
 
-def checks(predictor: Predictor) -> Iterator[tuple[str, Callable[[], str]]]:
+def checks(session: Session, device: str) -> Iterator[tuple[str, Callable[[], str]]]:
     """Name and function of every check, in the order from pixels to answer."""
+    path, spec = session.path, session.read_spec() or ModelSpec()
     for decoder in DECODES:
         yield f"decode {decoder}", lambda d=decoder: check_decoder(d)  # type: ignore[misc]
     for resize in KERNEL_DIGESTS:
         yield f"kernel {resize}", lambda r=resize: check_kernel(r)  # type: ignore[misc]
-    if predictor.spec.pixels is not None or predictor.spec.table is not None:
-        yield f"model {predictor.path.name}", lambda: check_model(predictor)
-    yield from golden.checks(predictor.session, predictor.spec)
-    if predictor.path == embedded_model():
-        yield "handwritten digits", lambda: check_digits(predictor)
+    if len(session.inputs) == len(session.outputs) == 1 and (spec.pixels is not None or spec.table is not None):
+        yield f"model {path.name}", lambda: check_model(Predictor(path, device=device))
+    yield from golden.checks(session, spec)
+    if path == embedded_model():
+        yield "handwritten digits", lambda: check_digits(Predictor(path, device=device))
 
 
 def main(argv: Sequence[str]) -> int:
@@ -161,9 +162,9 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("model", nargs="?", metavar="MODEL.onnx", help="default: the built-in digits classifier")
     parser.add_argument("--device", choices=DEVICES, default="auto", help="default: auto")
     args = parser.parse_args(argv)
-    predictor = Predictor(args.model or embedded_model(), device=args.device)
+    session = Session(args.model or embedded_model(), device=args.device, several=True)
     started, failed = time.monotonic(), 0
-    for name, check in checks(predictor):
+    for name, check in checks(session, args.device):
         try:
             print(f"ok      {name}: {check()}")
         except EdgeCNNError as e:
@@ -171,7 +172,7 @@ def main(argv: Sequence[str]) -> int:
             print(f"FAILED  {name}: {e}")
     print(
         f"{'all checks passed' if not failed else f'{failed} checks failed'} in {time.monotonic() - started:.1f} s "
-        f"(kernel {_core.isa()}, {predictor.provider})",
+        f"(kernel {_core.isa()}, {session.provider})",
         file=sys.stderr,
     )
     return 1 if failed else 0

@@ -6,10 +6,11 @@ that is a DeviceError, and the provider that really holds the graph's nodes is r
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,16 +46,30 @@ def import_onnxruntime() -> Any:
 INSTALL_HINT = "install one of: pip install 'edgecnn[cpu]' or, for an NVIDIA GPU, pip install 'edgecnn[gpu]'"
 
 
-class Session:
-    """One model, one provider, one input, one output."""
+@dataclasses.dataclass(frozen=True)
+class Port:
+    """An input or output of a model."""
 
-    def __init__(self, path: str | os.PathLike[str], *, device: str = "auto", threads: int | None = None):
+    name: str
+    shape: tuple[int | str | None, ...]
+    """With a name or None where the size is free, such as ('batch', 64, 64, 3)."""
+    dtype: str
+    """onnxruntime's spelling, such as tensor(float)."""
+
+
+class Session:
+    """One model on one provider."""
+
+    def __init__(
+        self, path: str | os.PathLike[str], *, device: str = "auto", threads: int | None = None, several: bool = False
+    ):
         """Load a model.
 
         Args:
             path: the ONNX file.
             device: auto (CUDA where it really works, else CPU), cpu or cuda.
             threads: threads for one inference; None leaves it to onnxruntime (all physical cores).
+            several: take models with more than one input or output too, for run_all.
 
         Raises:
             ModelError: no ONNX file, or one that onnxruntime can't run, or not one input and one output.
@@ -74,26 +89,21 @@ class Session:
         self.provider: str = self._session.get_providers()[0]
         """onnxruntime's name of the provider in use, such as CPUExecutionProvider."""
         try:
-            inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
-            names = [i.name for i in inputs], [o.name for o in outputs]
-            shapes = [tuple(i.shape) for i in (*inputs, *outputs)]
+            self.inputs, self.outputs = (
+                tuple(Port(p.name, tuple(p.shape), p.type) for p in ports)
+                for ports in (self._session.get_inputs(), self._session.get_outputs())
+            )
             self.metadata: Mapping[str, str] = self._session.get_modelmeta().custom_metadata_map
             """The file's metadata_props."""
         except UnicodeDecodeError:
             raise ModelError(
                 f"{self.path}: not a usable ONNX model: a name or an entry of its metadata is no UTF-8 text"
             ) from None
-        if len(inputs) != 1 or len(outputs) != 1:
+        if not several and (len(self.inputs) != 1 or len(self.outputs) != 1):
             raise ModelError(
-                f"{self.path}: the model has {len(inputs)} inputs and {len(outputs)} outputs, edgecnn predicts "
-                "with one of each; run such a model through onnxruntime directly"
+                f"{self.path}: the model has {len(self.inputs)} inputs and {len(self.outputs)} outputs, edgecnn "
+                "predicts with one of each; run such a model through onnxruntime directly"
             )
-        ((self.input_name,), (self.output_name,)) = names
-        self.input_shape: tuple[int | str | None, ...] = shapes[0]
-        """With a name or None where the size is free, such as ('batch', 64, 64, 3)."""
-        self.input_dtype: str = inputs[0].type
-        """onnxruntime's spelling, such as tensor(float)."""
-        self.output_shape: tuple[int | str | None, ...] = shapes[1]
 
     def _open(self, device: str, threads: int | None) -> Any:
         available = self._ort.get_available_providers()
@@ -159,22 +169,38 @@ class Session:
         Returns:
             (n, outputs) float32.
         """
-        size = self.input_shape[0] if self.input_shape else None
-        if isinstance(size, int) and size != len(batch):
-            return self._run_fixed(batch, size)
-        try:
-            (out,) = self._session.run([self.output_name], {self.input_name: batch})
-        except Exception as e:
-            raise ModelError(
-                f"{self.path}: onnxruntime can't run an input of shape {batch.shape} {batch.dtype}: {_first_line(e)}"
-            ) from None
-        return np.asarray(out, np.float32).reshape(len(batch), -1)
+        return np.asarray(self.run_all([batch])[0], np.float32).reshape(len(batch), -1)
 
-    def _run_fixed(self, batch: npt.NDArray[Any], size: int) -> npt.NDArray[np.float32]:
+    def run_all(self, batches: Sequence[npt.NDArray[Any]]) -> list[npt.NDArray[Any]]:
+        """One inference of a model with any number of inputs and outputs; safe to call from several threads.
+
+        Args:
+            batches: (n, ...) for each input, in its shape and dtype.
+
+        Returns:
+            (n, ...) for each output.
+        """
+        size = self.inputs[0].shape[0] if self.inputs[0].shape else None
+        if isinstance(size, int) and size != len(batches[0]):
+            return self._run_fixed(batches, size)
+        try:
+            found = self._session.run(None, {p.name: b for p, b in zip(self.inputs, batches, strict=True)})
+        except Exception as e:
+            given = ", ".join(f"{b.shape} {b.dtype}" for b in batches)
+            raise ModelError(
+                f"{self.path}: onnxruntime can't run an input of shape {given}: {_first_line(e)}"
+            ) from None
+        return [np.asarray(o) for o in found]
+
+    def _run_fixed(self, batches: Sequence[npt.NDArray[Any]], size: int) -> list[npt.NDArray[Any]]:
         """A model whose batch size is fixed: as many runs as it takes, the last one padded with zeros."""
-        padded = np.zeros((-(-len(batch) // size) * size, *batch.shape[1:]), batch.dtype)
-        padded[: len(batch)] = batch
-        return np.concatenate([self.run(part) for part in np.split(padded, len(padded) // size)])[: len(batch)]
+        count = len(batches[0])
+        runs = -(-count // size)
+        padded = [np.zeros((runs * size, *b.shape[1:]), b.dtype) for b in batches]
+        for p, b in zip(padded, batches, strict=True):
+            p[:count] = b
+        parts = [self.run_all([p[at : at + size] for p in padded]) for at in range(0, runs * size, size)]
+        return [np.concatenate(output)[:count] for output in zip(*parts, strict=True)]
 
 
 def _read(path: Path) -> bytes:
