@@ -101,13 +101,18 @@ class Walk:
 
     def check_pixels(self) -> None:
         """Raise VerificationError where our input tensor is not the training library's."""
-        for s in self.stages:
-            if s.own_diff is not None and s.tolerance is not None and s.own_diff > s.tolerance:
-                size = "another shape" if np.isinf(s.own_diff) else f"differences of up to {s.own_diff:.3g}"
-                moved = "" if s.output_diff is None else f", which moves the outputs by up to {s.output_diff:.3g}"
-                raise VerificationError(
-                    f"the stage {s.name} differs: {size} from {s.beside} on {self.samples} of {self.source}{moved}"
-                )
+        wrong = [s for s in self.stages if None not in (s.own_diff, s.tolerance) and s.own_diff > s.tolerance]
+        if not wrong:
+            return
+        # Of several the one to look at first.
+        worst = max(wrong, key=lambda s: s.output_diff or 0.0)
+        size = "another shape" if worst.own_diff == math.inf else f"differences of up to {worst.own_diff:.3g}"
+        moved = "" if worst.output_diff is None else f", which moves the outputs by up to {worst.output_diff:.3g}"
+        others = " and ".join(s.name for s in wrong if s is not worst)
+        raise VerificationError(
+            f"the stage {worst.name} differs: {size} from {worst.beside} on {self.samples} of {self.source}{moved}"
+            + (f"; {others} {'differ' if len(wrong) > 2 else 'differs'} too" if others else "")
+        )
 
 
 def walk(

@@ -122,6 +122,13 @@ def test_another_recipe_is_blamed_on_its_stage(folder, tmp_path, capsys, stage, 
     assert max((line for line in table.splitlines() if line.endswith("%")), key=share_of).startswith(stage)
 
 
+def test_of_several_stages_the_one_that_brings_most_is_blamed(folder, tmp_path, capsys):
+    status, _, report = verified(folder, tmp_path, recipe(decode="tf", scale=1.0), options=("--data",))
+    assert status == 1
+    assert "the stage normalise differs" in report["reason"]
+    assert report["reason"].endswith("; decode differs too")
+
+
 def share_of(line):
     return int(line.split()[-1].rstrip("%"))
 
