@@ -5,6 +5,8 @@
 namespace edgecnn {
 namespace {
 
+constexpr int kLine = 64, kLinesWorthFetching = 4;
+
 // Two windows of four rows, side by side so that their chains of sums overlap in time.
 template <int kChannels, int kDigits>
 void pil_windows(const uint8_t* const row[4], const Windows& x, const int output[2], __m512i front,
@@ -40,12 +42,21 @@ void pil_horizontal_of(const uint8_t* in, ptrdiff_t in_stride, int rows, const W
     const __m512i pack = _mm512_broadcast_i32x4(
         kChannels == 3 ? _mm_setr_epi8(0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, -1, -1, -1, -1)
                        : _mm_setr_epi8(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15));
+    // Lines of the next four rows to fetch a step. A frame is seldom in the cache when it comes from a
+    // decoder or a camera; where the windows are narrow, arithmetic takes longer than memory and hides it
+    // anyway.
+    const int lines = x.in * kChannels / kLine / ((x.out + 3) / 4) + 1;
+    const bool fetch = lines >= kLinesWorthFetching;
     for (int y = 0; y < rows; y += 4) {
-        const uint8_t* row[4];
+        const uint8_t *row[4], *next[4];
         uint8_t* to[4];
         four_rows(in, in_stride, y, rows, row);
+        four_rows(in, in_stride, y + 4, rows, next);
         four_rows(out, out_stride, y, rows, to);
         for (int i = 0; i < x.out; i += 4) {
+            for (int k = 0; fetch && k < lines; ++k) {
+                for (int j = 0; j < 4; ++j) __builtin_prefetch(next[j] + (i / 4 * lines + k) * kLine, 0, 2);
+            }
             __m512i sum[4];
             for (int j = 0; j < 4; j += 2) {
                 const int output[2] = {least(i + j, x.out - 1), least(i + j + 1, x.out - 1)};
