@@ -123,6 +123,50 @@ def _only_sign_matters(ctx: Any, node: Any) -> bool:
     return len(masks) == len(readers) and all(m.get_tensor_value() == np.iinfo(np.int32).min for m in masks)
 
 
+def _resize(ctx: Any, node: Any, name: str, args: Any) -> None:
+    """A resize that ONNX has none like (area, Lanczos, antialiased) of known sizes, as a matrix for each axis.
+
+    The matrices are what TensorFlow's own operator makes of the unit vectors.
+    """
+    shape, dtype = ctx.get_shape(node.output[0]), ctx.get_dtype(node.output[0])
+    given, size = ctx.get_shape(node.input[0]), node.inputs[1]
+    if not given or min(given[1:3]) < 1 or not size.is_const():
+        return
+    rows, columns = (
+        ctx.make_const(f"{name}_{axis}", _resize_matrix(node, old, int(new))).output[0]
+        for axis, old, new in zip(("rows", "columns"), given[1:3], size.get_tensor_value(), strict=True)
+    )
+    columns = ctx.make_node("Transpose", [columns], name=name + "_turned", attr={"perm": [1, 0]}).output[0]
+    source, outputs = node.input[0], node.output
+    ctx.remove_node(name)
+    planes = ctx.make_node("Transpose", [source], name=name + "_planes", attr={"perm": [0, 3, 1, 2]}).output[0]
+    high = ctx.make_node("MatMul", [rows, planes], name=name + "_high").output[0]
+    wide = ctx.make_node("MatMul", [high, columns], name=name + "_wide").output[0]
+    back = {"perm": [0, 2, 3, 1]}
+    ctx.make_node("Transpose", [wide], name=name, attr=back, outputs=outputs, shapes=[shape], dtypes=[dtype])
+
+
+def _resize_matrix(node: Any, old: int, new: int) -> Any:
+    """(new, old) float32: the node's weights along an axis."""
+    tf = require("tensorflow")
+    # tf2onnx works inside a graph, where nothing has a value.
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        units, size = np.eye(old, dtype=np.float32)[np.newaxis, :, np.newaxis, :], np.array([new, 1], np.int32)
+        if node.type == "ResizeArea":
+            corners = bool(node.get_attr_value("align_corners"))
+            made = tf.raw_ops.ResizeArea(images=units, size=size, align_corners=corners)
+        else:
+            made = tf.raw_ops.ScaleAndTranslate(
+                images=units,
+                size=size,
+                scale=np.array([np.float32(new) / np.float32(old), 1], np.float32),
+                translation=np.zeros(2, np.float32),
+                kernel_type=node.get_attr_value("kernel_type").decode(),
+                antialias=bool(node.get_attr_value("antialias")),
+            )
+        return session.run(made)[0, :, 0]
+
+
 HANDLERS: dict[str, Handler] = {
     "BiasAdd": _bias_add,
     "Bitcast": _bitcast,
@@ -130,6 +174,8 @@ HANDLERS: dict[str, Handler] = {
     "Erfc": _erfc,
     "Expm1": _expm1,
     "Log1p": _log1p,
+    "ResizeArea": _resize,
+    "ScaleAndTranslate": _resize,
 }
 """TensorFlow operator -> what replaces it."""
 

@@ -192,6 +192,20 @@ def test_upsampling_at_a_free_size(tmp_path, interpolation):
     np.testing.assert_allclose(run(convert(source), x)[0], np.asarray(model(x)), atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"interpolation": "area"}, {"interpolation": "lanczos3"}, {"interpolation": "lanczos5"},
+        {"interpolation": "bilinear", "antialias": True}, {"interpolation": "bicubic", "antialias": True},
+    ],
+)  # fmt: skip
+def test_resizes_that_onnx_has_none_like(tmp_path, options):
+    model = keras.Sequential([L.Input((20, 7, 3)), L.Resizing(9, 11, **options)])
+    source = source_of(model, tmp_path)
+    x = np.random.default_rng(16).uniform(0, 255, (2, 20, 7, 3)).astype(np.float32)
+    np.testing.assert_allclose(run(convert(source), x)[0], np.asarray(model(x)), atol=1e-3)
+
+
 def test_a_table_of_values_is_named_with_its_layer(tmp_path):
     model = keras.Sequential([L.Input((1,), dtype="int64"), L.IntegerLookup(vocabulary=[5, 7], name="codes")])
     with pytest.raises(ModelError, match=r"looks values up in a table \(in the layer codes \(IntegerLookup\)\)"):
