@@ -7,6 +7,7 @@ here as digests, so that one differing bit shows.
 from __future__ import annotations
 
 import argparse
+import functools
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -145,15 +146,16 @@ def check_digits(predictor: Predictor) -> str:
 def checks(session: Session, device: str) -> Iterator[tuple[str, Callable[[], str]]]:
     """Name and function of every check, in the order from pixels to answer."""
     path, spec = session.path, session.read_spec() or ModelSpec()
+    predictor = functools.cache(lambda: Predictor(path, device=device))
     for decoder in DECODES:
         yield f"decode {decoder}", lambda d=decoder: check_decoder(d)  # type: ignore[misc]
     for resize in KERNEL_DIGESTS:
         yield f"kernel {resize}", lambda r=resize: check_kernel(r)  # type: ignore[misc]
     if len(session.inputs) == len(session.outputs) == 1 and (spec.pixels is not None or spec.table is not None):
-        yield f"model {path.name}", lambda: check_model(Predictor(path, device=device))
+        yield f"model {path.name}", lambda: check_model(predictor())
     yield from golden.checks(session, spec)
     if path == embedded_model():
-        yield "handwritten digits", lambda: check_digits(Predictor(path, device=device))
+        yield "handwritten digits", lambda: check_digits(predictor())
 
 
 def main(argv: Sequence[str]) -> int:
