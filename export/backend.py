@@ -109,6 +109,11 @@ def reason(error: BaseException) -> str:
     elif text.startswith("in user code:"):
         said = [line.strip() for line in text.splitlines() if re.match(r"\s*\w*(Error|Exception): ", line)]
         text = said[-1] if said else text
+    elif node := re.match(r"Graph execution error:\s+Detected at node (\S+) .+\n\n(.+?)\n\s*\[\[", text, re.DOTALL):
+        text = f"{node[2].splitlines()[-1]} (at {node[1]})"
+    # "Exception encountered when calling layer ..." is only where; what happened stands behind an empty line.
+    text = re.sub(r"^Exception encountered when calling [^\n]*\n\s*\n", "", text)
+    text = re.sub(r"\{\{function_node [^}]*\}\} *| *\[Op:\w+\]( name:.*)?", "", text)
     # An empty line ends what matters, save after a colon.
     line = " ".join(re.split(r"(?<!:)\n\s*\n|\n\s*\[\[", text)[0].split())
     return f"{type(error).__name__}: {line[:300]}" if line else type(error).__name__

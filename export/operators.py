@@ -167,15 +167,92 @@ def _resize_matrix(node: Any, old: int, new: int) -> Any:
         return session.run(made)[0, :, 0]
 
 
+def _floor_mod(ctx: Any, node: Any, name: str, args: Any) -> None:
+    """The remainder with the divisor's sign; tf2onnx's has the dividend's for whole numbers."""
+    shape, dtype = ctx.get_shape(node.output[0]), ctx.get_dtype(node.output[0])
+    (x, y), outputs = node.input, node.output
+    ctx.remove_node(name)
+    if not _is_float(dtype):
+        ctx.make_node("Mod", [x, y], name=name, outputs=outputs, shapes=[shape], dtypes=[dtype])
+        return
+    rest = ctx.make_node("Mod", [x, y], name=name + "_rest", attr={"fmod": 1}).output[0]
+    signs = [ctx.make_node("Sign", [v], name=name + s).output[0] for v, s in ((rest, "_of_rest"), (y, "_of_divisor"))]
+    product = ctx.make_node("Mul", signs, name=name + "_signs").output[0]
+    zero = ctx.make_const(name + "_zero", _array(0, dtype)).output[0]
+    other = ctx.make_node("Less", [product, zero], name=name + "_other").output[0]
+    moved = ctx.make_node("Add", [rest, y], name=name + "_moved").output[0]
+    ctx.make_node("Where", [other, moved, rest], name=name, outputs=outputs, shapes=[shape], dtypes=[dtype])
+
+
+def _floor_div(ctx: Any, node: Any, name: str, args: Any) -> None:
+    """The quotient rounded down; tf2onnx rounds whole numbers towards zero."""
+    shape, dtype = ctx.get_shape(node.output[0]), ctx.get_dtype(node.output[0])
+    (x, y), outputs = node.input, node.output
+    ctx.remove_node(name)
+    if _is_float(dtype):
+        quotient = ctx.make_node("Div", [x, y], name=name + "_quotient").output[0]
+        ctx.make_node("Floor", [quotient], name=name, outputs=outputs, shapes=[shape], dtypes=[dtype])
+        return
+    rest = ctx.make_node("Mod", [x, y], name=name + "_rest").output[0]
+    whole = ctx.make_node("Sub", [x, rest], name=name + "_whole").output[0]
+    ctx.make_node("Div", [whole, y], name=name, outputs=outputs, shapes=[shape], dtypes=[dtype])
+
+
+def _is_float(dtype: int) -> bool:
+    return _array(0, dtype).dtype.kind == "f"
+
+
+def _array(value: float, dtype: int) -> Any:
+    """A number in one of ONNX's element types."""
+    return np.array(value, require("onnx").helper.tensor_dtype_to_np_dtype(dtype))
+
+
+def _sparse_matmul(ctx: Any, node: Any, name: str, args: Any) -> None:
+    """A product of matrices of which TensorFlow only says that many values are 0 (LocallyConnected, implementation 2)."""
+    shape, dtype = ctx.get_shape(node.output[0]), ctx.get_dtype(node.output[0])
+    factors = [_turned(ctx, node, name, i, key) for i, key in enumerate(("transpose_a", "transpose_b"))]
+    outputs = node.output
+    ctx.remove_node(name)
+    ctx.make_node("MatMul", factors, name=name, outputs=outputs, shapes=[shape], dtypes=[dtype])
+
+
+def _sparse_dense_matmul(ctx: Any, node: Any, name: str, args: Any) -> None:
+    """A matrix given by its non-zero values, made whole and multiplied (LocallyConnected, implementation 3)."""
+    shape, dtype = ctx.get_shape(node.output[0]), ctx.get_dtype(node.output[0])
+    indices, values, sizes, _ = node.input
+    zero = ctx.make_const(name + "_zero", np.array(0, np.float32)).output[0]
+    zeros = ctx.make_node("Expand", [zero, sizes], name=name + "_zeros").output[0]
+    whole = ctx.make_node("ScatterND", [zeros, indices, values], name=name + "_whole", dtypes=[dtype]).output[0]
+    if node.get_attr_value("adjoint_a"):
+        whole = ctx.make_node("Transpose", [whole], name=name + "_a", attr={"perm": [1, 0]}, dtypes=[dtype]).output[0]
+    dense = _turned(ctx, node, name, 3, "adjoint_b")
+    outputs = node.output
+    ctx.remove_node(name)
+    ctx.make_node("MatMul", [whole, dense], name=name, outputs=outputs, shapes=[shape], dtypes=[dtype])
+
+
+def _turned(ctx: Any, node: Any, name: str, index: int, key: str) -> str:
+    """The node's input, a matrix, transposed where its attribute says so."""
+    source = node.input[index]
+    if not node.get_attr_value(key):
+        return source
+    turned = ctx.make_node("Transpose", [source], name=f"{name}_{key}", attr={"perm": [1, 0]}, dtypes=[1])
+    return turned.output[0]
+
+
 HANDLERS: dict[str, Handler] = {
     "BiasAdd": _bias_add,
     "Bitcast": _bitcast,
     "Bucketize": _bucketize,
     "Erfc": _erfc,
     "Expm1": _expm1,
+    "FloorDiv": _floor_div,
+    "FloorMod": _floor_mod,
     "Log1p": _log1p,
     "ResizeArea": _resize,
     "ScaleAndTranslate": _resize,
+    "SparseMatMul": _sparse_matmul,
+    "SparseTensorDenseMatMul": _sparse_dense_matmul,
 }
 """TensorFlow operator -> what replaces it."""
 

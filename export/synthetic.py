@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -41,14 +42,14 @@ def random_inputs(source: Source, spec: ModelSpec) -> list[Arrays]:
         ModelError: the model accepts none of the lengths that were tried.
     """
     low, high = value_range(spec)
-    limits = [_vocabulary(source, i) for i in range(len(source.inputs))]
+    codes = [_codes(source, i) for i in range(len(source.inputs))]
     error: ModelError | None = None
     for length in _LENGTHS if _is_free(source) else _LENGTHS[:1]:
         rng = np.random.default_rng(_SEED)
 
         def draw(size: int, low: float, high: float) -> Arrays:
-            pairs = zip(source.inputs, limits, strict=True)
-            return [_draw(t, size, rng, low, high, length, limit) for t, limit in pairs]  # noqa: B023
+            pairs = zip(source.inputs, codes, strict=True)
+            return [_draw(t, size, rng, low, high, length, allowed) for t, allowed in pairs]  # noqa: B023
 
         first = draw(1, low, high)
         try:
@@ -99,17 +100,23 @@ def value_range(spec: ModelSpec) -> tuple[float, float]:
 
 
 def _draw(
-    tensor: Tensor, size: int, rng: np.random.Generator, low: float, high: float, length: int, limit: int | None
+    tensor: Tensor,
+    size: int,
+    rng: np.random.Generator,
+    low: float,
+    high: float,
+    length: int,
+    codes: npt.NDArray[Any] | None,
 ) -> npt.NDArray[Any]:
-    """(size, ...) values in [low, high] for one input; whole numbers below limit where there is one."""
+    """(size, ...) values in [low, high] for one input; of the codes where it takes only some whole numbers."""
     shape = (size, *(length if d is None else d for d in tensor.shape[1:]))
     if tensor.dtype == "bool":
         return rng.random(shape) < 0.5
     kind = np.dtype(tensor.dtype)
-    if limit is not None:
+    if codes is not None:
         if low == high:
-            return np.full(shape, limit - 1 if high > 0 else 0).astype(kind)
-        return rng.integers(0, limit, shape).astype(kind)
+            return np.full(shape, codes[-1] if high > 0 else codes[0]).astype(kind)
+        return rng.choice(codes, shape).astype(kind)
     if kind.kind in "iu":
         return rng.integers(0, 256 if kind.itemsize == 1 else 10, shape).astype(kind)
     return rng.uniform(low, high, shape).astype(kind)
@@ -129,25 +136,46 @@ def _is_free(source: Source) -> bool:
     return any(d is None for t in source.inputs for d in t.shape[1:])
 
 
-def _vocabulary(source: Source, index: int) -> int | None:
-    """How many rows the Embedding (or CategoryEncoding) has that input number index feeds; None without one."""
-    limits, direct = [], []
+def _codes(source: Source, index: int) -> npt.NDArray[Any] | None:
+    """The whole numbers that input number index may hold, ascending; None where nothing limits them.
+
+    An Embedding, a CategoryEncoding, an IntegerLookup or a DenseFeatures that it feeds says so.
+    """
+    tensor = source.inputs[index]
+    found, direct = [], []
     for layer in parts(source.model):
-        rows = getattr(layer, "input_dim", None) if type(layer).__name__ == "Embedding" else None
-        rows = rows or (getattr(layer, "num_tokens", None) if type(layer).__name__ == "CategoryEncoding" else None)
-        if rows is None:
+        codes = _codes_of(layer, tensor.name)
+        if codes is None:
             continue
-        limits.append(int(rows))
+        found.append(codes)
         try:
             fed = layer.input
         except (AttributeError, ValueError, RuntimeError):
             continue
-        if fed is source.model.inputs[index]:
-            return int(rows)
+        if fed is source.model.inputs[index] or isinstance(fed, Mapping):
+            return codes
         direct.append(any(fed is i for i in source.model.inputs))
-    if limits and not all(direct[: len(limits)]) and len(source.inputs[index].shape) <= 2:
-        return min(limits)
-    return min(limits) if limits and len(source.inputs) == 1 else None
+    if (found and not all(direct[: len(found)]) and len(tensor.shape) <= 2) or len(source.inputs) == 1:
+        return min(found, key=len, default=None)
+    return None
+
+
+def _codes_of(layer: Any, name: str) -> npt.NDArray[Any] | None:
+    """The whole numbers that a layer takes, or that its column of that name takes."""
+    kind = type(layer).__name__
+    if kind in ("Embedding", "CategoryEncoding"):
+        return np.arange(int(layer.input_dim if kind == "Embedding" else layer.num_tokens))
+    if kind == "IntegerLookup" and not layer.invert:
+        keys = np.unique(layer.get_vocabulary(include_special_tokens=False)).astype(np.int64)
+        return np.append(keys, keys[-1] + np.arange(1, 4)) if layer.num_oov_indices else keys
+    if kind == "IntegerLookup":
+        return np.arange(layer.vocabulary_size())
+    if kind == "DenseFeatures":
+        for column in layer._feature_columns:
+            column = getattr(column, "categorical_column", column)
+            if getattr(column, "key", None) == name and getattr(column, "number_buckets", None):
+                return np.arange(int(column.number_buckets))
+    return None
 
 
 def random_samples(source: Source, spec: ModelSpec) -> Samples:

@@ -1,4 +1,4 @@
-"""Layer calls of Keras 3 in a form that traces into a small, right graph, put in place while tracing only.
+"""Layer calls of Keras in a form that traces into a small, right graph, put in place while tracing only.
 
 Keras's own eager call stays the reference: verification compares the traced function with it.
 """
@@ -6,6 +6,7 @@ Keras's own eager call stays the reference: verification compares the traced fun
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,11 +16,18 @@ from .backend import require, tensorflow
 @contextlib.contextmanager
 def traceable() -> Iterator[None]:
     """Replace the calls below inside the block."""
-    layers = require("keras").layers
+    keras = require("keras")
+    libraries = [library for library in (keras, sys.modules.get("tf_keras")) if library is not None]
+    better = [
+        (keras.layers.TimeDistributed, "call", _time_distributed),
+        (keras.layers.UpSampling2D, "call", _up_sampling),
+        *((library.layers.IntegerLookup, "_lookup_dense", _lookup) for library in libraries),
+    ]
     with contextlib.ExitStack() as replaced:
-        for cls, better in ((layers.TimeDistributed, _time_distributed), (layers.UpSampling2D, _up_sampling)):
-            replaced.callback(setattr, cls, "call", cls.call)
-            cls.call = better(cls.call)
+        for cls, method, of in better:
+            original = getattr(cls, method)
+            replaced.callback(setattr, cls, method, original)
+            setattr(cls, method, of(original))
         yield
 
 
@@ -60,3 +68,36 @@ def _up_sampling(original: Any) -> Any:
         return tf.image.resize(inputs, tf.shape(inputs)[1:3] * self.size, method=self.interpolation)
 
     return call
+
+
+def _lookup(original: Any) -> Any:
+    """IntegerLookup by comparing with every entry, in place of TensorFlow's hash table."""
+    tf = tensorflow()
+
+    def call(self: Any, inputs: Any) -> Any:
+        table = self.lookup_table
+        with tf.init_scope():
+            keys, values = (t.numpy() for t in table.export())
+        if not len(keys):
+            return original(self, inputs)
+        # Past the tracking of attributes: the layer stays as it was loaded.
+        object.__setattr__(self, "lookup_table", _Compared(keys, values, self._default_value))
+        try:
+            return original(self, inputs)
+        finally:
+            object.__setattr__(self, "lookup_table", table)
+
+    return call
+
+
+class _Compared:
+    """What a layer asks of its table."""
+
+    def __init__(self, keys: Any, values: Any, default: Any) -> None:
+        self.keys, self.values, self.default = keys, values, default
+
+    def lookup(self, inputs: Any) -> Any:
+        tf = tensorflow()
+        same = tf.cast(tf.equal(inputs[..., tf.newaxis], self.keys), tf.int32)
+        found = tf.gather(self.values, tf.argmax(same, -1))
+        return tf.where(tf.reduce_max(same, -1) > 0, found, tf.cast(self.default, found.dtype))

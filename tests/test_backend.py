@@ -5,6 +5,12 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+import tensorflow as tf
+import tf_keras
+
+from edgecnn.export.backend import reason
+
 
 def test_tensorflow_starts_without_plots_and_they_still_work_afterwards():
     code = (
@@ -18,3 +24,16 @@ def test_tensorflow_starts_without_plots_and_they_still_work_afterwards():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split("\n")[:2] == ["[]", "Sequential sklearn"]
     assert done.stderr == ""
+
+
+def test_a_reason_is_what_happened_not_where():
+    embedding = tf_keras.layers.Embedding(10, 2)
+    graph = tf.function(tf_keras.Sequential([embedding]))
+    for call in (graph, embedding):
+        with pytest.raises(Exception) as caught:
+            call(tf.constant([[1, 99]]))
+        assert "indices[0,1] = 99 is not in [0, 10)" in reason(caught.value)
+        assert "File" not in reason(caught.value) and len(reason(caught.value)) < 160
+    with pytest.raises(ValueError) as caught:
+        tf_keras.layers.Dense(2)(tf_keras.layers.Input(()))
+    assert reason(caught.value).startswith("ValueError: Input 0 of layer")

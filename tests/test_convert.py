@@ -9,10 +9,14 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
+import tensorflow as tf
+import tf_keras
 
-from edgecnn import ModelError
+from edgecnn import ModelError, ModelSpec
 from edgecnn.export.convert import OPSETS, convert
 from edgecnn.export.load import load
+from edgecnn.export.synthetic import random_inputs
+from edgecnn.export.verify import verify
 
 # Keras itself calls numpy in a way that numpy 2 deprecates.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept:DeprecationWarning")
@@ -206,10 +210,62 @@ def test_resizes_that_onnx_has_none_like(tmp_path, options):
     np.testing.assert_allclose(run(convert(source), x)[0], np.asarray(model(x)), atol=1e-3)
 
 
-def test_a_table_of_values_is_named_with_its_layer(tmp_path):
-    model = keras.Sequential([L.Input((1,), dtype="int64"), L.IntegerLookup(vocabulary=[5, 7], name="codes")])
-    with pytest.raises(ModelError, match=r"looks values up in a table \(in the layer codes \(IntegerLookup\)\)"):
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"output_mode": "int", "mask_token": 0}, {"output_mode": "int", "num_oov_indices": 3},
+        {"output_mode": "multi_hot"}, {"output_mode": "count", "num_oov_indices": 2},
+        {"output_mode": "tf_idf", "idf_weights": [0.5, 1.0, 2.0]},
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("library", [keras, tf_keras], ids=["keras", "tf_keras"])
+def test_a_table_of_numbers_is_compared_entry_by_entry(tmp_path, library, options):
+    lookup = library.layers.IntegerLookup(vocabulary=[50, -7, 9], **options)
+    model = library.Sequential([library.layers.Input((4,), dtype="int64"), lookup])
+    source = source_of(model, tmp_path)
+    x = np.array([[50, -7, 9, 0], [9, 9, 1, 2], [2**40, -5, 50, 50]])
+    np.testing.assert_allclose(run(convert(source), x)[0], np.asarray(model(x)), atol=1e-6)
+    (drawn,) = random_inputs(source, ModelSpec())[2]
+    assert {-7, 9, 50} & set(drawn.ravel()) and drawn.max() > 50
+
+
+@pytest.mark.parametrize("dtype", ["int32", "int64", "float32"])
+def test_remainders_have_the_sign_of_the_divisor(tmp_path, dtype):
+    inputs = L.Input((6,), dtype=dtype)
+    parts = [keras.ops.mod(inputs, 3), keras.ops.mod(inputs, -3), keras.ops.floor_divide(inputs, 3), inputs // -4]
+    model = keras.Model(inputs, keras.ops.concatenate(parts, -1))
+    x = np.array([[-7, -6, -1, 0, 4, 9], [1, 2, 3, -2, -3, -4]], dtype) * (1 if dtype[0] == "i" else 1.25)
+    np.testing.assert_array_equal(run(convert(source_of(model, tmp_path)), x.astype(dtype))[0], np.asarray(model(x)))
+
+
+def test_tables_of_text_are_named_with_their_layer(tmp_path):
+    inputs = L.Input((1,), dtype="int64")
+    model = keras.Model(inputs, L.Hashing(8, output_mode="one_hot", name="codes")(inputs))
+    with pytest.raises(ModelError, match=r"in the layer codes \(Hashing\)"):
         convert(source_of(model, tmp_path))
+
+
+@pytest.mark.parametrize("implementation", [1, 2, 3])
+def test_convolutions_without_shared_weights(tmp_path, implementation):
+    layers = tf_keras.layers
+    first = layers.LocallyConnected2D(3, 3, implementation=implementation, input_shape=(7, 6, 2))
+    model = tf_keras.Sequential(
+        [first, layers.Reshape((20, 3)), layers.LocallyConnected1D(2, 4, strides=2, implementation=implementation)]
+    )
+    x = np.random.default_rng(19).normal(size=(3, 7, 6, 2)).astype(np.float32)
+    np.testing.assert_allclose(run(convert(source_of(model, tmp_path)), x)[0], np.asarray(model(x)), atol=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file:UserWarning")
+def test_feature_columns_get_codes_that_they_have(tmp_path):
+    columns = tf.feature_column
+    code = columns.categorical_column_with_identity("code", 5)
+    kinds = [columns.numeric_column("age"), columns.indicator_column(code), columns.embedding_column(code, 3)]
+    inputs = {n: tf_keras.layers.Input((1,), name=n, dtype=t) for n, t in (("age", "float32"), ("code", "int64"))}
+    model = tf_keras.Model(list(inputs.values()), tf_keras.layers.DenseFeatures(kinds)(inputs))
+    model.save(tmp_path / "m.h5")
+    source = load(tmp_path / "m.h5")
+    verify(convert(source).SerializeToString(), source, spec=ModelSpec(head="regression"))
 
 
 def test_text_inputs_are_refused(tmp_path):

@@ -121,6 +121,17 @@ def test_cudnn_layers_run_anywhere(tmp_path):
     np.testing.assert_allclose(got, model(STEPS), atol=1e-6)
 
 
+def test_normalization_over_several_devices_is_ordinary_on_one(tmp_path):
+    model = tf_keras.Sequential([L2.Input((6, 2)), L2.BatchNormalization(synchronized=True)])
+    model.set_weights([np.array(w, np.float32) for w in ([1, 2], [3, 4], [5, 6], [7, 8])])
+    model.save(tmp_path / "m.h5")
+    with h5py.File(tmp_path / "m.h5", "r+") as f:
+        text = f.attrs["model_config"].replace('"class_name": "Batch', '"class_name": "SyncBatch')
+        f.attrs["model_config"] = text.replace(', "synchronized": true', "")
+        assert "SyncBatchNormalization" in text
+    np.testing.assert_allclose(load(tmp_path / "m.h5")([STEPS])[0], model(STEPS), atol=1e-6)
+
+
 def rewrite_weights(path, rename):
     """Give the datasets inside a .keras archive other paths."""
     with zipfile.ZipFile(path) as old:

@@ -36,7 +36,7 @@ _DROPPED_FOR_KERAS_3 = {
 
 _RENAMED = {
     "Functional": ("Model", "Network"),
-    "BatchNormalization": ("BatchNormalizationV1", "BatchNormalizationV2"),
+    "BatchNormalization": ("BatchNormalizationV1", "BatchNormalizationV2", "SyncBatchNormalization"),
     "LSTM": ("CuDNNLSTM",),
     "GRU": ("CuDNNGRU",),
 }
