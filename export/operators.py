@@ -208,7 +208,7 @@ def _array(value: float, dtype: int) -> Any:
 
 
 def _sparse_matmul(ctx: Any, node: Any, name: str, args: Any) -> None:
-    """A product of matrices of which TensorFlow only says that many values are 0 (LocallyConnected, implementation 2)."""
+    """A product of matrices of which TensorFlow knows that many values are 0 (LocallyConnected, implementation 2)."""
     shape, dtype = ctx.get_shape(node.output[0]), ctx.get_dtype(node.output[0])
     factors = [_turned(ctx, node, name, i, key) for i, key in enumerate(("transpose_a", "transpose_b"))]
     outputs = node.output

@@ -30,10 +30,11 @@ def test_a_reason_is_what_happened_not_where():
     embedding = tf_keras.layers.Embedding(10, 2)
     graph = tf.function(tf_keras.Sequential([embedding]))
     for call in (graph, embedding):
-        with pytest.raises(Exception) as caught:
+        with pytest.raises(tf.errors.InvalidArgumentError, match="is not in") as caught:
             call(tf.constant([[1, 99]]))
         assert "indices[0,1] = 99 is not in [0, 10)" in reason(caught.value)
-        assert "File" not in reason(caught.value) and len(reason(caught.value)) < 160
-    with pytest.raises(ValueError) as caught:
+        assert "File" not in reason(caught.value)
+        assert len(reason(caught.value)) < 160
+    with pytest.raises(ValueError, match="incompatible") as caught:
         tf_keras.layers.Dense(2)(tf_keras.layers.Input(()))
     assert reason(caught.value).startswith("ValueError: Input 0 of layer")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import tensorflow as tf
+import tf_keras
 
 from edgecnn import InputError
 from edgecnn.export.reading.expression import Expression
@@ -26,6 +27,17 @@ X = np.random.default_rng(9).uniform(0.5, 2, (2, 3, 4)).astype(np.float32)
         ("cast(x, 'float64')", X.astype(np.float64)),
         ("tf.cast(x, tf.float64)", X.astype(np.float64)),
         ("K.clip(x, 0.7, 1.5)", X.clip(0.7, 1.5)),
+        ("tf.where(x > 1, x, 0.1 * x)", np.where(X > 1, X, 0.1 * X)),
+        ("K.cast(x <= 1.0, 'float32')", (X <= 1) * 1.0),
+        ("x @ K.permute_dimensions(x, (0, 2, 1))", X @ X.transpose(0, 2, 1)),
+        ("K.concatenate([x, x])", np.concatenate([X, X], -1)),
+        ("x * 2 // 1 + x % 0.5", X * 2 // 1 + X % np.float32(0.5)),
+        ("tf.unstack(x, axis=1)[2]", X[:, 2]),
+        ("tf.math.maximum(x, K.epsilon())", X),
+        ("tf.reshape(x, [tf.shape(x)[0], 12])", X.reshape(2, 12)),
+        ("K.batch_flatten(x)", X.reshape(2, 12)),
+        ("K.repeat_elements(x, 2, axis=1)", X.repeat(2, 1)),
+        ("x[..., ::-1] - [1.0, 2.0, 3.0, 4.0]", X[..., ::-1] - np.arange(1, 5)),
     ],
 )
 def test_values(text, expected):
@@ -44,6 +56,31 @@ def test_numbered_tensors_arguments_and_whole_lambdas():
     np.testing.assert_allclose(scaled(pair).numpy(), 2 * X, rtol=1e-6)
     with pytest.raises(InputError, match="'scale' is unknown"):
         Expression("x * scale")
+    two = Expression("lambda a, b, scale=3: a + b * scale")
+    np.testing.assert_allclose(two(pair).numpy(), 7 * X, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("K.relu(x - 1, max_value=0.5)", lambda k, x: k.relu(x - 1, max_value=0.5)),
+        ("K.relu(x - 1, 0.1)", lambda k, x: k.relu(x - 1, 0.1)),
+        ("K.batch_dot(x, x, axes=[2, 2])", lambda k, x: k.batch_dot(x, x, axes=(2, 2))),
+        ("K.l2_normalize(x, axis=-1)", lambda k, x: k.l2_normalize(x, axis=-1)),
+        ("K.softmax(x, axis=1)", lambda k, x: k.softmax(x, axis=1)),
+        ("K.std(x, axis=1)", lambda k, x: k.std(x, axis=1)),
+    ],
+)
+def test_functions_of_keras_mean_what_they_mean_there(text, expected):
+    x = tf.constant(X)
+    np.testing.assert_allclose(Expression(text)(x).numpy(), expected(tf_keras.backend, x).numpy(), rtol=1e-6)
+
+
+def test_resizes_of_tensorflow_1_keep_their_corners():
+    x = tf.constant(X[..., None])
+    got = Expression("tf.image.resize_images(x, (6, 3))")(x)
+    np.testing.assert_array_equal(got, tf.compat.v1.image.resize_images(x, (6, 3)))
+    assert np.abs(got - tf.image.resize(x, (6, 3))).max() > 0.01
 
 
 @pytest.mark.parametrize(
@@ -62,6 +99,9 @@ def test_numbered_tensors_arguments_and_whole_lambdas():
         "",
         "x +",
         "tf.keras.backend.eval(x)",
+        "0 < x < 1",
+        "lambda x, y=[]: x",
+        "lambda x: lambda: x",
     ],
 )
 def test_everything_else_is_refused(text):

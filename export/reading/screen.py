@@ -42,7 +42,8 @@ MODELS = frozenset({"Model", "Functional", "Sequential", "Network", "Graph"})
 BUILT_IN = frozenset(
     {
         "TFOpLambda", "SlicingOpLambda", "ClassMethod", "InstanceMethod", "InstanceProperty", "TensorFlowOpLayer",
-        "BatchNormalizationV1", "BatchNormalizationV2", "SyncBatchNormalization", "CuDNNLSTM", "CuDNNGRU", "StackedRNNCells", "LSTMV2", "GRUV2",
+        "BatchNormalizationV1", "BatchNormalizationV2", "SyncBatchNormalization", "CuDNNLSTM", "CuDNNGRU",
+        "StackedRNNCells", "LSTMV2", "GRUV2",
         "LSTMCell", "GRUCell", "SimpleRNNCell", "ConvLSTM2D", "ConvLSTM2DCell", "Operation",
     }
 )  # fmt: skip
