@@ -207,6 +207,27 @@ def _array(value: float, dtype: int) -> Any:
     return np.array(value, require("onnx").helper.tensor_dtype_to_np_dtype(dtype))
 
 
+def _one_hot(ctx: Any, node: Any, name: str, args: Any) -> None:
+    """The places where an index equals a position: a negative one is nowhere, where ONNX's OneHot counts from the end."""
+    shape, dtype = ctx.get_shape(node.output[0]), ctx.get_dtype(node.output[0])
+    indices, depth, on, off = node.input
+    rank, axis = len(ctx.get_shape(indices) or ()), node.get_attr_value("axis")
+    kind, outputs = ctx.get_dtype(indices), node.output
+    if ctx.get_shape(indices) is None:
+        return
+    ctx.remove_node(name)
+    bounds = [ctx.make_const(f"{name}_{n}", _array(n, kind)).output[0] for n in (0, 1)]
+    depth = ctx.make_node("Cast", [depth], name=name + "_depth", attr={"to": kind}, dtypes=[kind]).output[0]
+    positions = ctx.make_node("Range", [bounds[0], depth, bounds[1]], name=name + "_positions", dtypes=[kind]).output[0]
+    if axis % (rank + 1) < rank:
+        behind = ctx.make_const(name + "_behind", np.arange(1, rank + 1 - axis % (rank + 1))).output[0]
+        positions = ctx.make_node("Unsqueeze", [positions, behind], name=name + "_aligned").output[0]
+    where = ctx.make_const(name + "_axis", np.array([axis], np.int64)).output[0]
+    wide = ctx.make_node("Unsqueeze", [indices, where], name=name + "_wide").output[0]
+    equal = ctx.make_node("Equal", [wide, positions], name=name + "_equal").output[0]
+    ctx.make_node("Where", [equal, on, off], name=name, outputs=outputs, shapes=[shape], dtypes=[dtype])
+
+
 def _sparse_matmul(ctx: Any, node: Any, name: str, args: Any) -> None:
     """A product of matrices of which TensorFlow knows that many values are 0 (LocallyConnected, implementation 2)."""
     shape, dtype = ctx.get_shape(node.output[0]), ctx.get_dtype(node.output[0])
@@ -249,6 +270,7 @@ HANDLERS: dict[str, Handler] = {
     "FloorDiv": _floor_div,
     "FloorMod": _floor_mod,
     "Log1p": _log1p,
+    "OneHot": _one_hot,
     "ResizeArea": _resize,
     "ScaleAndTranslate": _resize,
     "SparseMatMul": _sparse_matmul,

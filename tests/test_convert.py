@@ -239,6 +239,15 @@ def test_remainders_have_the_sign_of_the_divisor(tmp_path, dtype):
     np.testing.assert_array_equal(run(convert(source_of(model, tmp_path)), x.astype(dtype))[0], np.asarray(model(x)))
 
 
+@pytest.mark.parametrize("axis", [-1, 1, 2])
+@pytest.mark.parametrize("dtype", ["int32", "int64", "uint8"])
+def test_negative_indices_are_nowhere_hot(tmp_path, axis, dtype):
+    inputs = L.Input((2, 3), dtype=dtype)
+    model = keras.Model(inputs, keras.ops.one_hot(inputs, 4, axis=axis))
+    x = np.array([[[0, 1, 2], [3, 4, 5]], [[-1, -4, -9], [1, 1, 3]]]).astype(dtype)
+    np.testing.assert_array_equal(run(convert(source_of(model, tmp_path)), x)[0], np.asarray(model(x)))
+
+
 def test_tables_of_text_are_named_with_their_layer(tmp_path):
     inputs = L.Input((1,), dtype="int64")
     model = keras.Model(inputs, L.Hashing(8, output_mode="one_hot", name="codes")(inputs))

@@ -35,6 +35,7 @@ X = np.random.default_rng(9).uniform(0.5, 2, (2, 3, 4)).astype(np.float32)
         ("tf.unstack(x, axis=1)[2]", X[:, 2]),
         ("tf.math.maximum(x, K.epsilon())", X),
         ("tf.reshape(x, [tf.shape(x)[0], 12])", X.reshape(2, 12)),
+        ("K.reverse(x, 1)", X[:, ::-1]),
         ("K.batch_flatten(x)", X.reshape(2, 12)),
         ("K.repeat_elements(x, 2, axis=1)", X.repeat(2, 1)),
         ("x[..., ::-1] - [1.0, 2.0, 3.0, 4.0]", X[..., ::-1] - np.arange(1, 5)),

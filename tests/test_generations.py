@@ -121,6 +121,21 @@ def test_cudnn_layers_run_anywhere(tmp_path):
     np.testing.assert_allclose(got, model(STEPS), atol=1e-6)
 
 
+@pytest.mark.filterwarnings("ignore:Layer .twice. .of type Lambda.:UserWarning")
+@pytest.mark.parametrize("ending", ["h5", "keras"])
+@pytest.mark.parametrize("library", [keras, tf_keras], ids=["keras", "tf_keras"])
+def test_an_expression_takes_the_mask_and_hands_none_on(tmp_path, library, ending):
+    layers = library.layers
+    inputs = layers.Input((5,), dtype="int32")
+    x = layers.Embedding(9, 3, mask_zero=True)(inputs)
+    x = layers.Lambda(lambda x: x * 2, output_shape=(5, 3), name="twice")(x)
+    model = library.Model(inputs, layers.LSTM(4)(x))
+    model.save(tmp_path / f"m.{ending}")
+    ids = np.array([[1, 2, 0, 0, 0], [0, 3, 0, 8, 1]], np.int32)
+    (got,) = load(tmp_path / f"m.{ending}", lambdas={"twice": "x * 2"})([ids])
+    np.testing.assert_allclose(got, model(ids), atol=1e-6)
+
+
 def test_normalization_over_several_devices_is_ordinary_on_one(tmp_path):
     model = tf_keras.Sequential([L2.Input((6, 2)), L2.BatchNormalization(synchronized=True)])
     model.set_weights([np.array(w, np.float32) for w in ([1, 2], [3, 4], [5, 6], [7, 8])])

@@ -38,7 +38,7 @@ _COMPARISONS: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
 }  # fmt: skip
 
 _MODULES: dict[str, str] = {
-    "": "clip_by_value concat stack unstack expand_dims squeeze reshape transpose reverse tile pad cast one_hot "
+    "": "clip_by_value concat stack unstack expand_dims squeeze reshape transpose tile pad cast one_hot "
     "identity ones_like zeros_like where norm shape split gather repeat roll einsum",
     "math": "abs sqrt rsqrt square exp log log1p expm1 sin cos tan asin acos atan atan2 sinh cosh tanh sigmoid sign "
     "round floor ceil maximum minimum pow add subtract multiply divide negative reciprocal squared_difference "
@@ -60,7 +60,6 @@ _ALIASES = {
     "any": "math.reduce_any", "all": "math.reduce_all", "logsumexp": "math.reduce_logsumexp", "dot": "linalg.matmul",
     "permute_dimensions": "transpose", "stop_gradient": "identity", "swish": "nn.silu", "lrn":
     "nn.local_response_normalization", "truediv": "math.divide", "mod": "math.floormod", "repeat_elements": "repeat",
-    "flip": "reverse",
 }  # fmt: skip
 
 
@@ -70,6 +69,10 @@ def _concatenate(values: Any, axis: int = -1) -> Any:
 
 def _relu(x: Any, alpha: float = 0.0, max_value: float | None = None, threshold: float = 0.0) -> Any:
     return require("tf_keras").backend.relu(x, alpha=alpha, max_value=max_value, threshold=threshold)
+
+
+def _reverse(x: Any, axes: Any) -> Any:
+    return tensorflow().reverse(x, [axes] if isinstance(axes, int) else axes)
 
 
 def _batch_dot(x: Any, y: Any, axes: Any = None) -> Any:
@@ -82,7 +85,7 @@ def _batch_flatten(x: Any) -> Any:
 
 _OF_KERAS: dict[str, Callable[..., Any]] = {
     "concatenate": _concatenate, "relu": _relu, "batch_dot": _batch_dot, "batch_flatten": _batch_flatten,
-    "epsilon": lambda: 1e-7,
+    "epsilon": lambda: 1e-7, "reverse": _reverse, "flip": _reverse,
 }  # fmt: skip
 """Functions of keras.backend that TensorFlow has not, or with other arguments."""
 

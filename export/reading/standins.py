@@ -65,9 +65,14 @@ def layers(keras: Any) -> dict[str, type]:
         def __init__(self, expression: str, arguments: dict[str, Any], **options: Any) -> None:
             super().__init__(**options)
             self.expression = Expression(expression, arguments)
+            self.supports_masking = True
 
-        def call(self, x: Any) -> Any:
+        def call(self, x: Any, mask: Any = None, training: Any = None) -> Any:
+            """What a Lambda is called with, which a file may hold, though an expression needs none of it."""
             return self.expression(x)
+
+        def compute_mask(self, x: Any, mask: Any = None) -> None:
+            """A Lambda hands no mask on."""
 
         def get_config(self) -> dict[str, Any]:
             own = {"expression": self.expression.text, "arguments": self.expression.arguments}
@@ -76,7 +81,7 @@ def layers(keras: Any) -> dict[str, type]:
     class EdgePassOn(keras.layers.Layer):  # type: ignore[misc, name-defined]
         """Only casts, as every preprocessing layer does."""
 
-        def call(self, x: Any) -> Any:
+        def call(self, x: Any, training: Any = None) -> Any:
             return tf.cast(x, self.compute_dtype)
 
         def compute_output_shape(self, shape: Any) -> Any:
