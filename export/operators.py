@@ -208,7 +208,7 @@ def _array(value: float, dtype: int) -> Any:
 
 
 def _one_hot(ctx: Any, node: Any, name: str, args: Any) -> None:
-    """The places where an index equals a position: a negative one is nowhere, where ONNX's OneHot counts from the end."""
+    """1 where an index equals a position: a negative one is nowhere, where ONNX's OneHot counts from the end."""
     shape, dtype = ctx.get_shape(node.output[0]), ctx.get_dtype(node.output[0])
     indices, depth, on, off = node.input
     rank, axis = len(ctx.get_shape(indices) or ()), node.get_attr_value("axis")
