@@ -1,8 +1,9 @@
 """LSTM, GRU and SimpleRNN layers as the ONNX operators of the same names, where these compute the same.
 
 While the model is traced, each such layer calls a marked TensorFlow function instead of its loop; tf2onnx
-hands the mark to `insert`, which puts the operator there. Masks, other activations and cells of one's own
-keep their loop. Gate orders: Keras i f c o and z r h; ONNX i o f c and z r h (onnx/docs/Operators.md).
+hands the mark to `insert`, which puts the operator there. Masked steps are moved behind the others and cut off
+by ONNX's sequence_lens. Other activations and cells of one's own keep their loop. Gate orders: Keras i f c o
+and z r h; ONNX i o f c and z r h (onnx/docs/Operators.md).
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ from .reading.generations import parts
 
 MARK = "edgecnn_recurrent_"
 """Beginning of a marked function's name."""
+
+_INT32 = 6
+"""onnx.TensorProto.INT32."""
 
 OPERATORS = ("LSTM", "GRU", "RNN")
 """What may stand for a layer."""
@@ -45,6 +49,8 @@ class _Cell:
 
     One output, since TensorFlow drops those of a function that nothing uses, and with them their order.
     """
+    masked: bool = False
+    """Whether the mark's last input is the number of steps of each sample."""
 
     @property
     def states(self) -> int:
@@ -98,10 +104,11 @@ def insert(ctx: Any, node: Any, name: str, registry: Registry) -> None:
 
     axis0, axis1 = constant("axis0", np.array([0], np.int64)), constant("axis1", np.array([1], np.int64))
     steps = make("Transpose", [inputs[0]], "steps", attr={"perm": [1, 0, 2]}).output[0]
+    lengths = make("Cast", [inputs.pop()], "lengths", attr={"to": _INT32}).output[0] if cell.masked else ""
     states = [make("Unsqueeze", [s, axis0], f"state{i}").output[0] for i, s in enumerate(inputs[1:])]
     weights = [constant(w, a) for w, a in zip("WRB", cell.weights, strict=True)]
     run = make(
-        cell.operator, [steps, *weights, "", *states], cell.operator, output_count=1 + cell.states,
+        cell.operator, [steps, *weights, lengths, *states], cell.operator, output_count=1 + cell.states,
         attr={**cell.attributes, "hidden_size": cell.units},
     )  # fmt: skip
     options = {"name": name, "outputs": [output], "shapes": [shape], "dtypes": [dtype]}
@@ -194,10 +201,10 @@ def _wrap_inner_loop(original: Any, cells: dict[int, _Cell], registry: Registry)
 
     def inner_loop(self: Any, sequences: Any, initial_state: Any, mask: Any, training: bool = False) -> Any:
         cell = cells.get(id(self))
-        if cell is None or mask is not None:
+        if cell is None:
             return original(self, sequences, initial_state, mask, training)
         states = list(initial_state) if isinstance(initial_state, (list, tuple)) else [initial_state]
-        output, states = _call_mark(self, cell, registry, sequences, states)
+        output, states = _call_mark(self, cell, registry, sequences, states, mask)
         return output, output, states
 
     return inner_loop
@@ -209,8 +216,7 @@ def _wrap_call(original: Any, cells: dict[int, _Cell], registry: Registry) -> An
 
     def call(self: Any, inputs: Any, mask: Any = None, training: Any = None, initial_state: Any = None) -> Any:
         cell = cells.get(id(self))
-        masked = mask[0] if isinstance(mask, (list, tuple)) and mask else mask
-        if cell is None or masked is not None or isinstance(inputs, tf.RaggedTensor):
+        if cell is None or isinstance(inputs, tf.RaggedTensor):
             return original(self, inputs, mask=mask, training=training, initial_state=initial_state)
         states = list(tf.nest.flatten(initial_state)) if initial_state is not None else []
         if isinstance(inputs, (list, tuple)):
@@ -221,24 +227,80 @@ def _wrap_call(original: Any, cells: dict[int, _Cell], registry: Registry) -> An
         if len(states) != cell.states:
             rest = [inputs, *states]
             return original(self, rest, mask=mask, training=training)
-        output, states = _call_mark(self, cell, registry, inputs, states)
+        mask = mask[0] if isinstance(mask, (list, tuple)) and mask else mask
+        output, states = _call_mark(self, cell, registry, inputs, states, mask)
         return [output, *states] if self.return_state else output
 
     return call
 
 
-def _call_mark(layer: Any, cell: _Cell, registry: Registry, x: Any, states: list[Any]) -> tuple[Any, list[Any]]:
+def _call_mark(
+    layer: Any, cell: _Cell, registry: Registry, x: Any, states: list[Any], mask: Any
+) -> tuple[Any, list[Any]]:
     """(output of the layer, its states) from a TensorFlow function that stands for the operator.
+
+    Args:
+        layer: the layer.
+        cell: what it is in ONNX's terms.
+        registry: gets the mark.
+        x: (batch, steps, inputs).
+        states: (batch, units) each, before the first step.
+        mask: (batch, steps), true where a step counts; None where all do.
+    """
+    tf = tensorflow()
+    x, states = tf.cast(x, tf.float32), [tf.cast(s, tf.float32) for s in states]
+    if layer.go_backwards:
+        x = tf.reverse(x, [1])
+    if mask is None:
+        return _operate(cell, registry, x, states)
+    mask = tf.reshape(tf.cast(mask, tf.bool), tf.shape(x)[:2])
+    if layer.go_backwards:
+        mask = tf.reverse(mask, [1])
+    return _operate_masked(layer, cell, registry, x, states, mask)
+
+
+def _operate_masked(
+    layer: Any, cell: _Cell, registry: Registry, x: Any, states: list[Any], mask: Any
+) -> tuple[Any, list[Any]]:
+    """As Keras's loop does it: a masked step repeats the last output, at first zeros, and keeps the states.
+
+    Since such a step changes nothing, the others may run without it, one behind the other.
+    """
+    tf = tensorflow()
+    steps = tf.shape(x)[1]
+    places = tf.cast(tf.range(steps), tf.float32)
+    # The steps that count in their order, then the others.
+    order = tf.math.top_k(tf.where(mask, tf.cast(steps, tf.float32) - places, -places), steps).indices
+    done = tf.cumsum(tf.cast(mask, tf.int32), 1)
+    count, last = done[:, -1:], mask[:, -1:]
+    packed = tf.gather(x, order, batch_dims=1)
+    packed.set_shape(x.shape)
+    run = dataclasses.replace(cell, masked=True)
+    # At least one step, since nobody says what the operator gives for none.
+    output, after = _operate(run, registry, packed, states, tf.maximum(count[:, 0], 1))
+    after = [tf.where(count > 0, a, s) for a, s in zip(after, states, strict=True)] if cell.packs else states
+    shows = mask if layer.zero_output_for_mask else done > 0
+    if not cell.sequences:
+        return tf.where(last if layer.zero_output_for_mask else count > 0, output, tf.zeros_like(output)), after
+    spread = tf.gather(output, tf.maximum(done - 1, 0), batch_dims=1)
+    output = tf.where(shows[:, :, tf.newaxis], spread, tf.zeros_like(spread))
+    output.set_shape([x.shape[0], x.shape[1], cell.units])
+    return output, after
+
+
+def _operate(cell: _Cell, registry: Registry, x: Any, states: list[Any], lengths: Any = None) -> tuple[Any, list[Any]]:
+    """The mark, over the first steps of each sample where lengths (batch,) says how many.
 
     What the function computes is never used: it only has the right shapes.
     """
     tf = tensorflow()
     mark = f"{MARK}{len(registry)}"
     registry[mark] = cell
-    if layer.go_backwards:
-        x = tf.reverse(x, [1])
 
     def body(x: Any, *states: Any) -> Any:
+        if cell.masked:
+            *states, lengths = states  # type: ignore[assignment]
+            x = x + tf.cast(lengths, tf.float32)[:, None, None]
         wide = tf.concat([s[:, None, :] for s in states], 1) + tf.reduce_sum(x)
         if not cell.packs and not cell.sequences:
             return wide[:, 0, :]
@@ -249,7 +311,7 @@ def _call_mark(layer: Any, cell: _Cell, registry: Registry, x: Any, states: list
     body.__name__ = mark
     # The mark of XLA keeps the freezing from dissolving the function; convert removes it afterwards.
     function = tf.function(body, autograph=False, jit_compile=True)
-    result = function(tf.cast(x, tf.float32), *(tf.cast(s, tf.float32) for s in states))
+    result = function(x, *states, *([lengths] if cell.masked else []))
     if not cell.packs:
         result.set_shape([x.shape[0], x.shape[1], cell.units] if cell.sequences else [x.shape[0], cell.units])
         return result, states

@@ -80,10 +80,48 @@ def test_bidirectional(tmp_path, library):
     assert nodes["GRU"] == 2
 
 
+MASKED_OPTIONS = {
+    "last step": {},
+    "all steps": {"return_sequences": True},
+    "backwards": {"return_sequences": True, "go_backwards": True},
+    "last step backwards": {"go_backwards": True},
+    "states": {"return_state": True},
+    "all steps and states": {"return_sequences": True, "return_state": True},
+}
+
+
+def with_gaps():
+    """Sequences that end early, begin late, have gaps, hold nothing at all, and are whole."""
+    x = np.random.default_rng(22).normal(size=(5, 6, 2)).astype(np.float32)
+    x[0, 3:] = x[1, :2] = x[2, [1, 3, 5]] = x[3] = 0
+    return x
+
+
 @pytest.mark.parametrize("library", [keras, tf_keras], ids=["keras", "tf_keras"])
-def test_masked_layers_keep_their_loop(tmp_path, library):
+@pytest.mark.parametrize("options", MASKED_OPTIONS)
+@pytest.mark.parametrize("kind", OPERATORS)
+def test_masked_steps_are_passed_over(tmp_path, library, kind, options):
     layers = library.layers
-    x = np.random.default_rng(22).normal(size=(2, 6, 2)).astype(np.float32)
-    x[0, 3:] = 0
-    nodes = compare(library.Sequential([layers.Input((6, 2)), layers.Masking(), layers.GRU(3)]), tmp_path, x)
-    assert "Loop" in nodes
+    inputs = layers.Input((6, 2))
+    outputs = getattr(layers, kind)(3, **MASKED_OPTIONS[options])(layers.Masking()(inputs))
+    nodes = compare(library.Model(inputs, outputs), tmp_path, with_gaps())
+    assert nodes[OPERATORS[kind]] == 1
+    assert "Loop" not in nodes
+
+
+@pytest.mark.parametrize("library", [keras, tf_keras], ids=["keras", "tf_keras"])
+@pytest.mark.parametrize("sequences", [False, True])
+def test_both_directions_of_masked_steps(tmp_path, library, sequences):
+    layers = library.layers
+    layer = layers.Bidirectional(layers.LSTM(3, return_sequences=sequences))
+    nodes = compare(library.Sequential([layers.Input((None, 2)), layers.Masking(), layer]), tmp_path, with_gaps())
+    assert nodes["LSTM"] == 2
+
+
+def test_given_states_outlast_a_sequence_without_steps(tmp_path):
+    layers = tf_keras.layers
+    inputs, *states = layers.Input((6, 2)), layers.Input((3,)), layers.Input((3,))
+    outputs = layers.LSTM(3, return_sequences=True, return_state=True)(layers.Masking()(inputs), initial_state=states)
+    given = np.random.default_rng(23).normal(size=(2, 5, 3)).astype(np.float32)
+    nodes = compare(tf_keras.Model([inputs, *states], outputs), tmp_path, with_gaps(), *given)
+    assert nodes["LSTM"] == 1
