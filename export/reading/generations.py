@@ -18,6 +18,7 @@ from typing import Any
 from edgecnn.errors import InputError, MissingDependencyError, ModelError
 
 from ..backend import quiet_logs, reason, require, tensorflow
+from ..tracing import on_cpu
 from . import archive, keras1, keras1_weights, limits, repair, retired, screen, shapes, standins
 from .expression import Expression
 from .stored import Stored
@@ -166,6 +167,7 @@ def _open(
     return _load(keras, stored, config, objects, allow_lambda), []
 
 
+@on_cpu()
 def _load(keras: Any, stored: Stored, config: Any, objects: Mapping[str, Any], allow_lambda: bool) -> Any:
     if stored.generation == 1 and keras.__name__ == "tf_keras":
         with quiet_logs("absl", "tensorflow"), keras.saving.custom_object_scope(dict(objects)):
