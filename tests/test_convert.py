@@ -144,6 +144,7 @@ def test_an_operator_that_onnx_lacks_is_named_with_its_layer(tmp_path):
         pytest.param((5, 6, 4, 4), lambda: L.Conv3D(6, 2, groups=2), id="groups"),
         pytest.param((9, 8, 3), lambda: L.RandomRotation(0.2), id="RandomRotation"),
         pytest.param((9, 8, 3), lambda: L.RandomShear(0.3, 0.3), id="RandomShear"),
+        pytest.param((9, 8, 3), lambda: L.Equalization(), id="Equalization"),
         pytest.param((6, 4), lambda: L.LayerNormalization(axis=[1, 2]), id="axes"),
     ],
 )
@@ -237,6 +238,14 @@ def test_remainders_have_the_sign_of_the_divisor(tmp_path, dtype):
     model = keras.Model(inputs, keras.ops.concatenate(parts, -1))
     x = np.array([[-7, -6, -1, 0, 4, 9], [1, 2, 3, -2, -3, -4]], dtype) * (1 if dtype[0] == "i" else 1.25)
     np.testing.assert_array_equal(run(convert(source_of(model, tmp_path)), x.astype(dtype))[0], np.asarray(model(x)))
+
+
+def test_long_einsum_equations_take_no_longer(tmp_path):
+    """Of eight letters there are 40,320 orders, which tf2onnx would try."""
+    inputs = L.Input((2, 3, 2, 3, 4))
+    model = keras.Model(inputs, keras.ops.einsum("abcdef,abcghf->abcdegh", inputs, inputs))
+    x = np.random.default_rng(20).normal(size=(2, 2, 3, 2, 3, 4)).astype(np.float32)
+    np.testing.assert_allclose(run(convert(source_of(model, tmp_path)), x)[0], np.asarray(model(x)), atol=1e-5)
 
 
 @pytest.mark.parametrize("axis", [-1, 1, 2])

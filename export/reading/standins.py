@@ -19,7 +19,7 @@ _ONLY_TRAINING = frozenset(
         "RandomFlip", "RandomRotation", "RandomZoom", "RandomTranslation", "RandomContrast", "RandomBrightness",
         "RandomHue", "RandomSaturation", "RandomSharpness", "RandomGrayscale", "RandomPosterization", "RandomShear",
         "RandomErasing", "RandomGaussianBlur", "RandomInvert", "RandomPerspective", "RandomColorDegeneration",
-        "RandomColorJitter", "RandomElasticTransform", "MixUp", "CutMix", "RandAugment", "AugMix",
+        "RandomColorJitter", "RandomElasticTransform", "MixUp", "CutMix", "RandAugment", "AugMix", "Equalization",
     }
 )  # fmt: skip
 """Augmentation that passes its input on after training; some of it draws random numbers all the same, for which
