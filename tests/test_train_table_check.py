@@ -86,7 +86,7 @@ def test_copies_across_the_split_and_rows_that_contradict_each_other(tmp_path, c
     y[50], y[51] = 1 - y[0], y[2]
     found = check(tmp_path, "x,y", [x, y]).findings
     assert "the same row in training and held-out rows, 2 times" in found
-    assert "rows that are equal but for the target, 1 times: no model can tell them apart" in found
+    assert "rows that are equal but for the target, 1 time: no model can tell them apart" in found
 
 
 def test_rare_and_unequal_classes_are_named(tmp_path, clean):

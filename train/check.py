@@ -15,6 +15,7 @@ import numpy as np
 
 from .feed import ImageData, Subset, describe_failures
 from .images import ImageSet
+from .progress import counted
 
 FEW = 20
 """Samples of a class below which its accuracy is mostly luck."""
@@ -46,15 +47,18 @@ def check_images(data: ImageData, *, weighted: bool = False) -> list[str]:
     copies = _copies(images)
     conflicts = [group for group in copies if len({images.indices[i] for i in group}) > 1]
     if conflicts:
-        found.append(f"the same image in several classes, {len(conflicts)} times: {_name(images, conflicts)}")
+        found.append(
+            f"the same image in several classes, {counted(len(conflicts), 'time')}: {_name(images, conflicts)}"
+        )
     where: list[str | None] = []
     for one in sets:
         own = {i: name for name, subset in subsets.items() if subset.images is one.images for i in subset.positions}
         where += [own.get(i) for i in range(len(one.images))]
     leaks = [group for group in copies if len({where[i] for i in group}) > 1]
     if leaks:
+        times = counted(len(leaks), "time")
         found.append(
-            f"the same image in training and validation{' or test' if data.test else ''}, {len(leaks)} times: "
+            f"the same image in training and validation{' or test' if data.test else ''}, {times}: "
             f"{_name(images, leaks)}; its accuracy is too good by these, delete the copies"
         )
     return found
@@ -62,7 +66,7 @@ def check_images(data: ImageData, *, weighted: bool = False) -> list[str]:
 
 def check_counts(counts: dict[str, int], *, weighted: bool = False) -> list[str]:
     """Findings about how many samples each class has; weighted: class weights are given, so that they may differ."""
-    found = [f"class {name!r} has only {count} samples" for name, count in counts.items() if count < FEW]
+    found = [f"class {name!r} has only {counted(count, 'sample')}" for name, count in counts.items() if count < FEW]
     least, most = min(counts, key=counts.get), max(counts, key=counts.get)
     if counts[most] > _IMBALANCE * counts[least] and not weighted:
         found.append(

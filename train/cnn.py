@@ -49,7 +49,7 @@ from .losses import class_weights
 from .optimizers import OptimizerOptions
 from .options import pick
 from .pretrained import BACKBONES, build_backbone, unfreezing
-from .progress import note
+from .progress import counted, note
 from .saving import check_output
 from .split import split
 from .workers import find_worker, own_output, share, wait_for_all
@@ -89,15 +89,15 @@ def main(argv: Sequence[str]) -> int:
     if options.check_only:
         unreadable = sum(map(len, filter(None, sets))) - data.count()
         print(
-            f"{data.describe()}; {describe_sizes(data.training)}; {unreadable} unreadable; {len(findings)} "
-            f"finding{'s' * (len(findings) != 1)}"
+            f"{data.describe()}; {describe_sizes(data.training)}; {unreadable} unreadable; "
+            f"{counted(len(findings), 'finding')}"
         )
         return SOME_FAILED if findings or unreadable else OK
     steps = set_length(options, len(data.training))
     note(data.describe())
     note(
-        f"{options.architecture}{precision}: {pixels.describe()}; {options.epochs} epochs of {steps} steps of "
-        f"{options.batch_size}"
+        f"{options.architecture}{precision}: {pixels.describe()}; {counted(options.epochs, 'epoch')} of "
+        f"{counted(steps, 'step')} of {options.batch_size}"
     )
     if options.batch_size % strategy.num_replicas_in_sync:
         raise InputError(f"--batch-size {options.batch_size}: {strategy.num_replicas_in_sync} devices can't share it")

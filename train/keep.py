@@ -8,6 +8,7 @@ photographs that took no part: 0.715 without, 0.723 with).
 from __future__ import annotations
 
 import math
+import shutil
 import tempfile
 import time
 from pathlib import Path
@@ -168,6 +169,6 @@ class KeepBest(Callback):
         try:
             save(self.model, folder / self._path.name, self._spec)
         except ModelError:
-            folder.rmdir()
+            shutil.rmtree(folder, ignore_errors=True)
             return ""
         return f"; epoch {self.epoch}, the best one, is in {folder / self._path.name}"

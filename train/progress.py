@@ -1,4 +1,4 @@
-"""What training shows on stderr: Keras's bar on a terminal, a line an epoch elsewhere."""
+"""What training says on stderr: Keras's bar on a terminal, a line an epoch elsewhere."""
 
 from __future__ import annotations
 
@@ -11,6 +11,11 @@ from collections.abc import Iterator
 def note(text: str) -> None:
     """One line on stderr."""
     print(text, file=sys.stderr, flush=True)
+
+
+def counted(number: int, noun: str) -> str:
+    """'1 time', '3 times'."""
+    return f"{number} {noun}{'s' * (number != 1)}"
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ from edgecnn.spec import TableSpec
 from edgecnn.table import category
 
 from .check import check_counts
+from .progress import counted
 from .tables import Column, Table
 
 _MOSTLY_MISSING = 0.5
@@ -41,7 +42,7 @@ class TableCheck:
     def describe(self) -> str:
         """A table for people."""
         count = len(self.findings)
-        lines = [f"{self.rows} rows, {len(self.columns)} columns; {count} finding{'s' if count != 1 else ''}"]
+        lines = [f"{self.rows} rows, {len(self.columns)} columns; {counted(count, 'finding')}"]
         width = max(len(c["name"]) for c in self.columns)
         for c in self.columns:
             spread = f"{c['min']:.6g} to {c['max']:.6g}, median {c['median']:.6g}" if "min" in c else ""
@@ -176,10 +177,12 @@ def _check_copies(rows: np.ndarray, table: Table, training: np.ndarray, held: np
     found = []
     leaks = np.intersect1d(number[training], number[held])
     if len(leaks):
-        found.append(f"the same row in training and held-out rows, {len(leaks)} times")
+        found.append(f"the same row in training and held-out rows, {counted(len(leaks), 'time')}")
     if table.labels is not None:
         pairs = np.unique(np.stack([number, table.targets]), axis=1)
         torn = len(pairs[0]) - len(np.unique(number))
         if torn:
-            found.append(f"rows that are equal but for the target, {torn} times: no model can tell them apart")
+            found.append(
+                f"rows that are equal but for the target, {counted(torn, 'time')}: no model can tell them apart"
+            )
     return found
