@@ -26,8 +26,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         type=_named,
         metavar="NAME=EXPR",
-        help="what a Lambda layer computes, as in lambda_1='x / 127.5 - 1' (x0, x1 for several inputs); slices, "
-        "comparisons and the functions of keras.backend and TensorFlow may be used, or a whole 'lambda a, b: abs(a - b)'; "
+        help="what a Lambda layer computes, as in lambda_1='x / 127.5 - 1' (x0, x1 for several inputs) or a whole "
+        "'lambda a, b: abs(a - b)', with slices, comparisons and the functions of keras.backend and TensorFlow; "
         "a name may be a pattern such as block_*; may be given several times",
     )
     group.add_argument(

@@ -312,6 +312,16 @@ def test_layers_of_keras_own_applications(tmp_path, library, suffix):
 
 
 @pytest.mark.parametrize("suffix", [".h5", ".keras"])
+def test_experimental_layers_of_keras_2(tmp_path, suffix):
+    model = tf_keras.Sequential([L2.Input((3,)), L2.experimental.RandomFourierFeatures(8), L2.Dense(2)])
+    model.save(tmp_path / f"m{suffix}")
+    sample = np.random.default_rng(2).normal(size=(2, 3)).astype(np.float32)
+    source = load(tmp_path / f"m{suffix}")
+    verify(convert(source).SerializeToString(), source, spec=ModelSpec(head="regression"))
+    np.testing.assert_allclose(source([sample])[0], model(sample), atol=1e-6)
+
+
+@pytest.mark.parametrize("suffix", [".h5", ".keras"])
 def test_a_normalization_that_saw_its_sizes_first_in_fit(tmp_path, suffix):
     rows = np.random.default_rng(12).normal(3, 2, (64, 9)).astype(np.float32)
     normalization = L2.Normalization(axis=-1)

@@ -238,7 +238,7 @@ def _under_stored_names(stored: Stored, found: Mapping[str, Any]) -> dict[str, A
 
 def _known_layers(*libraries: str) -> set[str]:
     """Classes that these libraries have, or had under other names."""
-    known = {*screen.MODELS, *keras1.CLASSES, *retired.NAMES, *screen.BUILT_IN, *standins.NAMES, *standins.APPLICATIONS}
+    known = {*screen.MODELS, *keras1.CLASSES, *retired.NAMES, *screen.BUILT_IN, *standins.NAMES, *standins.APART}
     for name in libraries:
         try:
             keras = require(name)

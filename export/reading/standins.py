@@ -25,8 +25,14 @@ _ONLY_TRAINING = frozenset(
 """Augmentation that passes its input on after training; some of it draws random numbers all the same, for which
 ONNX has no counterpart, and Keras 3.15 can't read back its own RandomShear."""
 
-APPLICATIONS = {"CustomScaleLayer": "inception_resnet_v2", "LayerScale": "convnext", "StochasticDepth": "convnext"}
-"""Layers that Keras defines beside an application of its own -> module; no Keras finds them by itself."""
+_APART = {
+    "CustomScaleLayer": "applications.inception_resnet_v2", "LayerScale": "applications.convnext",
+    "StochasticDepth": "applications.convnext",
+}  # fmt: skip
+_ONLY_KERAS_2 = {"RandomFourierFeatures": "layers.kernelized"}
+
+APART = frozenset({*_APART, *_ONLY_KERAS_2})
+"""Layers that Keras defines beside an application of its own, or as an experiment: it doesn't find them by itself."""
 
 _KEPT = ("name", "batch_input_shape", "dtype", "trainable")
 """What a stand-in takes over from the layer that it replaces."""
@@ -87,5 +93,6 @@ def layers(keras: Any) -> dict[str, type]:
         def compute_output_shape(self, shape: Any) -> Any:
             return shape
 
-    own = {name: getattr(require(f"{keras.__name__}.src.applications.{m}"), name) for name, m in APPLICATIONS.items()}
+    modules = _APART | (_ONLY_KERAS_2 if keras.__name__ == "tf_keras" else {})
+    own = {name: getattr(require(f"{keras.__name__}.src.{module}"), name) for name, module in modules.items()}
     return own | {cls.__name__: cls for cls in (EdgeExpression, EdgePassOn)}
