@@ -211,17 +211,18 @@ def _one_hot(ctx: Any, node: Any, name: str, args: Any) -> None:
     """1 where an index equals a position: a negative one is nowhere, where ONNX's OneHot counts from the end."""
     shape, dtype = ctx.get_shape(node.output[0]), ctx.get_dtype(node.output[0])
     indices, depth, on, off = node.input
-    rank, axis = len(ctx.get_shape(indices) or ()), node.get_attr_value("axis")
-    kind, outputs = ctx.get_dtype(indices), node.output
-    if ctx.get_shape(indices) is None:
+    given, kind = ctx.get_shape(indices), ctx.get_dtype(indices)
+    if given is None:
         return
+    rank, axis, outputs = len(given), node.get_attr_value("axis"), node.output
+    behind = rank - axis % (rank + 1)
     ctx.remove_node(name)
     bounds = [ctx.make_const(f"{name}_{n}", _array(n, kind)).output[0] for n in (0, 1)]
     depth = ctx.make_node("Cast", [depth], name=name + "_depth", attr={"to": kind}, dtypes=[kind]).output[0]
     positions = ctx.make_node("Range", [bounds[0], depth, bounds[1]], name=name + "_positions", dtypes=[kind]).output[0]
-    if axis % (rank + 1) < rank:
-        behind = ctx.make_const(name + "_behind", np.arange(1, rank + 1 - axis % (rank + 1))).output[0]
-        positions = ctx.make_node("Unsqueeze", [positions, behind], name=name + "_aligned").output[0]
+    if behind:
+        axes = ctx.make_const(name + "_behind", np.arange(1, behind + 1)).output[0]
+        positions = ctx.make_node("Unsqueeze", [positions, axes], name=name + "_aligned").output[0]
     where = ctx.make_const(name + "_axis", np.array([axis], np.int64)).output[0]
     wide = ctx.make_node("Unsqueeze", [indices, where], name=name + "_wide").output[0]
     equal = ctx.make_node("Equal", [wide, positions], name=name + "_equal").output[0]
@@ -231,7 +232,8 @@ def _one_hot(ctx: Any, node: Any, name: str, args: Any) -> None:
 def _sparse_matmul(ctx: Any, node: Any, name: str, args: Any) -> None:
     """A product of matrices of which TensorFlow knows that many values are 0 (LocallyConnected, implementation 2)."""
     shape, dtype = ctx.get_shape(node.output[0]), ctx.get_dtype(node.output[0])
-    factors = [_turned(ctx, node, name, i, key) for i, key in enumerate(("transpose_a", "transpose_b"))]
+    turns = [node.get_attr_value(key) for key in ("transpose_a", "transpose_b")]
+    factors = [_turned(ctx, f"{name}_{i}", node.input[i]) if turn else node.input[i] for i, turn in enumerate(turns)]
     outputs = node.output
     ctx.remove_node(name)
     ctx.make_node("MatMul", factors, name=name, outputs=outputs, shapes=[shape], dtypes=[dtype])
@@ -240,25 +242,22 @@ def _sparse_matmul(ctx: Any, node: Any, name: str, args: Any) -> None:
 def _sparse_dense_matmul(ctx: Any, node: Any, name: str, args: Any) -> None:
     """A matrix given by its non-zero values, made whole and multiplied (LocallyConnected, implementation 3)."""
     shape, dtype = ctx.get_shape(node.output[0]), ctx.get_dtype(node.output[0])
-    indices, values, sizes, _ = node.input
+    indices, values, sizes, dense = node.input
     zero = ctx.make_const(name + "_zero", np.array(0, np.float32)).output[0]
     zeros = ctx.make_node("Expand", [zero, sizes], name=name + "_zeros").output[0]
     whole = ctx.make_node("ScatterND", [zeros, indices, values], name=name + "_whole", dtypes=[dtype]).output[0]
     if node.get_attr_value("adjoint_a"):
-        whole = ctx.make_node("Transpose", [whole], name=name + "_a", attr={"perm": [1, 0]}, dtypes=[dtype]).output[0]
-    dense = _turned(ctx, node, name, 3, "adjoint_b")
+        whole = _turned(ctx, name + "_a", whole)
+    if node.get_attr_value("adjoint_b"):
+        dense = _turned(ctx, name + "_b", dense)
     outputs = node.output
     ctx.remove_node(name)
     ctx.make_node("MatMul", [whole, dense], name=name, outputs=outputs, shapes=[shape], dtypes=[dtype])
 
 
-def _turned(ctx: Any, node: Any, name: str, index: int, key: str) -> str:
-    """The node's input, a matrix, transposed where its attribute says so."""
-    source = node.input[index]
-    if not node.get_attr_value(key):
-        return source
-    turned = ctx.make_node("Transpose", [source], name=f"{name}_{key}", attr={"perm": [1, 0]}, dtypes=[1])
-    return turned.output[0]
+def _turned(ctx: Any, name: str, matrix: str) -> str:
+    """The transposed float32 matrix, by a node of that name."""
+    return str(ctx.make_node("Transpose", [matrix], name=name, attr={"perm": [1, 0]}, dtypes=[1]).output[0])
 
 
 HANDLERS: dict[str, Handler] = {

@@ -272,7 +272,7 @@ def _operate_masked(
     # The steps that count in their order, then the others.
     order = tf.math.top_k(tf.where(mask, tf.cast(steps, tf.float32) - places, -places), steps).indices
     done = tf.cumsum(tf.cast(mask, tf.int32), 1)
-    count, last = done[:, -1:], mask[:, -1:]
+    count = done[:, -1:]
     packed = tf.gather(x, order, batch_dims=1)
     packed.set_shape(x.shape)
     run = dataclasses.replace(cell, masked=True)
@@ -281,7 +281,7 @@ def _operate_masked(
     after = [tf.where(count > 0, a, s) for a, s in zip(after, states, strict=True)] if cell.packs else states
     shows = mask if layer.zero_output_for_mask else done > 0
     if not cell.sequences:
-        return tf.where(last if layer.zero_output_for_mask else count > 0, output, tf.zeros_like(output)), after
+        return tf.where(shows[:, -1:], output, tf.zeros_like(output)), after
     spread = tf.gather(output, tf.maximum(done - 1, 0), batch_dims=1)
     output = tf.where(shows[:, :, tf.newaxis], spread, tf.zeros_like(spread))
     output.set_shape([x.shape[0], x.shape[1], cell.units])

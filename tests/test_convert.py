@@ -257,7 +257,15 @@ def test_negative_indices_are_nowhere_hot(tmp_path, axis, dtype):
     np.testing.assert_array_equal(run(convert(source_of(model, tmp_path)), x)[0], np.asarray(model(x)))
 
 
-def test_tables_of_text_are_named_with_their_layer(tmp_path):
+def test_a_table_of_text_is_named_with_its_layer(tmp_path):
+    inputs = tf_keras.layers.Input((1,), dtype="int64")
+    lookup = tf_keras.layers.StringLookup(vocabulary=["5", "7"], output_mode="one_hot", name="codes")
+    model = tf_keras.Model(inputs, lookup(tf.strings.as_string(inputs)))
+    with pytest.raises(ModelError, match=r"looks values up in a table \(in the layer codes \(StringLookup\)\)"):
+        convert(source_of(model, tmp_path))
+
+
+def test_what_is_hashed_as_text_is_named_with_its_layer(tmp_path):
     inputs = L.Input((1,), dtype="int64")
     model = keras.Model(inputs, L.Hashing(8, output_mode="one_hot", name="codes")(inputs))
     with pytest.raises(ModelError, match=r"in the layer codes \(Hashing\)"):

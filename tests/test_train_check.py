@@ -43,14 +43,14 @@ def test_clean_data_has_no_findings(folder):
 def test_a_copy_on_both_sides_of_the_split_is_a_leak(folder):
     (folder / "a/24.png").write_bytes((folder / "a/00.png").read_bytes())
     (line,) = findings(folder, held=np.array([0, 30]))
-    assert "in training and validation, 1 time" in line
+    assert "in training and validation, 1 time:" in line
     assert "00.png" in line
     assert findings(folder, held=np.array([1, 30])) == []
 
 
 def test_the_same_image_in_two_classes_is_a_conflict(folder):
     (folder / "b/00.png").write_bytes((folder / "a/01.png").read_bytes())
-    assert any("several classes, 1 time" in line for line in findings(folder))
+    assert any("several classes, 1 time:" in line for line in findings(folder))
 
 
 def test_a_size_or_a_suffix_that_gives_the_class_away_is_told(folder):
