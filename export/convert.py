@@ -13,6 +13,7 @@ from typing import Any
 
 from edgecnn.errors import ModelError
 
+from . import lookup
 from .backend import quiet_logs, reason, require
 from .load import Source, Tensor
 from .operators import handlers, mend
@@ -46,23 +47,24 @@ def convert(source: Source, *, opset: int = DEFAULT_OPSET, recurrent: bool = Tru
             operators concerned.
     """
     converter = require("tf2onnx.convert")
-    registry: Registry = {}
+    layers: Registry = {}
     try:
         with quiet_logs("absl", "tensorflow", "tf2onnx"), _direct_einsum():
-            with marked(source.model) if recurrent else contextlib.nullcontext({}) as registry:
+            recurrent_layers = marked(source.model) if recurrent else contextlib.nullcontext({})
+            with recurrent_layers as layers, lookup.marked() as tables:
                 graph, inputs, outputs = _freeze(source, source.trace())
             model, _ = converter.from_graph_def(
                 graph,
                 input_names=list(inputs),
                 output_names=list(outputs),
                 tensors_to_rename={**inputs, **outputs},
-                custom_op_handlers=handlers(registry),
+                custom_op_handlers=handlers(layers, tables),
                 opset=opset,
             )
     except ModelError:
         raise
     except Exception as e:
-        if recurrent and registry:
+        if recurrent and layers:
             return convert(source, opset=opset, recurrent=False)
         raise ModelError(f"{source.path} can't be converted: {reason(e)}") from e
     _check_operators(model, source)
@@ -103,10 +105,11 @@ def _freeze(source: Source, function: Any) -> tuple[Any, dict[str, str], dict[st
     for function in graph.library.function:
         if function.attr.pop("_XlaMustCompile", None) is not None:
             function.attr.pop("_noinline", None)
-            if MARK in function.signature.name:
+            if MARK in function.signature.name or lookup.MARK in function.signature.name:
                 function.attr["_noinline"].b = True
     if any(t.dtype.name == "resource" for t in frozen.inputs):
-        tables = [f"{p.name} ({type(p).__name__})" for p in parts(source.model) if hasattr(p, "lookup_table")]
+        holders = [p for p in parts(source.model) if hasattr(p, "lookup_table") or type(p).__name__ == "DenseFeatures"]
+        tables = [f"{p.name} ({type(p).__name__})" for p in holders] or ["that nobody names"]
         raise ModelError(
             f"{source.path} looks values up in a table (in the layer {', '.join(tables)}), for which ONNX has no "
             "operator; export the part of the model behind it, and look up before"

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from edgecnn.decode import decode, decode_for
 from edgecnn.errors import EdgeCNNError
-from edgecnn.golden import DTYPES, MAX_SAMPLES, Golden, Sample, Values, digest, flat, largest_difference, to_tensors
+from edgecnn.golden import MAX_SAMPLES, Golden, Sample, Values, digest, flat, largest_difference, to_tensors
 from edgecnn.selftest import synthetic_image
 from edgecnn.spec import ColumnSpec, ModelSpec, PixelSpec, TableSpec
 
@@ -71,12 +71,11 @@ def make_golden(
 def _tensor_samples(source: Source, spec: ModelSpec, samples: Samples | None, count: int) -> list[Sample]:
     """Input tensors as they are, for a model whose recipe nobody knows; none where they are large."""
     given = (samples or random_samples(source, spec)).thin(count)
-    if sum(a[0].size for a in given) > _VALUES or any(str(a.dtype) not in DTYPES for a in given):
+    if sum(a[0].size for a in given) > _VALUES:
         return []
     found = []
     for arrays in zip(*given, strict=True):
-        values = tuple(Values(tuple(float(v) for v in a.ravel()), a.shape, str(a.dtype)) for a in arrays)
-        found.append(Sample(None, None, None, "", (), values))
+        found.append(Sample(None, None, None, "", (), tuple(Values.of(a) for a in arrays)))
     return found
 
 

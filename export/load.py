@@ -23,7 +23,7 @@ from .backend import reason, tensorflow
 from .batches import Arrays, run_in_batches
 from .reading import screen, weights
 from .reading.expression import Expression
-from .reading.generations import Opened, open_model
+from .reading.generations import Opened, open_model, parts
 from .reading.savedmodel import open_savedmodel
 from .reading.stored import Stored, digest, read_stored
 from .stamp import read_stamp
@@ -223,11 +223,17 @@ def _expressions(stored: Stored, lambdas: Mapping[str, str]) -> dict[str, Expres
 
 def _source(stored: Stored, opened: Opened, stamp: ModelSpec | None, signature: _Signature | None = None) -> Source:
     inputs, outputs = signature or _signature(opened.model, stored.path)
-    for tensor in (*inputs, *outputs):
+    for tensor in outputs:
         if tensor.dtype == "string":
             raise ModelError(
-                f"{stored.path} takes or gives text at {tensor.name!r}, which ONNX can't split and look up as Keras "
-                "does; export the part of the model whose inputs are numbers, and keep the vocabulary beside it"
+                f"{stored.path} gives text at {tensor.name!r}, which can't be compared with Keras's; export the part "
+                "of the model whose outputs are numbers, and name the classes with --labels"
+            )
+    for layer in parts(opened.model):
+        if type(layer).__name__ == "TextVectorization":
+            raise ModelError(
+                f"{stored.path} splits text into words (in the layer {layer.name}), which ONNX can't do as Keras does; "
+                "export the part of the model whose inputs are numbers, and keep the vocabulary beside it"
             )
     return Source(
         path=stored.path,

@@ -11,25 +11,27 @@ from typing import Any
 
 import numpy as np
 
+from . import lookup, recurrent
 from .backend import require
-from .recurrent import Registry, insert
 
 Handler = Callable[..., Any]
 
 
-def handlers(registry: Registry) -> dict[str, tuple[Handler, list[Any]]]:
+def handlers(layers: recurrent.Registry, tables: lookup.Registry) -> dict[str, tuple[Handler, list[Any]]]:
     """TensorFlow operator -> (handler, extra arguments), as tf2onnx wants them.
 
     Args:
-        registry: the marks of recurrent layers.
+        layers: the marks of recurrent layers.
+        tables: those of lookup layers.
     """
 
     # tf2onnx would take a first extra argument for the name of an ONNX operator.
     def call(ctx: Any, node: Any, name: str, args: Any) -> None:
-        insert(ctx, node, name, registry)
+        for insert, registry in ((recurrent.insert, layers), (lookup.insert, tables)):
+            insert(ctx, node, name, registry)
 
     calls = {name: (call, []) for name in ("PartitionedCall", "StatefulPartitionedCall")}
-    return {name: (handler, []) for name, handler in HANDLERS.items()} | (calls if registry else {})
+    return {name: (handler, []) for name, handler in HANDLERS.items()} | calls
 
 
 def _erfc(ctx: Any, node: Any, name: str, args: Any) -> None:

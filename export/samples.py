@@ -153,12 +153,13 @@ def _fitting(array: npt.NDArray[Any], tensor: Tensor, path: Path) -> npt.NDArray
     fits = array.ndim == len(tensor.shape) and all(
         want in (None, got) for got, want in zip(array.shape[1:], tensor.shape[1:], strict=True)
     )
-    kinds = {"b": "b", "i": "biu", "u": "bu", "f": "biuf"}[np.dtype(tensor.dtype).kind]
+    dtype = object if tensor.dtype == "string" else np.dtype(tensor.dtype)
+    kinds = {"b": "b", "i": "biu", "u": "bu", "f": "biuf", "O": "U"}[np.dtype(dtype).kind]
     if not fits or array.dtype.kind not in kinds:
         raise SourceError(
             f"{path}: {tensor.name} is {array.dtype} {list(array.shape)}, the model takes {tensor.describe()}"
         )
-    return array.astype(tensor.dtype, copy=False)
+    return array.astype(dtype, copy=False)
 
 
 def within_memory(limit: int, pixels: PixelSpec) -> int:

@@ -28,6 +28,9 @@ LARGE_BATCH = 33
 _LARGE_BATCH_ELEMENTS = 50_000
 """Largest sample for which the large batch is run, elements; a 128x128 photograph has 49,152."""
 
+_WORDS = np.array(["", "a", "Text", "\u00e4"], object)
+"""Text for inputs of which no layer says what they hold."""
+
 _LENGTHS = (7, 8, 16, 32, 64, 128, 224)
 """Lengths tried for free dimensions: odd first, then what networks that halve their input need."""
 
@@ -112,6 +115,8 @@ def _draw(
     shape = (size, *(length if d is None else d for d in tensor.shape[1:]))
     if tensor.dtype == "bool":
         return rng.random(shape) < 0.5
+    if tensor.dtype == "string":
+        return rng.choice(_WORDS if codes is None else codes, shape)
     kind = np.dtype(tensor.dtype)
     if codes is not None:
         if low == high:
@@ -137,15 +142,15 @@ def _is_free(source: Source) -> bool:
 
 
 def _codes(source: Source, index: int) -> npt.NDArray[Any] | None:
-    """The whole numbers that input number index may hold, ascending; None where nothing limits them.
+    """What input number index may hold: whole numbers, ascending, or text; None where nothing limits it.
 
-    An Embedding, a CategoryEncoding, an IntegerLookup or a DenseFeatures that it feeds says so.
+    An Embedding, a CategoryEncoding, a StringLookup, an IntegerLookup or a DenseFeatures that it feeds says so.
     """
     tensor = source.inputs[index]
     found, direct = [], []
     for layer in parts(source.model):
         codes = _codes_of(layer, tensor.name)
-        if codes is None:
+        if codes is None or (codes.dtype == object) != (tensor.dtype == "string"):
             continue
         found.append(codes)
         try:
@@ -161,10 +166,15 @@ def _codes(source: Source, index: int) -> npt.NDArray[Any] | None:
 
 
 def _codes_of(layer: Any, name: str) -> npt.NDArray[Any] | None:
-    """The whole numbers that a layer takes, or that its column of that name takes."""
+    """What a layer takes, or its column of that name."""
     kind = type(layer).__name__
     if kind in ("Embedding", "CategoryEncoding"):
         return np.arange(int(layer.input_dim if kind == "Embedding" else layer.num_tokens))
+    if kind == "StringLookup" and not layer.invert:
+        words = list(layer.get_vocabulary(include_special_tokens=False))
+        if layer.mask_token is not None:
+            words.append(layer.mask_token)
+        return np.array(words + [f"{words[0]}?"] * bool(layer.num_oov_indices), object)
     if kind == "IntegerLookup" and not layer.invert:
         keys = np.unique(layer.get_vocabulary(include_special_tokens=False)).astype(np.int64)
         return np.append(keys, keys[-1] + np.arange(1, 4)) if layer.num_oov_indices else keys

@@ -17,11 +17,9 @@ from .backend import require, tensorflow
 def traceable() -> Iterator[None]:
     """Replace the calls below inside the block."""
     keras = require("keras")
-    libraries = [library for library in (keras, sys.modules.get("tf_keras")) if library is not None]
     better = [
         (keras.layers.TimeDistributed, "call", _time_distributed),
         (keras.layers.UpSampling2D, "call", _up_sampling),
-        *((library.layers.IntegerLookup, "_lookup_dense", _lookup) for library in libraries),
     ]
     with contextlib.ExitStack() as replaced, on_cpu():
         for cls, method, of in better:
@@ -82,36 +80,3 @@ def _up_sampling(original: Any) -> Any:
         return tf.image.resize(inputs, tf.shape(inputs)[1:3] * self.size, method=self.interpolation)
 
     return call
-
-
-def _lookup(original: Any) -> Any:
-    """IntegerLookup by comparing with every entry, in place of TensorFlow's hash table."""
-    tf = tensorflow()
-
-    def call(self: Any, inputs: Any) -> Any:
-        table = self.lookup_table
-        with tf.init_scope():
-            keys, values = (t.numpy() for t in table.export())
-        if not len(keys):
-            return original(self, inputs)
-        # Past the tracking of attributes: the layer stays as it was loaded.
-        object.__setattr__(self, "lookup_table", _Compared(keys, values, self._default_value))
-        try:
-            return original(self, inputs)
-        finally:
-            object.__setattr__(self, "lookup_table", table)
-
-    return call
-
-
-class _Compared:
-    """What a layer asks of its table."""
-
-    def __init__(self, keys: Any, values: Any, default: Any) -> None:
-        self.keys, self.values, self.default = keys, values, default
-
-    def lookup(self, inputs: Any) -> Any:
-        tf = tensorflow()
-        same = tf.cast(tf.equal(inputs[..., tf.newaxis], self.keys), tf.int32)
-        found = tf.gather(self.values, tf.argmax(same, -1))
-        return tf.where(tf.reduce_max(same, -1) > 0, found, tf.cast(self.default, found.dtype))

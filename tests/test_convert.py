@@ -257,12 +257,36 @@ def test_negative_indices_are_nowhere_hot(tmp_path, axis, dtype):
     np.testing.assert_array_equal(run(convert(source_of(model, tmp_path)), x)[0], np.asarray(model(x)))
 
 
-def test_a_table_of_text_is_named_with_its_layer(tmp_path):
-    inputs = tf_keras.layers.Input((1,), dtype="int64")
-    lookup = tf_keras.layers.StringLookup(vocabulary=["5", "7"], output_mode="one_hot", name="codes")
-    model = tf_keras.Model(inputs, lookup(tf.strings.as_string(inputs)))
-    with pytest.raises(ModelError, match=r"looks values up in a table \(in the layer codes \(StringLookup\)\)"):
-        convert(source_of(model, tmp_path))
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"output_mode": "int"}, {"output_mode": "int", "mask_token": "", "num_oov_indices": 0},
+        {"output_mode": "one_hot"}, {"output_mode": "multi_hot", "mask_token": "none"}, {"output_mode": "count"},
+        {"output_mode": "tf_idf", "idf_weights": [0.5, 1.0, 2.0]},
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("library", [keras, tf_keras], ids=["keras", "tf_keras"])
+def test_a_table_of_text_is_looked_up(tmp_path, library, options):
+    lookup = library.layers.StringLookup(vocabulary=["cat", "Großmaul", 'a "b"\n'], **options)
+    width = 1 if options["output_mode"] == "one_hot" else 4
+    inputs = library.layers.Input((width,), dtype="string")
+    model = library.Sequential([inputs, lookup, library.layers.Dense(2)])
+    source = source_of(model, tmp_path)
+    words = ["cat", "Großmaul", 'a "b"\n', "cat"] if options.get("num_oov_indices") == 0 else ["cat", "none", "", "Cat"]
+    x = np.array([words, words[::-1], [words[1]] * 4], object)[:, :width]
+    graph = convert(source)
+    verify(graph.SerializeToString(), source, spec=ModelSpec())
+    np.testing.assert_allclose(run(graph, x)[0], np.asarray(model(tf.constant(x))), atol=1e-6)
+    (drawn,) = random_inputs(source, ModelSpec())[2]
+    assert {"cat", "Großmaul"} & set(drawn.ravel())
+
+
+def test_a_table_of_feature_columns_is_named_with_its_layer(tmp_path):
+    column = tf.feature_column.categorical_column_with_vocabulary_list("code", [5, 7])
+    inputs = {"code": tf_keras.layers.Input((1,), name="code", dtype="int64")}
+    layer = tf_keras.layers.DenseFeatures([tf.feature_column.indicator_column(column)], name="columns")
+    with pytest.raises(ModelError, match=r"looks values up in a table \(in the layer columns \(DenseFeatures\)\)"):
+        convert(source_of(tf_keras.Model(inputs, layer(inputs)), tmp_path))
 
 
 def test_what_is_hashed_as_text_is_named_with_its_layer(tmp_path):
@@ -295,9 +319,23 @@ def test_feature_columns_get_codes_that_they_have(tmp_path):
     verify(convert(source).SerializeToString(), source, spec=ModelSpec(head="regression"))
 
 
-def test_text_inputs_are_refused(tmp_path):
-    lookup = L.StringLookup(vocabulary=["ant", "bee"], output_mode="one_hot")
-    model = keras.Sequential([keras.Input((1,), dtype="string"), lookup, L.Dense(2)])
+def test_text_that_is_split_into_words_is_refused(tmp_path):
+    words = L.TextVectorization(vocabulary=["ant", "bee"], output_sequence_length=4, name="words")
+    model = keras.Sequential([keras.Input((1,), dtype="string"), words, L.Embedding(4, 2)])
     model.save(tmp_path / "m.keras")
-    with pytest.raises(ModelError, match=r"takes or gives text at .* export the part of the model whose inputs are"):
+    with pytest.raises(ModelError, match=r"splits text into words \(in the layer words\).* keep the vocabulary"):
         load(tmp_path / "m.keras")
+
+
+@pytest.mark.parametrize(
+    ("library", "message"),
+    [
+        (tf_keras, "gives text at .* name the classes with --labels"),
+        (keras, r"\(in the layer words \(StringLookup\)\)"),
+    ],
+)
+def test_text_outputs_are_refused(tmp_path, library, message):
+    words = library.layers.StringLookup(vocabulary=["ant", "bee"], invert=True, name="words")
+    model = library.Sequential([library.layers.Input((1,), dtype="int64"), words])
+    with pytest.raises(ModelError, match=message):
+        convert(source_of(model, tmp_path))

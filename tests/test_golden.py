@@ -11,6 +11,7 @@ from edgecnn import ColumnSpec, ModelError, ModelSpec, Predictor, TableSpec
 from edgecnn.cli import main
 from edgecnn.golden import KEY, Golden, Sample, Values, digest, largest_difference
 from edgecnn.selftest import synthetic_image
+from edgecnn.session import Session
 
 
 @pytest.fixture
@@ -229,6 +230,35 @@ def test_several_inputs_and_outputs_are_proved_as_well(tmp_path, capsys):
     assert [p["name"] for p in info["outputs"]] == ["first", "second"]
     assert main(["predict", "--model", str(tmp_path / "m.onnx"), "x.png"]) == 2
     assert "the model has 2 inputs and 2 outputs" in capsys.readouterr().err
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept:DeprecationWarning")
+def test_text_is_proved_as_well(tmp_path, capsys):
+    """As in a table of animals: a kind in words beside an age."""
+    import keras
+
+    kind, age = keras.Input((1,), name="kind", dtype="string"), keras.Input((1,), name="age")
+    kinds = keras.layers.StringLookup(vocabulary=["cat", "Großmaul"], output_mode="one_hot")(kind)
+    joined = keras.layers.Concatenate()([kinds, keras.layers.Normalization(mean=3.0, variance=4.0)(age)])
+    model = keras.Model({"kind": kind, "age": age}, keras.layers.Dense(2)(joined))
+    model.save(tmp_path / "m.keras")
+    rows = {"kind": np.array([["Großmaul"], ["fish"]]), "age": np.array([[2.0], [7.5]], np.float32)}
+    np.savez(tmp_path / "rows.npz", **rows)
+    command = ["export", str(tmp_path / "m.keras"), "--data", str(tmp_path / "rows.npz"), "--golden", "2"]
+    assert main(command) == 0
+    status, found = lines(tmp_path / "m.onnx", capsys)
+    assert status == 0
+    assert [line.split(":")[0] for line in found] == [
+        f"ok      golden {i} {stage}" for i in (0, 1) for stage in ("tensor", "output")
+    ]
+    session = Session(tmp_path / "m.onnx", several=True)
+    samples = Golden.from_json(session.metadata[KEY]).samples
+    assert [v.values for v in samples[0].values] == [(2.0,), ("Großmaul",)]
+    given = {name: keras.ops.convert_to_tensor(a) for name, a in rows.items()}
+    expected = np.asarray(model(given))
+    np.testing.assert_allclose(np.stack([s.outputs for s in samples]), expected, atol=1e-5)
+    got = session.run_all([rows[p.name].astype(object if p.name == "kind" else "f4") for p in session.inputs])
+    np.testing.assert_allclose(got[0], expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("change", [{"dtype": "O"}, {"shape": [3]}, {"shape": [-1, -2]}, {"values": ["a", "b"]}])

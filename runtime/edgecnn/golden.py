@@ -31,7 +31,7 @@ MAX_SAMPLES = 64
 MAX_JSON_BYTES = 4 * 2**20
 """Limits on what is read from a model file."""
 
-DTYPES = ("float32", "float64", "float16", "int8", "int16", "int32", "int64", "uint8", "bool")
+DTYPES = ("float32", "float64", "float16", "int8", "int16", "int32", "int64", "uint8", "bool", "string")
 """Types that the tensor of a sample may have."""
 
 
@@ -39,12 +39,19 @@ DTYPES = ("float32", "float64", "float16", "int8", "int16", "int32", "int64", "u
 class Values:
     """An input tensor as it is."""
 
-    values: tuple[float, ...]
+    values: tuple[float | str, ...]
     """Flat."""
     shape: tuple[int, ...]
     """Without the batch."""
     dtype: str = "float32"
     """One of DTYPES."""
+
+    @classmethod
+    def of(cls, array: npt.NDArray[Any]) -> Values:
+        """An input of one sample; text is an array of objects."""
+        if array.dtype == object:
+            return cls(tuple(str(v) for v in array.ravel()), array.shape, "string")
+        return cls(tuple(float(v) for v in array.ravel()), array.shape, str(array.dtype))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,17 +131,21 @@ def _to_sample(data: Any) -> Sample:
 
 
 def _to_values(data: Any) -> Values:
-    values, shape, dtype = tuple(float(v) for v in data["values"]), tuple(int(n) for n in data["shape"]), data["dtype"]
+    shape, dtype = tuple(int(n) for n in data["shape"]), data["dtype"]
+    values = tuple((str if dtype == "string" else float)(v) for v in data["values"])
     if dtype not in DTYPES or math.prod(shape) != len(values) or min(shape, default=1) < 1:
         raise ValueError(f"{dtype!r} values of shape {shape}")
     return Values(values, shape, dtype)
 
 
 def digest(arrays: Sequence[npt.NDArray[np.generic]]) -> str:
-    """The first 16 hex digits of the SHA-256 over arrays, little-endian."""
+    """The first 16 hex digits of the SHA-256 over arrays, little-endian; of text over its UTF-8 and a 0 behind each."""
     h = hashlib.sha256()
     for a in arrays:
-        h.update(np.ascontiguousarray(a.astype(a.dtype.newbyteorder("<"), copy=False)).tobytes())
+        if a.dtype == object:
+            h.update("".join(f"{text}\0" for text in a.ravel()).encode("utf-8", "surrogatepass"))
+        else:
+            h.update(np.ascontiguousarray(a.astype(a.dtype.newbyteorder("<"), copy=False)).tobytes())
     return h.hexdigest()[:16]
 
 
@@ -145,7 +156,9 @@ def to_tensors(sample: Sample, spec: ModelSpec) -> list[npt.NDArray[Any]]:
         VerificationError: the sample is none for this recipe.
     """
     if sample.values:
-        return [np.array(v.values).reshape(1, *v.shape).astype(v.dtype) for v in sample.values]
+        dtypes = [object if v.dtype == "string" else v.dtype for v in sample.values]
+        pairs = zip(sample.values, dtypes, strict=True)
+        return [np.array(v.values, dtype).reshape(1, *v.shape) for v, dtype in pairs]
     if sample.row is not None and spec.table is not None:
         return [to_rows([sample.row], spec.table)]
     if sample.image is None or spec.pixels is None:

@@ -193,10 +193,10 @@ class Session:
         return [np.asarray(o) for o in found]
 
     def _run_fixed(self, batches: Sequence[npt.NDArray[Any]], size: int) -> list[npt.NDArray[Any]]:
-        """A model whose batch size is fixed: as many runs as it takes, the last one padded with zeros."""
+        """A model whose batch size is fixed: as many runs as it takes, the last one padded with zeros or ""."""
         count = len(batches[0])
         runs = -(-count // size)
-        padded = [np.zeros((runs * size, *b.shape[1:]), b.dtype) for b in batches]
+        padded = [np.full((runs * size, *b.shape[1:]), "" if b.dtype == object else 0, b.dtype) for b in batches]
         for p, b in zip(padded, batches, strict=True):
             p[:count] = b
         parts = [self.run_all([p[at : at + size] for p in padded]) for at in range(0, runs * size, size)]
