@@ -9,6 +9,7 @@ from __future__ import annotations
 import collections
 import io
 import re
+import tempfile
 import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -20,8 +21,11 @@ from ..backend import require
 
 _OLD_CONTAINER = "_layer_checkpoint_dependencies"
 
+_ASSETS = "assets"
+"""Folder of the files that layers keep beside their weights."""
+
 Tree = dict[str, Any]
-"""Name -> Tree or array."""
+"""Name -> Tree or array; under "assets" name -> bytes."""
 
 
 def load(keras: Any, path: Path, config: Any, objects: Mapping[str, Any], *, safe_mode: bool) -> Any:
@@ -35,8 +39,10 @@ def load(keras: Any, path: Path, config: Any, objects: Mapping[str, Any], *, saf
         model = keras.saving.deserialize_keras_object(config, custom_objects=dict(objects), safe_mode=safe_mode)
     with zipfile.ZipFile(path) as archive:
         tree = _tree(archive.read("model.weights.h5"))
+        _add_assets(tree, archive)
     restored = _restore(model, tree)
-    lost = [w.name for w in model.weights if id(w) not in restored]
+    # A vocabulary, which is among the weights too, stands in the architecture or in an asset.
+    lost = [w.name for w in model.weights if hasattr(w, "name") and id(w) not in restored]
     if lost:
         raise ModelError(f"the archive holds no values for {', '.join(lost[:3])} ({len(lost)} in all)")
     return model
@@ -62,6 +68,18 @@ def _tree(content: bytes) -> Tree:
     return root
 
 
+def _add_assets(tree: Tree, archive: zipfile.ZipFile) -> None:
+    """Put the files that layers keep beside their weights, such as vocabularies, into the nodes of these layers."""
+    for member in archive.namelist():
+        parts = re.split(r"[/\\]", member)
+        name = parts[-1]
+        if parts[0] == _ASSETS and len(parts) > 2 and name not in ("", ".", ".."):
+            node = tree
+            for part in parts[1:-1]:
+                node = node.setdefault(part, {})
+            node.setdefault(_ASSETS, {})[name] = archive.read(member)
+
+
 def _restore(target: Any, tree: Tree) -> set[int]:
     """Put the values of tree into target and what it holds; the ids of the variables that got one."""
     done: set[int] = set()
@@ -70,8 +88,13 @@ def _restore(target: Any, tree: Tree) -> set[int]:
         target.load_own_variables(values)
         own = [*getattr(target, "_trainable_weights", ()), *getattr(target, "_non_trainable_weights", ())]
         done |= {id(v) for v in own}
+    if _ASSETS in tree and hasattr(target, "load_assets"):
+        with tempfile.TemporaryDirectory() as folder:
+            for name, content in tree[_ASSETS].items():
+                Path(folder, name).write_bytes(content)
+            target.load_assets(folder)
     for name, below in tree.items():
-        if name in ("vars", "optimizer", "metrics") or not isinstance(below, dict):
+        if name in ("vars", _ASSETS, "optimizer", "metrics") or not isinstance(below, dict):
             continue
         child = getattr(target, "layers" if name == _OLD_CONTAINER else name, None)
         if isinstance(child, Mapping):
