@@ -51,14 +51,14 @@ def convert(source: Source, *, opset: int = DEFAULT_OPSET, recurrent: bool = Tru
     try:
         with quiet_logs("absl", "tensorflow", "tf2onnx"), _direct_einsum():
             recurrent_layers = marked(source.model) if recurrent else contextlib.nullcontext({})
-            with recurrent_layers as layers, lookup.marked() as tables:
-                graph, inputs, outputs = _freeze(source, source.trace())
+            with recurrent_layers as layers:
+                graph, inputs, outputs, tables = _freeze(source, source.trace())
             model, _ = converter.from_graph_def(
                 graph,
                 input_names=list(inputs),
                 output_names=list(outputs),
                 tensors_to_rename={**inputs, **outputs},
-                custom_op_handlers=handlers(layers, tables),
+                custom_op_handlers=handlers(layers) | lookup.handlers(tables),
                 opset=opset,
             )
     except ModelError:
@@ -67,7 +67,7 @@ def convert(source: Source, *, opset: int = DEFAULT_OPSET, recurrent: bool = Tru
         if recurrent and layers:
             return convert(source, opset=opset, recurrent=False)
         raise ModelError(f"{source.path} can't be converted: {reason(e)}") from e
-    _check_operators(model, source)
+    _check(model, source)
     mend(model)
     _restore_names(model, source)
     _name_dimensions(model, source)
@@ -89,8 +89,8 @@ def _direct_einsum() -> Iterator[None]:
         module.optimize_einsum = original
 
 
-def _freeze(source: Source, function: Any) -> tuple[Any, dict[str, str], dict[str, str]]:
-    """(GraphDef without variables, its input tensors and its output tensors -> their final names).
+def _freeze(source: Source, function: Any) -> tuple[Any, dict[str, str], dict[str, str], lookup.Tables]:
+    """(GraphDef without variables, its input tensors and its output tensors -> their final names, its tables).
 
     tf2onnx's own freezing takes captured tensors for inputs: a Normalization layer's mean and variance are
     such. Here they become constants, as variables do.
@@ -105,26 +105,34 @@ def _freeze(source: Source, function: Any) -> tuple[Any, dict[str, str], dict[st
     for function in graph.library.function:
         if function.attr.pop("_XlaMustCompile", None) is not None:
             function.attr.pop("_noinline", None)
-            if MARK in function.signature.name or lookup.MARK in function.signature.name:
+            if MARK in function.signature.name:
                 function.attr["_noinline"].b = True
-    if any(t.dtype.name == "resource" for t in frozen.inputs):
+    tables = lookup.take_out(concrete, frozen, graph)
+    tensors = [t for t in frozen.inputs if t.name.split(":")[0] not in tables]
+    if any(t.dtype.name == "resource" for t in tensors):
         holders = [p for p in parts(source.model) if hasattr(p, "lookup_table") or type(p).__name__ == "DenseFeatures"]
-        tables = [f"{p.name} ({type(p).__name__})" for p in holders] or ["that nobody names"]
+        names = [f"{p.name} ({type(p).__name__})" for p in holders] or ["that nobody names"]
         raise ModelError(
-            f"{source.path} looks values up in a table (in the layer {', '.join(tables)}), for which ONNX has no "
+            f"{source.path} looks values up in a table (in the layer {', '.join(names)}), for which ONNX has no "
             "operator; export the part of the model behind it, and look up before"
         )
-    inputs = {t.name: s.name for t, s in zip(frozen.inputs, source.inputs, strict=True)}
+    inputs = {t.name: s.name for t, s in zip(tensors, source.inputs, strict=True)}
     # A flat dict of outputs comes back in the order of its sorted keys.
     names = sorted(t.name for t in source.outputs)
     outputs = {t.name: n for t, n in zip(frozen.outputs, names, strict=True)}
-    return graph, inputs, outputs
+    return graph, inputs, outputs, tables
 
 
-def _check_operators(model: Any, source: Source) -> None:
-    """tf2onnx leaves what it can't translate in the graph under TensorFlow's name."""
+def _check(model: Any, source: Source) -> None:
+    """Refuse outputs of text, and operators that tf2onnx can't translate and leaves under TensorFlow's name."""
     onnx = require("onnx")
     version = max((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), default=DEFAULT_OPSET)
+    for value in model.graph.output:
+        if value.type.tensor_type.elem_type == onnx.TensorProto.STRING:
+            raise ModelError(
+                f"{source.path} gives text, which can't be compared with Keras's; export the part of the model whose "
+                "outputs are numbers, and name the classes with --labels"
+            )
     unknown = []
     for node in model.graph.node:
         if node.domain in ("", "ai.onnx") and not onnx.defs.has(node.op_type, version):

@@ -223,12 +223,6 @@ def _expressions(stored: Stored, lambdas: Mapping[str, str]) -> dict[str, Expres
 
 def _source(stored: Stored, opened: Opened, stamp: ModelSpec | None, signature: _Signature | None = None) -> Source:
     inputs, outputs = signature or _signature(opened.model, stored.path)
-    for tensor in outputs:
-        if tensor.dtype == "string":
-            raise ModelError(
-                f"{stored.path} gives text at {tensor.name!r}, which can't be compared with Keras's; export the part "
-                "of the model whose outputs are numbers, and name the classes with --labels"
-            )
     for layer in parts(opened.model):
         if type(layer).__name__ == "TextVectorization":
             raise ModelError(

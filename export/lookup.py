@@ -1,126 +1,166 @@
-"""StringLookup and IntegerLookup layers as ONNX's LabelEncoder, in place of TensorFlow's hash tables.
-
-While the model is traced for the conversion, such a layer calls a marked TensorFlow function instead of its table;
-tf2onnx hands the mark to `insert`, which puts the operator there.
-"""
+"""TensorFlow's lookup tables as ONNX's LabelEncoder: those of lookup layers, of feature columns and of SavedModels."""
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
-import re
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from .backend import require, tensorflow
-
-MARK = "edgecnn_lookup_"
-"""Beginning of a marked function's name."""
+from .backend import tensorflow
 
 _DOMAIN = "ai.onnx.ml"
 
+_FIND = "LookupTableFindV2"
+"""TensorFlow's operator."""
 
-@dataclasses.dataclass(frozen=True)
-class _Table:
-    keys: npt.NDArray[Any]
-    """(n,) int64, or bytes in UTF-8."""
-    codes: npt.NDArray[np.int64]
-    """(n,)."""
-    default: int
-    """What any other key becomes."""
+_KINDS = {np.dtype(np.int64): "int64", np.dtype(np.float32): "float", np.dtype(object): "string"}
+"""What LabelEncoder takes and gives, and what its attributes call it."""
 
-
-Registry = dict[str, _Table]
-"""Mark -> table."""
+Tables = dict[str, tuple[npt.NDArray[Any], npt.NDArray[Any]]]
+"""Name of a table in the graph -> its keys and values, whole numbers or bytes in UTF-8."""
 
 
-@contextlib.contextmanager
-def marked() -> Iterator[Registry]:
-    """Let lookup layers trace as marks inside the block.
+def take_out(concrete: Any, frozen: Any, graph: Any) -> Tables:
+    """Read the tables that a traced function looks values up in, and put a node of its name in the place of each.
 
-    Yields:
-        What the marks stand for.
+    Text that is compared becomes a table of one word, since ONNX's Equal knows no text before operator set 19.
+
+    Args:
+        concrete: the traced function.
+        frozen: the same with constants for its variables.
+        graph: the GraphDef of frozen, which is changed.
     """
-    registry: Registry = {}
-    libraries = [library for library in (require("keras"), sys.modules.get("tf_keras")) if library is not None]
-    with contextlib.ExitStack() as replaced:
-        for cls in (c for library in libraries for c in (library.layers.StringLookup, library.layers.IntegerLookup)):
-            original = cls._lookup_dense
-            replaced.callback(setattr, cls, "_lookup_dense", original)
-            cls._lookup_dense = _wrap(original, registry)
-        yield registry
+    tf = tensorflow()
+    tables: Tables = {}
+    nodes = {node.name: node for node in graph.node}
+    handles = {placeholder.name.split(":")[0]: handle for handle, placeholder in concrete.graph.captures}
+    for node in list(graph.node):
+        inputs = [tensor.shape for tensor in frozen.graph.get_operation_by_name(node.name).inputs]
+        name = _origin(nodes, node.input[0]).name if node.op == _FIND else ""
+        if name in handles:
+            node.input[0] = name
+            if name not in tables:
+                tables[name] = _export(handles[name], node.attr["Tin"].type, node.attr["Tout"].type)
+                _become_table(nodes[name], node)
+            _ensure_shape(graph, node, inputs[1])
+        elif node.op in ("Equal", "NotEqual") and node.attr["T"].type == tf.string.as_datatype_enum:
+            words = [_word(nodes, name) for name in node.input]
+            if words.count(None) == 1:
+                position = words.index(None)
+                word = next(w for w in words if w is not None)
+                tables[node.name + "/table"] = (np.array([word], object), np.array([1]))
+                _compare_codes(graph, node, position, inputs[position])
+    return tables
 
 
-def insert(ctx: Any, node: Any, name: str, registry: Registry) -> None:
-    """For tf2onnx's PartitionedCall: put the operator in place of a mark, leave other calls alone."""
-    match = re.search(MARK + r"\d+", str(node.get_attr_value("f")))
-    if match is None or match[0] not in registry:
-        return
-    table, inputs, outputs = registry[match[0]], node.input, node.output
-    shape, dtype = ctx.get_shape(outputs[0]), ctx.get_dtype(outputs[0])
+def _origin(nodes: dict[str, Any], name: str) -> Any:
+    """The node that an input comes from, through those that pass it on."""
+    node = nodes[name.split(":")[0]]
+    while node.op == "Identity":
+        node = nodes[node.input[0].split(":")[0]]
+    return node
+
+
+def _word(nodes: dict[str, Any], name: str) -> bytes | None:
+    """The one word that a node holds; None where it is no such constant."""
+    node = _origin(nodes, name)
+    if node.op != "Const":
+        return None
+    words = tensorflow().make_ndarray(node.attr["value"].tensor).ravel()
+    return bytes(words[0]) if len(words) == 1 else None
+
+
+def _add(graph: Any, op: str, name: str, inputs: Sequence[str], **attributes: Any) -> Any:
+    """A new node; its attributes are types, tensors and shapes."""
+    tf, node = tensorflow(), graph.node.add()
+    node.op, node.name = op, name
+    node.input.extend(inputs)
+    for key, value in attributes.items():
+        if isinstance(value, tf.TensorShape):
+            node.attr[key].shape.CopyFrom(value.as_proto())
+        elif isinstance(value, tf.DType):
+            node.attr[key].type = value.as_datatype_enum
+        else:
+            node.attr[key].tensor.CopyFrom(tf.make_tensor_proto(value))
+    return node
+
+
+def _become_table(node: Any, find: Any) -> None:
+    """Turn a node into a table of the types that find looks up, known by its name."""
+    node.op = "HashTableV2"
+    del node.input[:]
+    node.attr.clear()
+    node.attr["shared_name"].s = node.name.encode()
+    node.attr["key_dtype"].type, node.attr["value_dtype"].type = find.attr["Tin"].type, find.attr["Tout"].type
+
+
+def _ensure_shape(graph: Any, find: Any, shape: Any) -> None:
+    """Say what shape is found; TensorFlow would ask the table, which is gone."""
+    tf, name = tensorflow(), find.name
+    find.name = name + "/find"
+    _add(graph, "EnsureShape", name, [find.name], T=tf.dtypes.as_dtype(find.attr["Tout"].type), shape=shape)
+
+
+def _compare_codes(graph: Any, node: Any, position: int, shape: Any) -> None:
+    """Let a comparison of text compare what its table gives, 1 for the word and 0 for any other."""
+    tf, name = tensorflow(), node.name
+    zero, one = (
+        _add(graph, "Const", f"{name}/{n}", [], dtype=tf.int64, value=np.array(n, np.int64)).name for n in (0, 1)
+    )
+    inputs = [name + "/table", node.input[position], zero]
+    find = _add(graph, _FIND, name + "/code", inputs, Tin=tf.string, Tout=tf.int64)
+    _become_table(_add(graph, "", name + "/table", []), find)
+    _ensure_shape(graph, find, shape)
+    del node.input[:]
+    node.input.extend([name + "/code", one])
+    node.attr["T"].type = tf.int64.as_datatype_enum
+
+
+def text_keys(concrete: Any) -> list[str]:
+    """The words that a traced function looks up."""
+    tf, found = tensorflow(), []
+    for handle, _ in concrete.graph.captures:
+        if handle.dtype == tf.resource:
+            try:
+                keys, _ = _export(handle, tf.string, tf.int64)
+            except tf.errors.OpError:  # another table, or a variable
+                continue
+            found += [key.decode("utf-8", "replace") for key in keys]
+    return found
+
+
+def _export(handle: Any, keys: Any, values: Any) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    with tensorflow().init_scope():
+        found = tensorflow().raw_ops.LookupTableExportV2(table_handle=handle, Tkeys=keys, Tvalues=values)
+        return found[0].numpy(), found[1].numpy()
+
+
+def handlers(tables: Tables) -> dict[str, tuple[Callable[..., Any], list[Any]]]:
+    """TensorFlow operator -> (handler, extra arguments), as tf2onnx wants them."""
+
+    def find(ctx: Any, node: Any, name: str, args: Any) -> None:
+        table, _, default = node.inputs
+        if table.type == "HashTableV2" and default.is_const():
+            keys, values = tables[table.get_attr_value("shared_name").decode()]
+            if {keys.dtype, values.dtype} <= _KINDS.keys():
+                _insert(ctx, node, keys, values, default.get_tensor_value())
+
+    return {_FIND: (find, [])}
+
+
+def _insert(ctx: Any, node: Any, keys: Any, values: Any, default: Any) -> None:
+    (output,), source, name = node.output, node.input[1], node.name
+    shape, dtype = ctx.get_shape(output), ctx.get_dtype(output)
+    kind = _KINDS[values.dtype]
     attributes = {
-        "keys_int64s" if table.keys.dtype.kind in "iu" else "keys_strings": table.keys.tolist(),
-        "values_int64s": table.codes.tolist(),
-        "default_int64": table.default,
+        f"keys_{_KINDS[keys.dtype]}s": keys.tolist(),
+        f"values_{kind}s": values.tolist(),
+        f"default_{kind}": default,
     }
     ctx.remove_node(name)
     ctx.make_node(
-        "LabelEncoder", inputs, name=name, outputs=outputs, attr=attributes, domain=_DOMAIN,
+        "LabelEncoder", [source], name=name, outputs=[output], attr=attributes, domain=_DOMAIN,
         shapes=[shape], dtypes=[dtype],
     )  # fmt: skip
-
-
-def _wrap(original: Any, registry: Registry) -> Any:
-    def call(self: Any, inputs: Any) -> Any:
-        table = _read(self)
-        if table is None:
-            return original(self, inputs)
-        kept = {name: getattr(self, name) for name in ("lookup_table", "mask_token")}
-        # Past the tracking of attributes: the layer stays as it was loaded.
-        for name, value in {"lookup_table": _Mark(table, registry), "mask_token": None}.items():
-            object.__setattr__(self, name, value)
-        try:
-            return original(self, inputs)
-        finally:
-            for name, value in kept.items():
-                object.__setattr__(self, name, value)
-
-    return call
-
-
-def _read(layer: Any) -> _Table | None:
-    """A layer's table; None where it is empty or gives text."""
-    with tensorflow().init_scope():
-        keys, codes = (t.numpy() for t in layer.lookup_table.export())
-        if not len(keys) or codes.dtype.kind not in "iu":
-            return None
-        if layer.mask_token is not None:
-            # As an entry like any other: ONNX compares no text before operator set 19.
-            others = keys != layer._mask_key.numpy()
-            keys = np.append(keys[others], layer._mask_key.numpy())
-            codes = np.append(codes[others], layer._mask_value.numpy())
-        return _Table(keys, codes.astype(np.int64), int(layer._default_value))
-
-
-class _Mark:
-    """In place of a layer's table, while it is traced."""
-
-    def __init__(self, table: _Table, registry: Registry) -> None:
-        self._table, self._registry = table, registry
-
-    def lookup(self, inputs: Any) -> Any:
-        """The mark; what the function computes is never used."""
-        tf = tensorflow()
-        mark = f"{MARK}{len(self._registry)}"
-        self._registry[mark] = self._table
-
-        def body(values: Any) -> Any:
-            return tf.cast(tf.equal(values, self._table.keys[0]), tf.int64)
-
-        body.__name__ = mark
-        # The mark of XLA keeps the freezing from dissolving the function; convert removes it afterwards.
-        return tf.function(body, autograph=False, jit_compile=True)(inputs)

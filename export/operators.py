@@ -11,27 +11,25 @@ from typing import Any
 
 import numpy as np
 
-from . import lookup, recurrent
 from .backend import require
+from .recurrent import Registry, insert
 
 Handler = Callable[..., Any]
 
 
-def handlers(layers: recurrent.Registry, tables: lookup.Registry) -> dict[str, tuple[Handler, list[Any]]]:
+def handlers(layers: Registry) -> dict[str, tuple[Handler, list[Any]]]:
     """TensorFlow operator -> (handler, extra arguments), as tf2onnx wants them.
 
     Args:
         layers: the marks of recurrent layers.
-        tables: those of lookup layers.
     """
 
     # tf2onnx would take a first extra argument for the name of an ONNX operator.
     def call(ctx: Any, node: Any, name: str, args: Any) -> None:
-        for insert, registry in ((recurrent.insert, layers), (lookup.insert, tables)):
-            insert(ctx, node, name, registry)
+        insert(ctx, node, name, layers)
 
     calls = {name: (call, []) for name in ("PartitionedCall", "StatefulPartitionedCall")}
-    return {name: (handler, []) for name, handler in HANDLERS.items()} | calls
+    return {name: (handler, []) for name, handler in HANDLERS.items()} | (calls if layers else {})
 
 
 def _erfc(ctx: Any, node: Any, name: str, args: Any) -> None:

@@ -13,6 +13,7 @@ from edgecnn.spec import ModelSpec
 
 from .batches import Arrays
 from .load import Source, Tensor
+from .lookup import text_keys
 from .reading.generations import parts
 from .samples import Samples
 
@@ -160,6 +161,9 @@ def _codes(source: Source, index: int) -> npt.NDArray[Any] | None:
         if fed is source.model.inputs[index] or isinstance(fed, Mapping):
             return codes
         direct.append(any(fed is i for i in source.model.inputs))
+    if tensor.dtype == "string" and not found:
+        words = text_keys(source.function.get_concrete_function())
+        return np.array([*words, "", f"{words[0]}?"], object) if words else None
     if (found and not all(direct[: len(found)]) and len(tensor.shape) <= 2) or len(source.inputs) == 1:
         return min(found, key=len, default=None)
     return None
@@ -183,7 +187,14 @@ def _codes_of(layer: Any, name: str) -> npt.NDArray[Any] | None:
     if kind == "DenseFeatures":
         for column in layer._feature_columns:
             column = getattr(column, "categorical_column", column)
-            if getattr(column, "key", None) == name and getattr(column, "number_buckets", None):
+            if getattr(column, "key", None) != name:
+                continue
+            if hasattr(column, "vocabulary_list"):
+                words = list(column.vocabulary_list)
+                if isinstance(words[0], str):
+                    return np.array([*words, "", f"{words[0]}?"], object)
+                return np.unique([*words, max(words) + 1])
+            if getattr(column, "number_buckets", None):
                 return np.arange(int(column.number_buckets))
     return None
 

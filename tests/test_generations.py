@@ -195,6 +195,26 @@ def test_archives_of_other_writers(tmp_path, rename):
     np.testing.assert_allclose(source([IMAGES])[0], model(IMAGES), atol=1e-6)
 
 
+@pytest.mark.parametrize("windows", [False, True])
+def test_vocabularies_beside_the_weights(tmp_path, windows):
+    """What adapt() learned stands in a file of its own in the archive."""
+    kind, code = L2.Input((2,), name="kind", dtype="string"), L2.Input((1,), name="code", dtype="int64")
+    kinds, codes = L2.StringLookup(output_mode="tf_idf"), L2.IntegerLookup(output_mode="one_hot")
+    kinds.adapt(np.array([["cat", "dog"], ["cat", "Großmaul"]]))
+    codes.adapt(np.array([5, -7, 5]))
+    model = tf_keras.Model([kind, code], L2.Dense(2)(L2.Concatenate()([kinds(kind), codes(code)])))
+    model.save(tmp_path / "m.keras")
+    if windows:
+        with zipfile.ZipFile(tmp_path / "m.keras") as old:
+            members = {n.replace("assets/layers/", "assets\\layers\\"): old.read(n) for n in old.namelist()}
+        with zipfile.ZipFile(tmp_path / "m.keras", "w") as new:
+            for name, content in members.items():
+                new.writestr(name, content)
+    x = [np.array([["cat", "Großmaul"], ["fish", "dog"]], object), np.array([[-7], [9]])]
+    expected = model([tf.constant(a) for a in x])
+    np.testing.assert_allclose(load(tmp_path / "m.keras")(x)[0], expected, atol=1e-6)
+
+
 def test_an_archive_without_a_weight_is_refused(tmp_path):
     two_convolutions().save(tmp_path / "m.keras")
     rewrite_weights(tmp_path / "m.keras", lambda name: name.replace("dense_1", "elsewhere"))

@@ -18,7 +18,7 @@ _REFUSED = frozenset(
     {
         "ReadFile", "WriteFile", "MatchingFiles", "PyFunc", "EagerPyFunc", "PyFuncStateless", "SaveV2Slices",
         "LoadDataset", "SaveDataset", "SaveDatasetV2", "DeleteFile", "RemoteCall", "TFRecordReaderV2",
-        "PrintV2File",
+        "PrintV2File", "InitializeTableFromTextFile", "InitializeTableFromTextFileV2",
     }
 )  # fmt: skip
 """Operators that touch other files or run Python."""
