@@ -111,10 +111,11 @@ def _freeze(source: Source, function: Any) -> tuple[Any, dict[str, str], dict[st
     tensors = [t for t in frozen.inputs if t.name.split(":")[0] not in tables]
     if any(t.dtype.name == "resource" for t in tensors):
         holders = [p for p in parts(source.model) if hasattr(p, "lookup_table") or type(p).__name__ == "DenseFeatures"]
-        names = [f"{p.name} ({type(p).__name__})" for p in holders] or ["that nobody names"]
+        names = ", ".join(f"{p.name} ({type(p).__name__})" for p in holders)
+        where = f" (in the layer {names})" if names else ""
         raise ModelError(
-            f"{source.path} looks values up in a table (in the layer {', '.join(names)}), for which ONNX has no "
-            "operator; export the part of the model behind it, and look up before"
+            f"{source.path} looks values up in a table{where} in a way for which ONNX has no operator; export the part "
+            "of the model behind it, and look up before"
         )
     inputs = {t.name: s.name for t, s in zip(tensors, source.inputs, strict=True)}
     # A flat dict of outputs comes back in the order of its sorted keys.

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from edgecnn.decode import decode, decode_for
 from edgecnn.errors import EdgeCNNError
-from edgecnn.golden import MAX_SAMPLES, Golden, Sample, Values, digest, flat, largest_difference, to_tensors
+from edgecnn.golden import DTYPES, MAX_SAMPLES, Golden, Sample, Values, digest, flat, largest_difference, to_tensors
 from edgecnn.selftest import synthetic_image
 from edgecnn.spec import ColumnSpec, ModelSpec, PixelSpec, TableSpec
 
@@ -73,10 +73,10 @@ def _tensor_samples(source: Source, spec: ModelSpec, samples: Samples | None, co
     given = (samples or random_samples(source, spec)).thin(count)
     if sum(a[0].size for a in given) > _VALUES:
         return []
-    found = []
-    for arrays in zip(*given, strict=True):
-        found.append(Sample(None, None, None, "", (), tuple(Values.of(a) for a in arrays)))
-    return found
+    found = [tuple(Values.of(a) for a in arrays) for arrays in zip(*given, strict=True)]
+    if any(v.dtype not in DTYPES for values in found for v in values):
+        return []
+    return [Sample(None, None, None, "", (), values) for values in found]
 
 
 def _image_sample(image: bytes, pixels: PixelSpec) -> Sample:

@@ -36,22 +36,25 @@ def take_out(concrete: Any, frozen: Any, graph: Any) -> Tables:
     tables: Tables = {}
     nodes = {node.name: node for node in graph.node}
     handles = {placeholder.name.split(":")[0]: handle for handle, placeholder in concrete.graph.captures}
+
+    def shape(node: Any, position: int) -> Any:
+        return frozen.graph.get_operation_by_name(node.name).inputs[position].shape
+
     for node in list(graph.node):
-        inputs = [tensor.shape for tensor in frozen.graph.get_operation_by_name(node.name).inputs]
         name = _origin(nodes, node.input[0]).name if node.op == _FIND else ""
         if name in handles:
             node.input[0] = name
             if name not in tables:
                 tables[name] = _export(handles[name], node.attr["Tin"].type, node.attr["Tout"].type)
                 _become_table(nodes[name], node)
-            _ensure_shape(graph, node, inputs[1])
+            _ensure_shape(graph, node, shape(node, 1))
         elif node.op in ("Equal", "NotEqual") and node.attr["T"].type == tf.string.as_datatype_enum:
             words = [_word(nodes, name) for name in node.input]
             if words.count(None) == 1:
                 position = words.index(None)
                 word = next(w for w in words if w is not None)
                 tables[node.name + "/table"] = (np.array([word], object), np.array([1]))
-                _compare_codes(graph, node, position, inputs[position])
+                _compare_codes(graph, node, position, shape(node, position))
     return tables
 
 

@@ -163,10 +163,15 @@ def _codes(source: Source, index: int) -> npt.NDArray[Any] | None:
         direct.append(any(fed is i for i in source.model.inputs))
     if tensor.dtype == "string" and not found:
         words = text_keys(source.function.get_concrete_function())
-        return np.array([*words, "", f"{words[0]}?"], object) if words else None
+        return _words(words) if words else None
     if (found and not all(direct[: len(found)]) and len(tensor.shape) <= 2) or len(source.inputs) == 1:
         return min(found, key=len, default=None)
     return None
+
+
+def _words(known: list[str]) -> npt.NDArray[Any]:
+    """Text for a table: its words, none, and one that is not among them."""
+    return np.array([*known, "", f"{known[0]}?"], object)
 
 
 def _codes_of(layer: Any, name: str) -> npt.NDArray[Any] | None:
@@ -192,7 +197,7 @@ def _codes_of(layer: Any, name: str) -> npt.NDArray[Any] | None:
             if hasattr(column, "vocabulary_list"):
                 words = list(column.vocabulary_list)
                 if isinstance(words[0], str):
-                    return np.array([*words, "", f"{words[0]}?"], object)
+                    return _words(words)
                 return np.unique([*words, max(words) + 1])
             if getattr(column, "number_buckets", None):
                 return np.arange(int(column.number_buckets))

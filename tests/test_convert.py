@@ -316,6 +316,23 @@ def test_the_tables_of_a_savedmodel(tmp_path, folder):
     assert {"cat", "dog"} & set(drawn.ravel())
 
 
+def test_a_table_inside_a_loop_is_refused(tmp_path):
+    class Looped(tf.Module):
+        def __init__(self):
+            entries = tf.lookup.KeyValueTensorInitializer(tf.constant(["a", "b"]), tf.constant([1, 2], tf.int64))
+            self.table = tf.lookup.StaticHashTable(entries, -1)
+
+        @tf.function(input_signature=[tf.TensorSpec((None, 2), tf.string, name="x")])
+        def serve(self, x):
+            found = tf.map_fn(lambda row: self.table.lookup(row), x, fn_output_signature=tf.int64)
+            return {"y": tf.cast(found, tf.float32)}
+
+    module = Looped()
+    tf.saved_model.save(module, tmp_path / "m", signatures={"serving_default": module.serve})
+    with pytest.raises(ModelError, match=r"looks values up in a table in a way for which ONNX has no operator"):
+        convert(load(tmp_path / "m"))
+
+
 def test_what_is_hashed_as_text_is_named_with_its_layer(tmp_path):
     inputs = L.Input((1,), dtype="int64")
     model = keras.Model(inputs, L.Hashing(8, output_mode="one_hot", name="codes")(inputs))

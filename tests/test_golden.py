@@ -261,6 +261,17 @@ def test_text_is_proved_as_well(tmp_path, capsys):
     np.testing.assert_allclose(got[0], expected, atol=1e-5)
 
 
+@pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept:DeprecationWarning")
+def test_tensors_of_other_types_are_not_stored(tmp_path, capsys):
+    import keras
+
+    inputs = keras.Input((3,), dtype="uint16")
+    keras.Model(inputs, keras.layers.Dense(2)(keras.ops.cast(inputs, "float32"))).save(tmp_path / "m.keras")
+    assert main(["export", str(tmp_path / "m.keras")]) == 0
+    assert KEY not in Session(tmp_path / "m.onnx").metadata
+    assert lines(tmp_path / "m.onnx", capsys) == (0, [])
+
+
 @pytest.mark.parametrize("change", [{"dtype": "O"}, {"shape": [3]}, {"shape": [-1, -2]}, {"values": ["a", "b"]}])
 def test_tensors_that_can_not_be_are_refused(change):
     sample = Sample(None, None, None, "", (1.0,), (Values((1.0, 2.0), (2,)),))

@@ -158,7 +158,7 @@ def to_tensors(sample: Sample, spec: ModelSpec) -> list[npt.NDArray[Any]]:
     if sample.values:
         dtypes = [object if v.dtype == "string" else v.dtype for v in sample.values]
         pairs = zip(sample.values, dtypes, strict=True)
-        return [np.array(v.values, dtype).reshape(1, *v.shape) for v, dtype in pairs]
+        return [np.array(v.values).reshape(1, *v.shape).astype(dtype) for v, dtype in pairs]
     if sample.row is not None and spec.table is not None:
         return [to_rows([sample.row], spec.table)]
     if sample.image is None or spec.pixels is None:
