@@ -17,6 +17,7 @@ import numpy as np
 from .errors import ImageError, SourceError
 from .jpeg import decode_jpeg, is_color_jpeg
 from .pillow import MAX_PIXELS, WIDE_MODES, by_rows, convert, decode_as_pil, opened, unsupported
+from .png import decode_png, is_color_png
 from .spec import DECODES
 
 if TYPE_CHECKING:
@@ -84,8 +85,8 @@ def decode_for(
     """Decode an image as a recipe wants it: `image, color = decode_for(spec, path)`, then preprocess(color=color).
 
     A gray recipe decodes to gray by the decoder's own rule. It decodes to RGB, and leaves the gray to preprocess,
-    with a cv2_* method, since no decoder has OpenCV's rule, and for Pillow's own of a colour JPEG, since the kernel
-    has that rule too and applies it only where the resize looks.
+    with a cv2_* method, since no decoder has OpenCV's rule, and for Pillow's own of a colour JPEG or PNG, since the
+    kernel has that rule too and applies it only where the resize looks.
 
     Args:
         spec: The recipe.
@@ -101,7 +102,7 @@ def decode_for(
     """
     color = "gray" if spec.color == "gray" and not spec.resize.startswith("cv2_") else "rgb"
     data = _read(source)
-    if color == "gray" and spec.decode != "tf" and is_color_jpeg(data):
+    if color == "gray" and spec.decode != "tf" and (is_color_jpeg(data) or is_color_png(data)):
         color = "rgb"
     size = (spec.height, spec.width) if spec.decode == "fast" else None
     return _decode(data, spec.decode, color, spec.exif, size, lent), color
@@ -117,6 +118,8 @@ def _decode(
     orientation = _orientation(data, kind) if exif else 1
     if kind == "JPEG":
         pixels = decode_jpeg(data, decoder, color, size[::-1] if size and orientation >= 5 else size, lent=lent)
+    elif kind == "PNG" and (plain := decode_png(data, color)) is not None:
+        pixels = plain
     elif decoder == "tf":
         pixels = _decode_as_tf(data, kind, color)
     else:

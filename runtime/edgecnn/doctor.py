@@ -17,8 +17,8 @@ from .predictor import default_model, embedded_model
 from .session import Session, import_onnxruntime
 
 _PACKAGES = (
-    "numpy", "pillow", "simplejpeg", "onnxruntime", "onnxruntime-gpu", "opencv-python", "opencv-python-headless",
-    "tensorflow", "tensorflow-cpu", "keras", "tf-keras", "tf2onnx", "onnx", "scikit-learn",
+    "numpy", "pillow", "simplejpeg", "kornia-rs", "onnxruntime", "onnxruntime-gpu", "opencv-python",
+    "opencv-python-headless", "tensorflow", "tensorflow-cpu", "keras", "tf-keras", "tf2onnx", "onnx", "scikit-learn",
 )  # fmt: skip
 
 _RIVALS = (
