@@ -13,7 +13,7 @@ from typing import Any
 
 from edgecnn.errors import ModelError
 
-from . import lookup
+from . import lookup, text
 from .backend import quiet_logs, reason, require
 from .load import Source, Tensor
 from .operators import handlers, mend
@@ -67,6 +67,7 @@ def convert(source: Source, *, opset: int = DEFAULT_OPSET, recurrent: bool = Tru
         if recurrent and layers:
             return convert(source, opset=opset, recurrent=False)
         raise ModelError(f"{source.path} can't be converted: {reason(e)}") from e
+    text.write_out(model)
     _check(model, source)
     mend(model)
     _restore_names(model, source)

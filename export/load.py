@@ -223,13 +223,7 @@ def _expressions(stored: Stored, lambdas: Mapping[str, str]) -> dict[str, Expres
 
 def _source(stored: Stored, opened: Opened, stamp: ModelSpec | None, signature: _Signature | None = None) -> Source:
     inputs, outputs = signature or _signature(opened.model, stored.path)
-    for layer in parts(opened.model):
-        if type(layer).__name__ == "TextVectorization":
-            raise ModelError(
-                f"{stored.path} splits text into words (in the layer {layer.name}), which ONNX can't do as Keras does; "
-                "export the part of the model whose inputs are numbers, and keep the vocabulary beside it"
-            )
-    return Source(
+    source = Source(
         path=stored.path,
         model=opened.model,
         inputs=inputs,
@@ -242,6 +236,21 @@ def _source(stored: Stored, opened: Opened, stamp: ModelSpec | None, signature: 
         notes=opened.notes,
         stored_batch=opened.stored_batch,
     )
+    return _as_traced(source) if any(hasattr(part, "get_vocabulary") for part in parts(opened.model)) else source
+
+
+def _as_traced(source: Source) -> Source:
+    """With the outputs that there are: Keras 3 (3.15) tells other shapes and types behind layers with a vocabulary."""
+    try:
+        traced = source.function.get_concrete_function().structured_outputs
+    except Exception as e:
+        raise ModelError(f"{source.path} can't be traced: {reason(e)}") from e
+    outputs = [
+        dataclasses.replace(t, shape=(t.shape[0], *traced[t.name].shape[1:]), dtype=traced[t.name].dtype.name)
+        for t in source.outputs
+        if traced[t.name].shape.rank
+    ]
+    return dataclasses.replace(source, outputs=tuple(outputs)) if len(outputs) == len(source.outputs) else source
 
 
 def _of_specs(inputs: list[tuple[str, Any]], outputs: list[tuple[str, Any]], path: Path) -> _Signature:

@@ -13,6 +13,7 @@ import numpy as np
 
 from .backend import require
 from .recurrent import Registry, insert
+from .text import HANDLERS as TEXT
 
 Handler = Callable[..., Any]
 
@@ -29,7 +30,7 @@ def handlers(layers: Registry) -> dict[str, tuple[Handler, list[Any]]]:
         insert(ctx, node, name, layers)
 
     calls = {name: (call, []) for name in ("PartitionedCall", "StatefulPartitionedCall")}
-    return {name: (handler, []) for name, handler in HANDLERS.items()} | (calls if layers else {})
+    return {name: (handler, []) for name, handler in (HANDLERS | TEXT).items()} | (calls if layers else {})
 
 
 def _erfc(ctx: Any, node: Any, name: str, args: Any) -> None:

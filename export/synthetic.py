@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,9 @@ _LARGE_BATCH_ELEMENTS = 50_000
 
 _WORDS = np.array(["", "a", "Text", "\u00e4"], object)
 """Text for inputs of which no layer says what they hold."""
+
+_BETWEEN = (" ", " ", " ", "  ", ", ", ". ", "! (", "-", "'s ", "\n", "\t", "\u00a0", "<br />")
+"""What may stand between words."""
 
 _LENGTHS = (7, 8, 16, 32, 64, 128, 224)
 """Lengths tried for free dimensions: odd first, then what networks that halve their input need."""
@@ -145,7 +148,7 @@ def _is_free(source: Source) -> bool:
 def _codes(source: Source, index: int) -> npt.NDArray[Any] | None:
     """What input number index may hold: whole numbers, ascending, or text; None where nothing limits it.
 
-    An Embedding, a CategoryEncoding, a StringLookup, an IntegerLookup or a DenseFeatures that it feeds says so.
+    An Embedding, a CategoryEncoding, a DenseFeatures or a layer with a vocabulary that it feeds says so.
     """
     tensor = source.inputs[index]
     found, direct = [], []
@@ -163,7 +166,7 @@ def _codes(source: Source, index: int) -> npt.NDArray[Any] | None:
         direct.append(any(fed is i for i in source.model.inputs))
     if tensor.dtype == "string" and not found:
         words = text_keys(source.function.get_concrete_function())
-        return _words(words) if words else None
+        return np.append(_words(words), _sentences(words)) if words else None
     if (found and not all(direct[: len(found)]) and len(tensor.shape) <= 2) or len(source.inputs) == 1:
         return min(found, key=len, default=None)
     return None
@@ -172,6 +175,17 @@ def _codes(source: Source, index: int) -> npt.NDArray[Any] | None:
 def _words(known: list[str]) -> npt.NDArray[Any]:
     """Text for a table: its words, none, and one that is not among them."""
     return np.array([*known, "", f"{known[0]}?"], object)
+
+
+def _sentences(known: Sequence[str]) -> npt.NDArray[Any]:
+    """Text of several words, known and not, between which stands what may."""
+    rng = np.random.default_rng(_SEED)
+    found = []
+    for length in (1, 2, 3, 5, 8, 13, 40) * 4:
+        words = rng.choice(np.array([*known, "\u00c4rger"], object), length)
+        turned = [w.capitalize() if rng.random() < 0.3 else w for w in words]
+        found.append("".join(word + rng.choice(_BETWEEN) for word in turned))
+    return np.array(found, object)
 
 
 def _codes_of(layer: Any, name: str) -> npt.NDArray[Any] | None:
@@ -184,6 +198,10 @@ def _codes_of(layer: Any, name: str) -> npt.NDArray[Any] | None:
         if layer.mask_token is not None:
             words.append(layer.mask_token)
         return np.array(words + [f"{words[0]}?"] * bool(layer.num_oov_indices), object)
+    if kind == "TextVectorization":
+        sentences = _sentences(layer.get_vocabulary(include_special_tokens=False))
+        # A text without words has steps only where their number is fixed; a mean of none is no number.
+        return np.append(sentences, ["", " ?! "]) if layer.compute_output_shape((None, 1))[-1] else sentences
     if kind == "IntegerLookup" and not layer.invert:
         keys = np.unique(layer.get_vocabulary(include_special_tokens=False)).astype(np.int64)
         return np.append(keys, keys[-1] + np.arange(1, 4)) if layer.num_oov_indices else keys
