@@ -120,12 +120,12 @@ def reason(error: BaseException) -> str:
 
 
 @contextlib.contextmanager
-def quiet_logs(*names: str) -> Iterator[None]:
-    """Let only errors of the named loggers through, and no warnings module noise, inside the block."""
+def quiet_logs(*names: str, below: int = logging.ERROR) -> Iterator[None]:
+    """Let nothing below a level of the named loggers through, and no warnings module noise, inside the block."""
     loggers = [logging.getLogger(n) for n in names]
     levels = [log.level for log in loggers]
     for log in loggers:
-        log.setLevel(logging.ERROR)
+        log.setLevel(below)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from edgecnn.errors import ModelError, SourceError
 
-from . import loading, recipe
+from . import loading, recipe, text
 from .convert import DEFAULT_OPSET, OPSETS
 from .golden import DEFAULT_COUNT
 from .quality import DEFAULT_MAX_DROP
@@ -70,7 +70,8 @@ def parser() -> argparse.ArgumentParser:
         choices=OPSETS,
         default=DEFAULT_OPSET,
         metavar="N",
-        help=f"ONNX operator set, {OPSETS[0]} to {OPSETS[-1]} (default: %(default)s)",
+        help=f"ONNX operator set, {OPSETS[0]} to {OPSETS[-1]} (default: %(default)s); where text is split it is "
+        f"{text.OPSET}",
     )
     loading.add_arguments(options)
     return options

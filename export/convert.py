@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import logging
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -35,7 +36,7 @@ def convert(source: Source, *, opset: int = DEFAULT_OPSET, recurrent: bool = Tru
 
     Args:
         source: the model.
-        opset: the ONNX operator set to write.
+        opset: the ONNX operator set to write; with operators on text it is at least text.OPSET.
         recurrent: write LSTM, GRU and SimpleRNN layers as ONNX operators rather than as loops, where they fit.
 
     Returns:
@@ -49,7 +50,9 @@ def convert(source: Source, *, opset: int = DEFAULT_OPSET, recurrent: bool = Tru
     converter = require("tf2onnx.convert")
     layers: Registry = {}
     try:
-        with quiet_logs("absl", "tensorflow", "tf2onnx"), _direct_einsum():
+        # What tf2onnx tells of as an error is told again below, in a sentence.
+        quiet = quiet_logs("tf2onnx", below=logging.CRITICAL)
+        with quiet, quiet_logs("absl", "tensorflow"), _direct_einsum():
             recurrent_layers = marked(source.model) if recurrent else contextlib.nullcontext({})
             with recurrent_layers as layers:
                 graph, inputs, outputs, tables = _freeze(source, source.trace())
@@ -73,6 +76,11 @@ def convert(source: Source, *, opset: int = DEFAULT_OPSET, recurrent: bool = Tru
     _restore_names(model, source)
     _name_dimensions(model, source)
     return model
+
+
+def opset_of(model: Any) -> int:
+    """The ONNX operator set that a model is written in."""
+    return max((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), default=DEFAULT_OPSET)
 
 
 @contextlib.contextmanager
@@ -128,7 +136,7 @@ def _freeze(source: Source, function: Any) -> tuple[Any, dict[str, str], dict[st
 def _check(model: Any, source: Source) -> None:
     """Refuse outputs of text, and operators that tf2onnx can't translate and leaves under TensorFlow's name."""
     onnx = require("onnx")
-    version = max((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), default=DEFAULT_OPSET)
+    version = opset_of(model)
     for value in model.graph.output:
         if value.type.tensor_type.elem_type == onnx.TensorProto.STRING:
             raise ModelError(

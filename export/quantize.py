@@ -165,7 +165,13 @@ def _prepare(model: Any) -> Any:
         output = Path(folder) / "prepared.onnx"
         try:
             with quiet_logs("root", "onnxruntime"):
-                prepare(model, str(output))
+                if any(node.op_type == "StringSplit" for node in model.graph.node):
+                    # Its symbolic inference of shapes stumbles over operators on text; it wants a file then.
+                    given = Path(folder) / "given.onnx"
+                    given.write_bytes(model.SerializeToString())
+                    prepare(str(given), str(output), skip_symbolic_shape=True)
+                else:
+                    prepare(model, str(output))
         except Exception as e:
             raise ModelError(f"the model can't be prepared for int8: {type(e).__name__}: {e}") from e
         return require("onnx").load(output)

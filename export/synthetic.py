@@ -16,6 +16,7 @@ from .load import Source, Tensor
 from .lookup import text_keys
 from .reading.generations import parts
 from .samples import Samples
+from .text import is_split
 
 BATCHES = (1, 3)
 """Batch sizes that are compared: one, and one that no fixed dimension can hide behind."""
@@ -65,7 +66,7 @@ def random_inputs(source: Source, spec: ModelSpec) -> list[Arrays]:
             error = error or e
             continue
         batches = [first, draw(1, -1.0, 1.0), draw(3, low, high), draw(3, -1.0, 1.0)]
-        if sum(a[0].size for a in first) <= _LARGE_BATCH_ELEMENTS:
+        if sum(a[:1].size for a in first) <= _LARGE_BATCH_ELEMENTS:
             batches.append(draw(LARGE_BATCH, low, high))
         batches += [draw(1, low, low), draw(1, high, high)]
         if any(_is_sequence(t) for t in source.inputs):
@@ -165,8 +166,9 @@ def _codes(source: Source, index: int) -> npt.NDArray[Any] | None:
             return codes
         direct.append(any(fed is i for i in source.model.inputs))
     if tensor.dtype == "string" and not found:
-        words = text_keys(source.function.get_concrete_function())
-        return np.append(_words(words), _sentences(words)) if words else None
+        concrete = source.function.get_concrete_function()
+        words = text_keys(concrete)
+        return (_sentences(words) if is_split(concrete) else _words(words)) if words else None
     if (found and not all(direct[: len(found)]) and len(tensor.shape) <= 2) or len(source.inputs) == 1:
         return min(found, key=len, default=None)
     return None

@@ -36,7 +36,7 @@ from edgecnn.spec import ModelSpec
 from . import command_line, loading, recipe, shortcut
 from .backend import tensorflow
 from .blame import Blame
-from .convert import convert
+from .convert import convert, opset_of
 from .golden import make_golden
 from .load import Source
 from .optimize import count_nodes, optimize
@@ -111,11 +111,12 @@ def _export(path: Path, output: Path, options: argparse.Namespace, report: Repor
     # 3. Convert and clean the graph.
     with report.stage("convert") as line:
         model = convert(source, opset=options.opset)
-        line.append(f"opset {options.opset}, {len(model.graph.node)} nodes")
+        report.opset = opset_of(model)
+        line.append(f"opset {report.opset}, {len(model.graph.node)} nodes")
     with report.stage("optimize") as line:
         model = optimize(model)
         line.append(f"{len(model.graph.node)} nodes")
-    report.opset, report.nodes = options.opset, count_nodes(model)
+    report.nodes = count_nodes(model)
 
     # 4. Prove that the graph computes what Keras computes.
     blame = Blame(source, spec, recipe.training_pixels(spec), judge, options.atol, report)

@@ -21,7 +21,7 @@ from edgecnn.spec import ModelSpec
 from . import loading, recipe
 from .backend import require
 from .blame import Blame
-from .convert import DEFAULT_OPSET, convert
+from .convert import OPSETS, convert, opset_of
 from .inference import open_session, run, run_samples
 from .load import Source, Tensor
 from .optimize import count_nodes, optimize
@@ -126,7 +126,7 @@ def _compare_files(options: argparse.Namespace, report: Report) -> None:
     content = Path(options.model).read_bytes()
     model = require("onnx").ModelProto.FromString(content)
     report.nodes = count_nodes(model)
-    report.opset = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), None)
+    report.opset = opset_of(model)
     with report.stage("load") as line:
         source = loading.load_from(options.against, options)
         line.append(source.loaded_by)
@@ -145,7 +145,7 @@ def _compare_files(options: argparse.Namespace, report: Report) -> None:
             report.parity = parity.to_dict()
             line.append(f"{parity.samples} inputs, largest difference {parity.max_abs_diff:.2g}")
         else:
-            graph, quantised = optimize(convert(source, opset=report.opset or DEFAULT_OPSET)), content
+            graph, quantised = optimize(convert(source, opset=min(report.opset, OPSETS[-1]))), content
             try:
                 quality = _check_quantised(content, source, spec, samples, options.max_drop)
             except VerificationError as e:

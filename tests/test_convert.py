@@ -363,14 +363,6 @@ def test_feature_columns_get_codes_that_they_have(tmp_path):
     verify(convert(source).SerializeToString(), source, spec=ModelSpec(head="regression"))
 
 
-def test_text_that_is_split_into_words_is_refused(tmp_path):
-    words = L.TextVectorization(vocabulary=["ant", "bee"], output_sequence_length=4, name="words")
-    model = keras.Sequential([keras.Input((1,), dtype="string"), words, L.Embedding(4, 2)])
-    model.save(tmp_path / "m.keras")
-    with pytest.raises(ModelError, match=r"splits text into words \(in the layer words\).* keep the vocabulary"):
-        load(tmp_path / "m.keras")
-
-
 @pytest.mark.parametrize("library", [keras, tf_keras], ids=["keras", "tf_keras"])
 def test_text_outputs_are_refused(tmp_path, library):
     words = library.layers.StringLookup(vocabulary=["ant", "bee"], invert=True, name="words")

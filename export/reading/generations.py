@@ -23,7 +23,7 @@ from . import archive, keras1, keras1_weights, limits, repair, retired, screen, 
 from .expression import Expression
 from .stored import Stored
 
-_UNKNOWN = re.compile(r"Unknown (\w[\w ]*?):? (?=['\"])['\"]([\w>]+)")
+_UNKNOWN = re.compile(r"(?:Unknown|Could not locate) (\w[\w ]*?):? (?=['\"])['\"]([\w>]+)")
 """How Keras names a class or function that it doesn't have."""
 
 INSTALL_LEGACY = "python -m pip install tf-keras"
@@ -229,7 +229,8 @@ def _under_stored_names(stored: Stored, found: Mapping[str, Any]) -> dict[str, A
     """The definitions, also under 'package>Name' where the file calls them so."""
     named = dict(found)
     for config in stored.layers():
-        for name in (config["class_name"], config.get("registered_name")):
+        function = config.get("config") if config["class_name"] == "function" else None
+        for name in (config["class_name"], config.get("registered_name"), function):
             plain = str(name).split(">")[-1]
             if plain in found:
                 named[str(name)] = found[plain]

@@ -128,6 +128,8 @@ def for_tf_keras(config: Any) -> Any:
             layer["config"] = {k: v for k, v in inner.items() if k not in ("seed", "rng_type")} | {
                 "crop_to_aspect_ratio": True
             }
+        if kind == "TextVectorization" and isinstance(inner, dict) and isinstance(inner.get("ngrams"), list):
+            inner["ngrams"] = tuple(inner["ngrams"])  # as it was before it was stored
         if kind in ("CuDNNLSTM", "CuDNNGRU") and isinstance(inner, dict):
             inner |= {"activation": "tanh", "recurrent_activation": "sigmoid"}
             if kind == "CuDNNGRU":
