@@ -1,5 +1,7 @@
 import json
 
+import onnx
+
 from edgecnn.cli import main
 
 
@@ -27,3 +29,10 @@ def test_as_json(image_model, capsys):
 def test_a_model_without_a_recipe(tmp_path, make_color_model, capsys):
     assert main(["info", str(make_color_model(tmp_path / "m.onnx", spec=None))]) == 0
     assert "predict needs --preset" in capsys.readouterr().out
+
+
+def test_a_model_of_sequences(tmp_path, capsys):
+    graph = '<ir_version: 9, opset_import: ["" : 18]> m (float[batch, 7] x) => (float[batch, 7] y) { y = Relu (x) }'
+    onnx.save(onnx.parser.parse_model(graph), tmp_path / "m.onnx")
+    assert main(["info", str(tmp_path / "m.onnx")]) == 0
+    assert "recipe  none: no input is an image; run it through onnxruntime" in capsys.readouterr().out

@@ -2,6 +2,7 @@ import pickle
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import onnx
 import pytest
 from PIL import Image
 
@@ -93,6 +94,16 @@ def test_a_model_without_a_recipe_asks_for_it(tmp_path, make_color_model):
     with pytest.raises(ModelError, match=r"carries no recipe.*--preset"):
         p.predict(RED)
     assert Predictor(path, pixels=PixelSpec(height=8, width=8, scale=1 / 255)).predict(RED).index == 0
+
+
+def test_a_model_of_sequences_is_no_classifier_of_images(tmp_path):
+    path = tmp_path / "m.onnx"
+    graph = onnx.parser.parse_model(
+        '<ir_version: 9, opset_import: ["" : 18]> m (float[batch, 7, 2] x) => (float[batch, 7, 2] y) { y = Relu (x) }'
+    )
+    onnx.save(graph, path)
+    with pytest.raises(ModelError, match=r"takes a tensor\(float\) \(batch, 7, 2\), which is neither an image nor"):
+        Predictor(path).predict(RED)
 
 
 def test_the_kinds_of_input_are_not_mixed_up(image_model, rows_model):

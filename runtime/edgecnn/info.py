@@ -64,10 +64,9 @@ def main(argv: Sequence[str]) -> int:
     for port in info["outputs"]:
         print(f"  output  {port['name']} {_shape(port['shape'])}")
     spec = info["spec"]
+    print(f"  recipe  {info['recipe'] or _why_none(info)}")
     if spec is None:
-        print("  recipe  none: not written by edgecnn, or exported without one; predict needs --preset")
         return 0
-    print(f"  recipe  {info['recipe'] or 'unknown: export again with --preset, or name one to predict'}")
     columns = info["columns"] or {}
     for name, rule in list(columns.items())[:_COLUMNS]:
         print(f"            {name}: {rule}")
@@ -79,6 +78,15 @@ def main(argv: Sequence[str]) -> int:
     for key, value in spec["provenance"].items():
         print(f"  {key}  {value}")
     return 0
+
+
+def _why_none(info: dict[str, Any]) -> str:
+    """Why a model has no recipe, and what to do."""
+    if not any(len(port["shape"]) == 4 for port in info["inputs"]):
+        return "none: no input is an image; run it through onnxruntime directly"
+    if info["spec"] is None:
+        return "none: not written by edgecnn, or exported without one; predict needs --preset"
+    return "unknown: export again with --preset, or name one to predict"
 
 
 def _shape(shape: Sequence[Any]) -> str:

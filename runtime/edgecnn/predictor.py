@@ -232,12 +232,19 @@ class Predictor:
         """The pixel recipe in use.
 
         Raises:
-            ModelError: the model takes a table, or nobody stated its recipe.
+            ModelError: the model takes no image, or nobody stated its recipe.
         """
         if self.spec.pixels is not None:
             return self.spec.pixels
         if self.spec.table is not None:
             raise ModelError(f"{self.path}: the model takes table rows, not images; give it a .csv or predict_table")
+        port = self.session.inputs[0]
+        if len(port.shape) != 4:
+            sizes = ", ".join(map(str, port.shape))
+            raise ModelError(
+                f"{self.path}: the model takes a {port.dtype} ({sizes}), which is neither an image nor the row of a "
+                "table that its recipe tells of; run it through onnxruntime directly"
+            )
         raise ModelError(
             f"{self.path}: the model carries no recipe, so its training pixels are unknown; name the loader that "
             "it was trained with (--preset, or pixels=edgecnn.PixelSpec(...)), or export it again with --preset"
