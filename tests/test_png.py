@@ -2,6 +2,7 @@
 
 import io
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -14,6 +15,12 @@ from edgecnn.errors import ImageError
 from .test_decode import chunk, encode, mutated, photo
 
 pytest.importorskip("kornia_rs.io", reason="kornia-rs comes with the extra train")
+
+
+@pytest.fixture(autouse=True)
+def _nobodys_turn(monkeypatch):
+    monkeypatch.setattr(png, "_last", (0, 0.0))
+
 
 COLOURS = {"L": ("rgb", "gray"), "RGB": ("rgb",), "RGBA": ("rgb",)}
 """Pillow's mode -> what is read without Pillow."""
@@ -85,6 +92,19 @@ def test_without_it_pillow_decodes(monkeypatch):
     monkeypatch.setattr(png, "_decoder", lambda: None)
     assert png.decode_png(data, "rgb") is None
     assert np.array_equal(decode(data), expected)
+
+
+def test_threads_take_turns_at_large_files(monkeypatch):
+    """The one that decodes has Python's lock, so the others are better off with Pillow, which needs it less."""
+    large, small = encode(photo(200, 200), "PNG"), encode(photo(20, 20), "PNG")
+    assert png.decode_png(large, "rgb") is not None
+    with ThreadPoolExecutor(1) as other:
+        assert other.submit(png.decode_png, large, "rgb").result() is None
+        assert other.submit(png.decode_png, small, "rgb").result() is not None
+        np.testing.assert_array_equal(other.submit(decode, large).result(), np.asarray(photo(200, 200)))
+        monkeypatch.setattr(png, "_last", (png._last[0], png._last[1] - 1))
+        assert other.submit(png.decode_png, large, "rgb").result() is not None
+    assert png.decode_png(large, "rgb") is None
 
 
 def test_a_panic_of_rust_leaves_the_file_to_pillow(monkeypatch):
