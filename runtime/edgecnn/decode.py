@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .bmp import bmp_pixels
 from .errors import ImageError, SourceError
 from .jpeg import decode_jpeg, is_color_jpeg
 from .pillow import MAX_PIXELS, WIDE_MODES, by_rows, convert, decode_as_pil, opened, unsupported
@@ -91,11 +92,11 @@ def decode_for(
     Args:
         spec: The recipe.
         source: A path, or the encoded bytes.
-        lent: The pixels are needed no longer than until this thread's next call: they may lie in memory of its own
-            that the next image is decoded into.
+        lent: The pixels are needed no longer than until this thread's next call, and not changed: they may lie in
+            memory of its own that the next image is decoded into, or in a BMP as they are.
 
     Returns:
-        (H, W, 3) uint8 RGB and "rgb", or (H, W, 1) uint8 and "gray".
+        (H, W, 3) uint8 RGB and "rgb", or (H, W, 1) uint8 and "gray"; lent also (H, W, 3) BGR and "bgr".
 
     Raises:
         SourceError, ImageError: as decode.
@@ -104,6 +105,8 @@ def decode_for(
     data = _read(source)
     if color == "gray" and spec.decode != "tf" and (is_color_jpeg(data) or is_color_png(data)):
         color = "rgb"
+    if lent and color == "rgb" and (raw := bmp_pixels(data)) is not None:
+        return raw, "bgr"
     size = (spec.height, spec.width) if spec.decode == "fast" else None
     return _decode(data, spec.decode, color, spec.exif, size, lent), color
 
