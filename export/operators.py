@@ -256,6 +256,39 @@ def _sparse_dense_matmul(ctx: Any, node: Any, name: str, args: Any) -> None:
     ctx.make_node("MatMul", [whole, dense], name=name, outputs=outputs, shapes=[shape], dtypes=[dtype])
 
 
+def _rfft(ctx: Any, node: Any, name: str, args: Any) -> None:
+    """Left for those below, which look through it, where they alone read it."""
+    if any(reader.type not in _OF_SPECTRUM for reader in ctx.find_output_consumers(node.output[0])):
+        require("tf2onnx.onnx_opset.signal").RFFTOp.version_13(ctx, node)
+
+
+def _of_spectrum(ctx: Any, node: Any, name: str, args: Any) -> None:
+    """What becomes of a Fourier transform's complex numbers; ONNX has both their parts on a last axis."""
+    source = node.inputs[0]
+    if source.type != "RFFT" and node.type == "ComplexAbs":  # of another transform
+        require("tf2onnx.onnx_opset.signal").ComplexAbsOp.version_13(ctx, node)
+    if source.type != "RFFT" or not source.inputs[1].is_const() or not (sizes := ctx.get_shape(source.input[0])):
+        return
+    shape, dtype, outputs = ctx.get_shape(node.output[0]), ctx.get_dtype(node.output[0]), node.output
+    length = np.array(source.inputs[1].get_tensor_value(), np.int64).reshape(())
+    ctx.remove_node(name)
+    last = ctx.make_const(name + "_last", np.array([-1])).output[0]
+    size = ctx.make_const(name + "_size", length).output[0]
+    wide = ctx.make_node("Unsqueeze", [source.input[0], last], name=name + "_wide", dtypes=[dtype]).output[0]
+    options = {"axis": len(sizes) - 1, "onesided": 1}
+    parts = ctx.make_node("DFT", [wide, size], name=name + "_parts", attr=options, dtypes=[dtype]).output[0]
+    to = {"name": name, "outputs": outputs, "shapes": [shape], "dtypes": [dtype]}
+    if node.type == "ComplexAbs":
+        ctx.make_node("ReduceL2", [parts, last], attr={"keepdims": 0}, **to)
+    else:
+        which = ctx.make_const(name + "_which", np.array(_OF_SPECTRUM.index(node.type))).output[0]
+        ctx.make_node("Gather", [parts, which], attr={"axis": -1}, **to)
+
+
+_OF_SPECTRUM = ("Real", "Imag", "ComplexAbs")
+"""TensorFlow's operators on complex numbers that are known; the first two in the order of ONNX's axis."""
+
+
 def _turned(ctx: Any, name: str, matrix: str) -> str:
     """The transposed float32 matrix, by a node of that name."""
     return str(ctx.make_node("Transpose", [matrix], name=name, attr={"perm": [1, 0]}, dtypes=[1]).output[0])
@@ -265,12 +298,16 @@ HANDLERS: dict[str, Handler] = {
     "BiasAdd": _bias_add,
     "Bitcast": _bitcast,
     "Bucketize": _bucketize,
+    "ComplexAbs": _of_spectrum,
     "Erfc": _erfc,
     "Expm1": _expm1,
     "FloorDiv": _floor_div,
     "FloorMod": _floor_mod,
+    "Imag": _of_spectrum,
     "Log1p": _log1p,
     "OneHot": _one_hot,
+    "RFFT": _rfft,
+    "Real": _of_spectrum,
     "ResizeArea": _resize,
     "ScaleAndTranslate": _resize,
     "SparseMatMul": _sparse_matmul,

@@ -248,6 +248,29 @@ def test_long_einsum_equations_take_no_longer(tmp_path):
     np.testing.assert_allclose(run(convert(source_of(model, tmp_path)), x)[0], np.asarray(model(x)), atol=1e-5)
 
 
+def test_spectra_of_sound(tmp_path):
+    inputs = L.Input((2000,), name="sound")
+    mel = L.MelSpectrogram(num_mel_bins=16, sampling_rate=8000, sequence_stride=128, fft_length=256)(inputs)
+    real, imaginary = keras.ops.stft(inputs, 100, 50, 128)
+    model = keras.Model(inputs, [mel, keras.ops.concatenate([real, imaginary], -1)])
+    source = source_of(model, tmp_path)
+    graph = convert(source)
+    verify(graph.SerializeToString(), source, spec=ModelSpec())
+    x = np.sin(np.arange(4000).reshape(2, 2000) ** 1.3 / 50).astype(np.float32)
+    for got, expected in zip(run(graph, x), model(x), strict=True):
+        np.testing.assert_allclose(got, np.asarray(expected), rtol=1e-4, atol=1e-3)
+
+
+def test_magnitudes_of_sound(tmp_path):
+    inputs = tf_keras.layers.Input((500,))
+    model = tf_keras.Model(inputs, tf.abs(tf.signal.stft(inputs, 120, 64)))
+    source = source_of(model, tmp_path)
+    graph = convert(source)
+    verify(graph.SerializeToString(), source, spec=ModelSpec())
+    x = np.sin(np.arange(1000).reshape(2, 500) ** 1.3 / 50).astype(np.float32)
+    np.testing.assert_allclose(run(graph, x)[0], np.asarray(model(x)), rtol=1e-4, atol=1e-4)
+
+
 @pytest.mark.parametrize("axis", [-1, 1, 2])
 @pytest.mark.parametrize("dtype", ["int32", "int64", "uint8"])
 def test_negative_indices_are_nowhere_hot(tmp_path, axis, dtype):
