@@ -245,6 +245,11 @@ def _as_traced(source: Source) -> Source:
         traced = source.function.get_concrete_function().structured_outputs
     except Exception as e:
         raise ModelError(f"{source.path} can't be traced: {reason(e)}") from e
+    if any(hasattr(spec, "ragged_rank") for spec in traced.values()):
+        raise ModelError(
+            f"{source.path} gives rows of different lengths (a ragged tensor), for which ONNX has no tensor; build the "
+            "layer with ragged=False, or export the model that reads them"
+        )
     outputs = [
         dataclasses.replace(t, shape=(t.shape[0], *traced[t.name].shape[1:]), dtype=traced[t.name].dtype.name)
         for t in source.outputs

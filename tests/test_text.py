@@ -145,6 +145,24 @@ def test_an_exported_model_splits_as_well(tmp_path):
     np.testing.assert_allclose(run(convert(load(tmp_path / "m")), x)[0], np.asarray(model(tf.constant(x))), atol=1e-6)
 
 
+@pytest.mark.parametrize("library", [keras, tf_keras], ids=["keras", "tf_keras"])
+def test_rows_of_different_lengths_and_sparse_tensors_within_a_model(tmp_path, library):
+    layers = library.layers
+    text = layers.Input((1,), dtype="string")
+    rows = layers.Embedding(40, 3)(words_of(library, ragged=True)(text))
+    parts = [
+        layers.GlobalAveragePooling1D()(rows),
+        layers.Dense(2)(words_of(library, output_mode="count", sparse=True)(text)),
+    ]
+    model = library.Model(text, parts)
+    x = np.array([t for t in texts() if "cat" in t], object)[:, np.newaxis]
+    for got, expected in zip(run(convert(saved(model, tmp_path)), x), model(tf.constant(x)), strict=True):
+        np.testing.assert_allclose(got, np.asarray(expected), atol=1e-6)
+    library.Model(text, rows).save(tmp_path / "rows.keras")
+    with pytest.raises(ModelError, match="gives rows of different lengths"):
+        load(tmp_path / "rows.keras")
+
+
 @pytest.mark.parametrize("options", [{"split": "character"}, {"standardize": "lower", "encoding": "latin-1"}])
 def test_what_onnx_has_no_operator_for_is_named(tmp_path, options):
     words = keras.layers.TextVectorization(vocabulary=["a", "b"], name="words", **options)

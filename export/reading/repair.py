@@ -57,6 +57,10 @@ OTHER_HARD_SIGMOID = "edgecnn_hard_sigmoid"
 """Name under which a fallback finds the hard_sigmoid of the generation that wrote the file."""
 
 
+_ENCODERS = ("StringLookup", "IntegerLookup", "TextVectorization", "CategoryEncoding", "Discretization")
+"""Layers whose output can be a sparse tensor."""
+
+
 def for_inference(config: Any, *, free_batch: bool = True) -> tuple[Any, list[str]]:
     """The architecture with a free batch dimension (unless told otherwise), without state between calls, in float32.
 
@@ -80,6 +84,8 @@ def for_inference(config: Any, *, free_batch: bool = True) -> tuple[Any, list[st
         for key in ("dropout", "recurrent_dropout"):
             if layer["class_name"] in _WITH_DROPOUT and inner.get(key):
                 inner[key] = 0.0
+        if layer["class_name"] in _ENCODERS and inner.get("sparse"):
+            inner["sparse"] = False  # the same numbers, in a tensor that ONNX has
         if inner.get("stateful") is True:
             inner["stateful"] = False
             notes.append("stateful layers start every call from zero, as after reset_states()")
