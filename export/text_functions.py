@@ -1,4 +1,4 @@
-"""What text.py writes models with: functions made of ONNX's operators, in ONNX's textual form."""
+"""What text.py writes models with: functions made of ONNX's operators, in ONNX's textual form (7 is its int64)."""
 
 FUNCTIONS = (
     # ASCII letters in lower case; other locales than C know others too.
