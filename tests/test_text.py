@@ -5,8 +5,6 @@ import string
 
 import keras
 import numpy as np
-import onnx
-import onnxruntime as ort
 import pytest
 import tensorflow as tf
 import tf_keras
@@ -16,6 +14,8 @@ from edgecnn.cli import main
 from edgecnn.export.convert import OPSETS, convert, opset_of
 from edgecnn.export.load import load
 from edgecnn.export.text import OPSET, _parts
+
+from .test_convert import run, source_of
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:__array__ implementation doesn't accept:DeprecationWarning",
@@ -50,17 +50,6 @@ def words_of(library, **options):
     return words
 
 
-def saved(model, tmp_path):
-    model.save(tmp_path / "m.keras")
-    return load(tmp_path / "m.keras")
-
-
-def run(graph, *arrays):
-    onnx.checker.check_model(graph, full_check=True)
-    session = ort.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
-    return session.run(None, {i.name: a for i, a in zip(session.get_inputs(), arrays, strict=True)})
-
-
 @pytest.mark.parametrize(
     "options",
     [
@@ -74,7 +63,7 @@ def run(graph, *arrays):
 @pytest.mark.parametrize("library", [keras, tf_keras], ids=["keras", "tf_keras"])
 def test_text_has_kerass_numbers(tmp_path, library, options):
     model = library.Sequential([library.layers.Input((1,), dtype="string"), words_of(library, **options)])
-    graph = convert(saved(model, tmp_path))
+    graph = convert(source_of(model, tmp_path))
     x = np.array(texts(), object)[:, np.newaxis]
     np.testing.assert_allclose(run(graph, x)[0], np.asarray(model(tf.constant(x))), atol=1e-6)
     for row in x[-20:]:
@@ -156,7 +145,7 @@ def test_rows_of_different_lengths_and_sparse_tensors_within_a_model(tmp_path, l
     ]
     model = library.Model(text, parts)
     x = np.array([t for t in texts() if "cat" in t], object)[:, np.newaxis]
-    for got, expected in zip(run(convert(saved(model, tmp_path)), x), model(tf.constant(x)), strict=True):
+    for got, expected in zip(run(convert(source_of(model, tmp_path)), x), model(tf.constant(x)), strict=True):
         np.testing.assert_allclose(got, np.asarray(expected), atol=1e-6)
     library.Model(text, rows).save(tmp_path / "rows.keras")
     with pytest.raises(ModelError, match="gives rows of different lengths"):
@@ -166,7 +155,7 @@ def test_rows_of_different_lengths_and_sparse_tensors_within_a_model(tmp_path, l
 @pytest.mark.parametrize("options", [{"split": "character"}, {"standardize": "lower", "encoding": "latin-1"}])
 def test_what_onnx_has_no_operator_for_is_named(tmp_path, options):
     words = keras.layers.TextVectorization(vocabulary=["a", "b"], name="words", **options)
-    source = saved(keras.Sequential([keras.Input((1,), dtype="string"), words]), tmp_path)
+    source = source_of(keras.Sequential([keras.Input((1,), dtype="string"), words]), tmp_path)
     if "split" in options:
         with pytest.raises(ModelError, match=r"Unicode\w+ \(in the layer words"):
             convert(source)
@@ -176,7 +165,7 @@ def test_what_onnx_has_no_operator_for_is_named(tmp_path, options):
 
 def test_models_without_text_keep_their_operator_set(tmp_path):
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
-    assert opset_of(convert(saved(model, tmp_path))) == OPSETS[-1]
+    assert opset_of(convert(source_of(model, tmp_path))) == OPSETS[-1]
 
 
 @pytest.mark.parametrize(
