@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import numpy as np
+import onnx
 import pytest
 from PIL import Image
 
@@ -151,6 +152,14 @@ def test_a_camera_that_can_not_be_opened(image_model, capfd):
     (result,) = records(out)
     assert result["error"]["code"] == "camera_unavailable"
     assert sum("camera 97 can't be opened" in line for line in err.splitlines()) == 1
+
+
+def test_a_model_of_sequences_takes_no_file(tmp_path, capfd):
+    graph = '<ir_version: 9, opset_import: ["" : 18]> m (float[batch, 7] x) => (float[batch, 7] y) { y = Relu (x) }'
+    onnx.save(onnx.parser.parse_model(graph), tmp_path / "m.onnx")
+    (tmp_path / "rows.csv").write_text("a,b\n1,2\n")
+    assert predict(tmp_path / "rows.csv", "--model", tmp_path / "m.onnx") == 2
+    assert "takes a tensor(float) (batch, 7), which is neither an image" in capfd.readouterr().err
 
 
 def test_a_model_without_a_recipe_takes_it_from_the_options(tmp_path, make_color_model, photos, capfd):

@@ -100,6 +100,8 @@ def _load(args: argparse.Namespace) -> Predictor:
     path = args.model or default_model()
     pixels = _override(path, args)
     predictor = Predictor(path, device=args.device, threads=args.threads, pixels=pixels)
+    if predictor.spec.table is None:
+        _ = predictor.pixels  # asked for before any input is looked at
     if args.model is None:
         which = "the built-in digits classifier" if predictor.path == embedded_model() else str(predictor.path)
         print(f"edgecnn: no --model given, using {which}", file=sys.stderr)
