@@ -112,8 +112,10 @@ def read_samples(
     if not where.exists():
         raise SourceError(f"{where} does not exist; give a folder of images or a CSV file")
     if spec.table is None:
+        images = "a folder of images, or " if len(inputs[0].shape) == 4 else ""
         raise SpecError(
-            f"{where} is a file, but the model takes {inputs[0].describe()}; give a folder of images, or an .npz file"
+            f"{where} is a file, but the model takes {inputs[0].describe()}; give {images}an .npz file with the array "
+            f"{inputs[0].name}"
         )
     return _read_table(where, spec, spec.table, limit)
 

@@ -270,7 +270,7 @@ def _with_table(spec: ModelSpec, source: Source, options: argparse.Namespace) ->
     inputs = source.inputs
     if where is None or spec.table is not None or spec.pixels is not None or len(inputs) != 1:
         return spec
-    if len(inputs[0].shape) != 2 or inputs[0].shape[1] is None:
+    if len(inputs[0].shape) != 2 or inputs[0].shape[1] is None or inputs[0].dtype == "string":
         return spec
     return dataclasses.replace(spec, table=infer_table(where, inputs[0].shape[1]))
 

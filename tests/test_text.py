@@ -85,7 +85,7 @@ def test_a_classifier_of_text_is_exported_and_proved(tmp_path, capsys, library):
 
 
 @pytest.mark.parametrize("kind", ["int8", "fp16"])
-def test_it_is_quantised(tmp_path, kind):
+def test_it_is_quantised(tmp_path, capsys, kind):
     words = words_of(keras, output_sequence_length=9)
     layers = [keras.Input((1,), dtype="string", name="text"), words, keras.layers.Embedding(40, 8)]
     model = keras.Sequential([*layers, keras.layers.Conv1D(8, 3), keras.layers.Flatten(), keras.layers.Dense(3)])
@@ -93,6 +93,9 @@ def test_it_is_quantised(tmp_path, kind):
     np.savez(tmp_path / "t.npz", text=np.array(LEARNED * 4)[:, np.newaxis])
     data = ["--calibration", str(tmp_path / "t.npz"), "--max-drop", "1"]
     assert main(["export", str(tmp_path / "m.keras"), "--quantize", kind, *data]) == 0
+    (tmp_path / "t.csv").write_text("text\nthe cat\n")
+    assert main(["export", str(tmp_path / "m.keras"), "--data", str(tmp_path / "t.csv")]) == 2
+    assert "takes text string [batch, 1]; give" in capsys.readouterr().err
     compared = ["--against", str(tmp_path / "m.keras"), "--data", str(tmp_path / "t.npz"), "--max-drop", "1"]
     assert main(["verify", str(tmp_path / "m.onnx"), *compared]) == 0
 
