@@ -23,7 +23,7 @@ from .backend import reason, tensorflow
 from .batches import Arrays, run_in_batches
 from .reading import screen, weights
 from .reading.expression import Expression
-from .reading.generations import Opened, open_model, parts
+from .reading.generations import Opened, open_model
 from .reading.savedmodel import open_savedmodel
 from .reading.stored import Stored, digest, read_stored
 from .stamp import read_stamp
@@ -236,26 +236,35 @@ def _source(stored: Stored, opened: Opened, stamp: ModelSpec | None, signature: 
         notes=opened.notes,
         stored_batch=opened.stored_batch,
     )
-    return _as_traced(source) if any(hasattr(part, "get_vocabulary") for part in parts(opened.model)) else source
+    return _as_traced(source) if signature is None else source
 
 
 def _as_traced(source: Source) -> Source:
-    """With the outputs that there are: Keras 3 (3.15) tells other shapes and types behind layers with a vocabulary."""
+    """With the outputs that there are: Keras 3 (3.15) tells other shapes and types behind some of its layers.
+
+    Among them are those with a vocabulary, attention's scores, and Bidirectional of two different layers.
+    """
     try:
         traced = source.function.get_concrete_function().structured_outputs
-    except Exception as e:
-        raise ModelError(f"{source.path} can't be traced: {reason(e)}") from e
+    except Exception:  # for the conversion to tell
+        return source
     if any(hasattr(spec, "ragged_rank") for spec in traced.values()):
         raise ModelError(
             f"{source.path} gives rows of different lengths (a ragged tensor), for which ONNX has no tensor; build the "
             "layer with ragged=False, or export the model that reads them"
         )
-    outputs = [
-        dataclasses.replace(t, shape=(t.shape[0], *traced[t.name].shape[1:]), dtype=traced[t.name].dtype.name)
-        for t in source.outputs
-        if traced[t.name].shape.rank
-    ]
-    return dataclasses.replace(source, outputs=tuple(outputs)) if len(outputs) == len(source.outputs) else source
+    outputs = tuple(_as_found(tensor, traced[tensor.name]) for tensor in source.outputs)
+    return source if outputs == source.outputs else dataclasses.replace(source, outputs=outputs)
+
+
+def _as_found(told: Tensor, found: Any) -> Tensor:
+    """An output with the sizes that are known for certain, and those that were told where there are none."""
+    if found.shape.rank is None:
+        return told
+    sizes = tuple(found.shape)[1:]
+    if len(sizes) == len(told.shape) - 1:
+        sizes = tuple(t if f is None else f for t, f in zip(told.shape[1:], sizes, strict=True))
+    return Tensor(told.name, (told.shape[0], *sizes), found.dtype.name)
 
 
 def _of_specs(inputs: list[tuple[str, Any]], outputs: list[tuple[str, Any]], path: Path) -> _Signature:

@@ -54,12 +54,14 @@ def _expm1(ctx: Any, node: Any, name: str, args: Any) -> None:
 
 
 def _bucketize(ctx: Any, node: Any, name: str, args: Any) -> None:
-    """The number of boundaries that are not above x (TensorFlow's std::upper_bound)."""
+    """The number of boundaries that are not above x (TensorFlow's std::upper_bound), whole numbers as float32."""
     shape, dtype = ctx.get_shape(node.output[0]), ctx.get_dtype(node.output[0])
-    kind = {1: np.float32, 11: np.float64, 6: np.int32, 7: np.int64}[ctx.get_dtype(node.input[0])]
+    source, given = node.input[0], ctx.get_dtype(node.input[0])
+    kind = np.float64 if given == 11 else np.float32
     bounds = ctx.make_const(name + "_bounds", np.array(node.get_attr_value("boundaries"), np.float32).astype(kind))
-    source = node.input[0]
     ctx.remove_node(name)
+    if not _is_float(given):
+        source = ctx.make_node("Cast", [source], name=name + "_float", attr={"to": 1}, dtypes=[1]).output[0]
     last = ctx.make_const(name + "_last", np.array([-1], np.int64))
     wide = ctx.make_node("Unsqueeze", [source, last.output[0]], name=name + "_wide")
     above = ctx.make_node("GreaterOrEqual", [wide.output[0], bounds.output[0]], name=name + "_above")

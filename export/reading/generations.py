@@ -132,7 +132,7 @@ def _attempts(stored: Stored) -> Iterator[_Attempt]:
         yield _Attempt("keras", (*first, repair.for_keras_3))
         yield _Attempt("keras", (*first, repair.for_keras_3, repair.without_training))
     else:
-        first = (repair.with_single_outputs,)
+        first = (repair.with_single_outputs, repair.with_whole_codes)
         if stored.kind == "hdf5" and repair.has_several_axes(stored.config):
             yield _Attempt("keras", (*first, repair.with_modules))
         yield _Attempt("keras", first)

@@ -152,6 +152,19 @@ def with_corners(config: Any) -> Any:
     return config
 
 
+def with_whole_codes(config: Any) -> Any:
+    """A Keras 3 architecture whose Discretization drops the fraction first, where its own Keras did.
+
+    Up to 3.11 one that gives codes had the type int64, to which its input was turned too, in fit and predict.
+    """
+    config = copy.deepcopy(config)
+    for layer in class_configs(config):
+        if layer["class_name"] == "Discretization" and _policy(layer["config"].get("dtype")) == "int64":
+            layer |= {"class_name": "EdgeWholeDiscretization", "module": None}
+            layer["registered_name"] = layer["class_name"]
+    return config
+
+
 def for_keras_3(config: Any) -> Any:
     """A Keras 1 or 2 architecture in words that Keras 3 reads."""
     config = copy.deepcopy(config)

@@ -11,7 +11,7 @@ from .expression import Expression
 from .screen import is_lambda
 from .stored import class_configs
 
-NAMES = ("EdgeExpression", "EdgePassOn")
+NAMES = ("EdgeExpression", "EdgePassOn", "EdgeWholeDiscretization")
 """Class names of layers()."""
 
 _ONLY_TRAINING = frozenset(
@@ -93,6 +93,12 @@ def layers(keras: Any) -> dict[str, type]:
         def compute_output_shape(self, shape: Any) -> Any:
             return shape
 
+    class EdgeWholeDiscretization(keras.layers.Discretization):  # type: ignore[misc, name-defined]
+        """Of the input without its fraction; repair.with_whole_codes says why."""
+
+        def call(self, x: Any) -> Any:
+            return super().call(tf.cast(x, "int64"))
+
     modules = _APART | (_ONLY_KERAS_2 if keras.__name__ == "tf_keras" else {})
     own = {name: getattr(require(f"{keras.__name__}.src.{module}"), name) for name, module in modules.items()}
-    return own | {cls.__name__: cls for cls in (EdgeExpression, EdgePassOn)}
+    return own | {cls.__name__: cls for cls in (EdgeExpression, EdgePassOn, EdgeWholeDiscretization)}
