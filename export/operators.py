@@ -127,7 +127,7 @@ def _only_sign_matters(ctx: Any, node: Any) -> bool:
 
 
 def _resize(ctx: Any, node: Any, name: str, args: Any) -> None:
-    """A resize that ONNX has none like (area, Lanczos, antialiased) of known sizes, as a matrix for each axis.
+    """A resize that ONNX has none like (area, bicubic, Lanczos, antialiased) of known sizes, as a matrix for each axis.
 
     The matrices are what TensorFlow's own operator makes of the unit vectors.
     """
@@ -149,6 +149,18 @@ def _resize(ctx: Any, node: Any, name: str, args: Any) -> None:
     ctx.make_node("Transpose", [wide], name=name, attr=back, outputs=outputs, shapes=[shape], dtypes=[dtype])
 
 
+def _resize_bicubic(ctx: Any, node: Any, name: str, args: Any) -> None:
+    """TensorFlow takes the weights from a table of 1024 places; two, four or eight times as large they are ONNX's."""
+    given, size = ctx.get_shape(node.input[0]), node.inputs[1]
+    known = given and min(given[1:3]) > 0 and size.is_const()
+    if known and any(
+        new / old not in (1, 2, 4, 8) for old, new in zip(given[1:3], size.get_tensor_value(), strict=True)
+    ):
+        _resize(ctx, node, name, args)
+    else:
+        require("tf2onnx.onnx_opset.nn").Resize.version_11(ctx, node)
+
+
 def _resize_matrix(node: Any, old: int, new: int) -> Any:
     """(new, old) float32: the node's weights along an axis."""
     tf = require("tensorflow")
@@ -158,6 +170,9 @@ def _resize_matrix(node: Any, old: int, new: int) -> Any:
         if node.type == "ResizeArea":
             corners = bool(node.get_attr_value("align_corners"))
             made = tf.raw_ops.ResizeArea(images=units, size=size, align_corners=corners)
+        elif node.type == "ResizeBicubic":
+            rules = {rule: bool(node.get_attr_value(rule)) for rule in ("align_corners", "half_pixel_centers")}
+            made = tf.raw_ops.ResizeBicubic(images=units, size=size, **rules)
         else:
             made = tf.raw_ops.ScaleAndTranslate(
                 images=units,
@@ -311,6 +326,7 @@ HANDLERS: dict[str, Handler] = {
     "RFFT": _rfft,
     "Real": _of_spectrum,
     "ResizeArea": _resize,
+    "ResizeBicubic": _resize_bicubic,
     "ScaleAndTranslate": _resize,
     "SparseMatMul": _sparse_matmul,
     "SparseTensorDenseMatMul": _sparse_dense_matmul,

@@ -248,6 +248,15 @@ def test_long_einsum_equations_take_no_longer(tmp_path):
     np.testing.assert_allclose(run(convert(source_of(model, tmp_path)), x)[0], np.asarray(model(x)), atol=1e-5)
 
 
+@pytest.mark.parametrize("size", [(5, 9), (24, 12), (4, 3), (16, 12)])
+@pytest.mark.parametrize("library", [keras, tf_keras], ids=["keras", "tf_keras"])
+def test_bicubic_resizes_have_tensorflows_weights(tmp_path, library, size):
+    inputs, resizing = library.layers.Input((8, 6, 2)), library.layers.Resizing(*size, interpolation="bicubic")
+    model = library.Sequential([inputs, resizing])
+    x = np.random.default_rng(21).uniform(0, 255, (3, 8, 6, 2)).astype(np.float32)
+    np.testing.assert_allclose(run(convert(source_of(model, tmp_path)), x)[0], np.asarray(model(x)), atol=1e-3)
+
+
 def test_spectra_of_sound(tmp_path):
     inputs = L.Input((2000,), name="sound")
     mel = L.MelSpectrogram(num_mel_bins=16, sampling_rate=8000, sequence_stride=128, fft_length=256)(inputs)
