@@ -338,9 +338,11 @@ def mend(model: Any) -> None:
     """Put right, in place, what tf2onnx 1.17 writes wrongly.
 
     A transposed convolution whose output is larger than its input explains gets negative pads, where ONNX has
-    output_padding; a grouped Conv3D keeps the one group of an ordinary one.
+    output_padding; a grouped Conv3D keeps the one group of an ordinary one; and nearest neighbours get a rule that was
+    taken out of ONNX, of which onnxruntime warns each time that it loads the model.
     """
-    weights = {t.name: tuple(t.dims) for t in model.graph.initializer}
+    constants = {t.name: t for t in model.graph.initializer}
+    weights = {name: tuple(t.dims) for name, t in constants.items()}
     shapes: dict[str, Any] = {}
     for node in model.graph.node:
         attributes = {a.name: a for a in node.attribute}
@@ -352,6 +354,11 @@ def mend(model: Any) -> None:
             added = [max(0, -t) for t in total]
             pads.ints[:] = [0 if total[i % half] <= 0 else p for i, p in enumerate(pads.ints)]
             node.attribute.append(require("onnx").helper.make_attribute("output_padding", added))
+        rule = attributes.get("coordinate_transformation_mode")
+        if node.op_type == "Resize" and rule is not None and rule.s == b"tf_half_pixel_for_nn":
+            scales = constants.get(node.input[2]) if len(node.input) == 3 else None
+            if scales is not None and not np.any(require("onnx").numpy_helper.to_array(scales) % 1):
+                rule.s = b"asymmetric"  # the same pixels at whole multiples
         if node.op_type == "Conv" and len(weights.get(node.input[1], ())) == 5:
             shapes = shapes or _shapes(model)
             inputs, of_one_group = shapes.get(node.input[0], (0, 0))[1], weights[node.input[1]][1]

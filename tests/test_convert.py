@@ -257,6 +257,17 @@ def test_bicubic_resizes_have_tensorflows_weights(tmp_path, library, size):
     np.testing.assert_allclose(run(convert(source_of(model, tmp_path)), x)[0], np.asarray(model(x)), atol=1e-3)
 
 
+@pytest.mark.parametrize("library", [keras, tf_keras], ids=["keras", "tf_keras"])
+def test_nearest_neighbours_load_without_a_warning(tmp_path, capfd, library):
+    layers = [library.layers.Input((5, 7, 2)), library.layers.UpSampling2D((2, 3)), library.layers.UpSampling2D(5)]
+    model = library.Sequential(layers)
+    x = np.random.default_rng(22).normal(size=(2, 5, 7, 2)).astype(np.float32)
+    graph = convert(source_of(model, tmp_path))
+    capfd.readouterr()
+    np.testing.assert_array_equal(run(graph, x)[0], np.asarray(model(x)))
+    assert "deprecated" not in capfd.readouterr().err
+
+
 def test_spectra_of_sound(tmp_path):
     inputs = L.Input((2000,), name="sound")
     mel = L.MelSpectrogram(num_mel_bins=16, sampling_rate=8000, sequence_stride=128, fft_length=256)(inputs)
