@@ -20,6 +20,7 @@ from .load import Source, Tensor
 from .operators import handlers, mend
 from .reading.generations import parts
 from .recurrent import MARK, Registry, marked
+from .tracing import nodes_of
 
 DEFAULT_OPSET = 18
 """ONNX operator set that is written; onnxruntime reads it since 1.14."""
@@ -109,7 +110,7 @@ def _freeze(source: Source, function: Any) -> tuple[Any, dict[str, str], dict[st
     frozen = freeze(concrete, lower_control_flow=False, aggressive_inlining=True)
     graph = frozen.graph.as_graph_def(add_shapes=True)
     # Keras compiles grouped convolutions with XLA; without the mark they are inlined like any function.
-    for node in [*graph.node, *(n for f in graph.library.function for n in f.node_def)]:
+    for node in nodes_of(graph):
         node.attr.pop("_XlaMustCompile", None)
     for function in graph.library.function:
         if function.attr.pop("_XlaMustCompile", None) is not None:
@@ -134,15 +135,9 @@ def _freeze(source: Source, function: Any) -> tuple[Any, dict[str, str], dict[st
 
 
 def _check(model: Any, source: Source) -> None:
-    """Refuse outputs of text, and operators that tf2onnx can't translate and leaves under TensorFlow's name."""
+    """Refuse operators that tf2onnx can't translate and leaves under TensorFlow's name."""
     onnx = require("onnx")
     version = opset_of(model)
-    for value in model.graph.output:
-        if value.type.tensor_type.elem_type == onnx.TensorProto.STRING:
-            raise ModelError(
-                f"{source.path} gives text, which can't be compared with Keras's; export the part of the model whose "
-                "outputs are numbers, and name the classes with --labels"
-            )
     unknown = []
     for node in model.graph.node:
         if node.domain in ("", "ai.onnx") and not onnx.defs.has(node.op_type, version):

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgecnn.errors import VerificationError
+from edgecnn.golden import as_numbers
 
 from .backend import reason, require
 from .batches import Arrays, run_in_batches
@@ -32,12 +33,12 @@ def open_session(model: bytes) -> Any:
 
 
 def run(session: Any, source: Source, arrays: Sequence[npt.NDArray[Any]]) -> Arrays:
-    """The session's outputs in the order of source.outputs."""
+    """The session's outputs in the order of source.outputs; text as_numbers."""
     names = [t.name for t in source.outputs]
 
     def infer(arrays: Arrays) -> Arrays:
         feed = {t.name: a for t, a in zip(source.inputs, arrays, strict=True)}
-        return [np.asarray(y) for y in session.run(names, feed)]
+        return [as_numbers(np.asarray(y)) for y in session.run(names, feed)]
 
     try:
         return run_in_batches(infer, arrays, source.batch)

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgecnn.errors import InputError, ModelError
+from edgecnn.golden import as_numbers
 from edgecnn.spec import ModelSpec
 
 from .backend import reason, tensorflow
@@ -83,11 +84,11 @@ class Source:
         return self.inputs[0].shape[0]
 
     def __call__(self, arrays: Sequence[npt.NDArray[Any]]) -> Arrays:
-        """The model's outputs in inference mode, one array an output, for one array an input."""
+        """The model's outputs in inference mode, one array an output, for one array an input; text as_numbers."""
 
         def run(arrays: Arrays) -> Arrays:
             result = self.function(*(tensorflow().convert_to_tensor(a) for a in arrays))
-            return [result[t.name].numpy() for t in self.outputs]
+            return [as_numbers(result[t.name].numpy()) for t in self.outputs]
 
         return self._run(run, arrays)
 
@@ -97,7 +98,7 @@ class Source:
 
         def run(arrays: Arrays) -> Arrays:
             result = self._call([tf.convert_to_tensor(a) for a in arrays])
-            return [np.asarray(y.numpy()) for y in tf.nest.flatten(result)]
+            return [as_numbers(np.asarray(y.numpy())) for y in tf.nest.flatten(result)]
 
         return self._run(run, arrays)
 

@@ -12,8 +12,8 @@ from .backend import tensorflow
 
 _DOMAIN = "ai.onnx.ml"
 
-_FIND = "LookupTableFindV2"
-"""TensorFlow's operator."""
+_FIND, _SIZE = "LookupTableFindV2", "LookupTableSizeV2"
+"""TensorFlow's operators."""
 
 _KINDS = {np.dtype(np.int64): "int64", np.dtype(np.float32): "float", np.dtype(object): "string"}
 """What LabelEncoder takes and gives, and what its attributes call it."""
@@ -48,6 +48,8 @@ def take_out(concrete: Any, frozen: Any, graph: Any) -> Tables:
                 tables[name] = _export(handles[name], node.attr["Tin"].type, node.attr["Tout"].type)
                 _become_table(nodes[name], node)
             _ensure_shape(graph, node, shape(node, 1))
+        elif node.op == _SIZE and (handle := handles.get(_origin(nodes, node.input[0]).name)) is not None:
+            _become_constant(node, _size(handle))
         elif node.op in ("Equal", "NotEqual") and node.attr["T"].type == tf.string.as_datatype_enum:
             words = [_word(nodes, name) for name in node.input]
             if words.count(None) == 1:
@@ -99,6 +101,15 @@ def _become_table(node: Any, find: Any) -> None:
     node.attr["key_dtype"].type, node.attr["value_dtype"].type = find.attr["Tin"].type, find.attr["Tout"].type
 
 
+def _become_constant(node: Any, value: npt.NDArray[Any]) -> None:
+    tf = tensorflow()
+    node.op = "Const"
+    del node.input[:]
+    node.attr.clear()
+    node.attr["dtype"].type = tf.as_dtype(value.dtype).as_datatype_enum
+    node.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(value))
+
+
 def _ensure_shape(graph: Any, find: Any, shape: Any) -> None:
     """Say what shape is found; TensorFlow would ask the table, which is gone."""
     tf, name = tensorflow(), find.name
@@ -132,6 +143,11 @@ def text_keys(concrete: Any) -> list[str]:
                 continue
             found += [key.decode("utf-8", "replace") for key in keys]
     return found
+
+
+def _size(handle: Any) -> npt.NDArray[Any]:
+    with tensorflow().init_scope():
+        return np.asarray(tensorflow().raw_ops.LookupTableSizeV2(table_handle=handle).numpy())
 
 
 def _export(handle: Any, keys: Any, values: Any) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:

@@ -159,19 +159,18 @@ def to_int8(prepared: Any, source: Source, calibration: Samples, exclude: tuple[
 
 
 def _prepare(model: Any) -> Any:
-    """onnxruntime's own preparation: shapes of every tensor, BatchNormalization folded into Conv."""
+    """onnxruntime's own preparation: shapes of the tensors, BatchNormalization folded into Conv.
+
+    Not its symbolic inference of shapes, which fails on free sizes and on text, and of which nothing here makes use.
+    """
     prepare = require("onnxruntime.quantization.shape_inference").quant_pre_process
     with tempfile.TemporaryDirectory(prefix="edgecnn-") as folder:
-        output = Path(folder) / "prepared.onnx"
+        given, output = Path(folder) / "given.onnx", Path(folder) / "prepared.onnx"
+        given.write_bytes(model.SerializeToString())
         try:
             with quiet_logs("root", "onnxruntime"):
-                if any(node.op_type == "StringSplit" for node in model.graph.node):
-                    # Its symbolic inference of shapes stumbles over operators on text; it wants a file then.
-                    given = Path(folder) / "given.onnx"
-                    given.write_bytes(model.SerializeToString())
-                    prepare(str(given), str(output), skip_symbolic_shape=True)
-                else:
-                    prepare(model, str(output))
+                # Its optimisation would write functions out wherever they are used.
+                prepare(str(given), str(output), skip_symbolic_shape=True, skip_optimization=bool(model.functions))
         except Exception as e:
             raise ModelError(f"the model can't be prepared for int8: {type(e).__name__}: {e}") from e
         return require("onnx").load(output)

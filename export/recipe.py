@@ -114,7 +114,7 @@ def read_labels(path: str | Path) -> tuple[str, ...]:
 def derive_head(source: Source, labels: tuple[str, ...] | None = None) -> str:
     """What the first output means, by the last layer's activation and the training loss."""
     shape = source.outputs[0].shape
-    if len(shape) != 2:
+    if len(shape) != 2 or source.outputs[0].dtype == "string":
         return "regression"
     activation = _last_activation(source.model) if hasattr(source.model, "layers") else _probe(source)
     if activation in ("softmax", "sigmoid"):

@@ -12,11 +12,13 @@ from edgecnn.errors import EdgeCNNError, ModelError
 from edgecnn.spec import ModelSpec
 
 from .batches import Arrays
+from .hashing import HASHES
 from .load import Source, Tensor
 from .lookup import text_keys
 from .reading.generations import parts
 from .samples import Samples
-from .text import is_split
+from .text import SPLITTING
+from .tracing import nodes_of
 
 BATCHES = (1, 3)
 """Batch sizes that are compared: one, and one that no fixed dimension can hide behind."""
@@ -32,6 +34,12 @@ _LARGE_BATCH_ELEMENTS = 50_000
 
 _WORDS = np.array(["", "a", "Text", "\u00e4"], object)
 """Text for inputs of which no layer says what they hold."""
+
+_TEXTS = np.array([("Text \u00e4\u20ac " * 20)[:n] for n in (*range(9), 12, 15, 20, 28, 40, 55, 60, 80, 120)], object)
+"""Text of all lengths, for hashes."""
+
+_NUMBERS = np.array([0, *(sign * 10**n for n in range(0, 19, 3) for sign in (1, -1))])
+"""Whole numbers of as many digits as there are."""
 
 _BETWEEN = (" ", " ", " ", "  ", ", ", ". ", "! (", "-", "'s ", "\n", "\t", "\u00a0", "<br />")
 """What may stand between words."""
@@ -154,7 +162,7 @@ def _codes(source: Source, index: int) -> npt.NDArray[Any] | None:
     tensor = source.inputs[index]
     found, direct = [], []
     for layer in parts(source.model):
-        codes = _codes_of(layer, tensor.name)
+        codes = _codes_of(layer, tensor)
         if codes is None or (codes.dtype == object) != (tensor.dtype == "string"):
             continue
         found.append(codes)
@@ -162,16 +170,24 @@ def _codes(source: Source, index: int) -> npt.NDArray[Any] | None:
             fed = layer.input
         except (AttributeError, ValueError, RuntimeError):
             continue
-        if fed is source.model.inputs[index] or isinstance(fed, Mapping):
+        fed = fed if isinstance(fed, (list, tuple)) else [fed]
+        if any(f is source.model.inputs[index] or isinstance(f, Mapping) for f in fed):
             return codes
-        direct.append(any(fed is i for i in source.model.inputs))
+        direct.append(any(f is i for i in source.model.inputs for f in fed))
     if tensor.dtype == "string" and not found:
-        concrete = source.function.get_concrete_function()
-        words = text_keys(concrete)
-        return (_sentences(words) if is_split(concrete) else _words(words)) if words else None
+        return _texts_of(source.function.get_concrete_function())
     if (found and not all(direct[: len(found)]) and len(tensor.shape) <= 2) or len(source.inputs) == 1:
         return min(found, key=len, default=None)
     return None
+
+
+def _texts_of(concrete: Any) -> npt.NDArray[Any] | None:
+    """What a traced function may do something with; None where nothing tells."""
+    used = {node.op for node in nodes_of(concrete.graph.as_graph_def())}
+    words = text_keys(concrete)
+    known = (_words(words) if used.isdisjoint(SPLITTING) else _sentences(words)) if words else ()
+    found = [*known, *(() if used.isdisjoint(HASHES) else _TEXTS)]
+    return np.array(found, object) if found else None
 
 
 def _words(known: list[str]) -> npt.NDArray[Any]:
@@ -190,16 +206,19 @@ def _sentences(known: Sequence[str]) -> npt.NDArray[Any]:
     return np.array(found, object)
 
 
-def _codes_of(layer: Any, name: str) -> npt.NDArray[Any] | None:
-    """What a layer takes, or its column of that name."""
+def _codes_of(layer: Any, tensor: Tensor) -> npt.NDArray[Any] | None:
+    """What a layer takes, or its column of that input's name."""
     kind = type(layer).__name__
+    if kind in ("Hashing", "HashedCrossing"):
+        return _TEXTS if tensor.dtype == "string" else _NUMBERS
     if kind in ("Embedding", "CategoryEncoding"):
         return np.arange(int(layer.input_dim if kind == "Embedding" else layer.num_tokens))
     if kind == "StringLookup" and not layer.invert:
         words = list(layer.get_vocabulary(include_special_tokens=False))
         if layer.mask_token is not None:
             words.append(layer.mask_token)
-        return np.array(words + [f"{words[0]}?"] * bool(layer.num_oov_indices), object)
+        unknown = [f"{words[0]}?"] * bool(layer.num_oov_indices)
+        return np.array([*words, *unknown, *(_TEXTS if layer.num_oov_indices > 1 else ())], object)
     if kind == "TextVectorization":
         sentences = _sentences(layer.get_vocabulary(include_special_tokens=False))
         # A text without words has steps only where their number is fixed; a mean of none is no number.
@@ -212,7 +231,7 @@ def _codes_of(layer: Any, name: str) -> npt.NDArray[Any] | None:
     if kind == "DenseFeatures":
         for column in layer._feature_columns:
             column = getattr(column, "categorical_column", column)
-            if getattr(column, "key", None) != name:
+            if getattr(column, "key", None) != tensor.name:
                 continue
             if hasattr(column, "vocabulary_list"):
                 words = list(column.vocabulary_list)

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from . import hashing
 from .backend import require
 from .text_functions import FUNCTIONS
 
@@ -23,20 +24,20 @@ _IR_VERSION = 9
 
 _DOMAIN = "edgecnn.text"
 
+_RUNTIME = "com.microsoft"
+"""Of onnxruntime's own operators."""
+
+SPLITTING = frozenset({"StringSplitV2", "UnicodeDecode"})
+"""TensorFlow's operators that take text apart."""
+
 _BLANKS = "\t\n\v\f\r"
 """Where TensorFlow splits text, and ONNX, which does it at blanks, does not."""
 
 
-def is_split(concrete: Any) -> bool:
-    """Whether a traced function takes text apart."""
-    graph = concrete.graph.as_graph_def()
-    nodes = [*graph.node, *(n for f in graph.library.function for n in f.node_def)]
-    return any(node.op == "StringSplitV2" for node in nodes)
-
-
 def write_out(model: Any) -> None:
     """Write the nodes of a model that stand for operators on text in ONNX's own, in place."""
-    if not any(node.domain == _DOMAIN for node in model.graph.node):
+    used = {node.domain for node in model.graph.node}
+    if used.isdisjoint((_DOMAIN, hashing.DOMAIN)):
         return
     onnx, inliner = require("onnx"), require("onnx.inliner")
     for opset in model.opset_import:
@@ -44,9 +45,16 @@ def write_out(model: Any) -> None:
             opset.version = max(opset.version, OPSET)
     model.ir_version = max(model.ir_version, _IR_VERSION)
     model.opset_import.add(domain=_DOMAIN, version=1)
-    head = f'<domain: "{_DOMAIN}", opset_import: ["" : {OPSET}, "{_DOMAIN}" : 1]>'
-    model.functions.extend(onnx.parser.parse_function(head + text) for text in FUNCTIONS)
-    model.CopyFrom(inliner.inline_local_functions(model))
+    model.opset_import.add(domain=_RUNTIME, version=1)
+    head = f'<domain: "{_DOMAIN}", opset_import: ["" : {OPSET}, "{_DOMAIN}" : 1, "{_RUNTIME}" : 1]>'
+    if _DOMAIN in used:
+        model.functions.extend(onnx.parser.parse_function(head + text) for text in FUNCTIONS)
+    if hashing.DOMAIN in used:
+        model.opset_import.add(domain=hashing.DOMAIN, version=1)
+        model.functions.extend(hashing.functions(model.graph.node))
+    # A hash is long, and may be used for many columns: it stays a function of the file.
+    kept = [(f.domain, f.name) for f in model.functions if f.domain == hashing.DOMAIN]
+    model.CopyFrom(inliner.inline_selected_functions(model, kept, exclude=True))
 
 
 def _lower(ctx: Any, node: Any, name: str, args: Any) -> None:
@@ -76,6 +84,42 @@ def _replaced(ctx: Any, node: Any, parts: Sequence[str], rewrite: str) -> list[s
     for i, part in enumerate(parts):
         text = ctx.make_node("Replace", [text, put_in], name=f"{name}/{i}", attr={"part": part}, **kind).output[0]
     return [text, put_in]
+
+
+def _split_characters(ctx: Any, node: Any, name: str, args: Any) -> None:
+    """tf.strings.unicode_split: characters as numbers, which become text again in an UnicodeEncode."""
+    text, numbers = node.input[0], node.output[1]
+    if node.get_attr_value("input_encoding") != b"UTF-8" or ctx.get_rank(text) != 1 or not _is_encoded(ctx, numbers):
+        return
+    outputs, dtypes = [*node.output, name + ":text"], [*map(ctx.get_dtype, node.output), ctx.get_dtype(text)]
+    ctx.remove_node(name)
+    made = {"dtypes": dtypes, "shapes": [[-1]] * 3, "domain": _DOMAIN}
+    ctx.make_node(_CHARACTERS, [text], name=name, outputs=outputs, **made)
+
+
+def _is_encoded(ctx: Any, numbers: str) -> bool:
+    """Whether characters' numbers become text again, and nothing else is read but how many there are."""
+    readers = ctx.find_output_consumers(numbers)
+    passed = [r for r in readers if r.type in _PASSING]
+    others = {r.type for r in readers if r not in passed}
+    return others <= {"Shape", "UnicodeEncode"} and all(_is_encoded(ctx, r.output[0]) for r in passed)
+
+
+def _encode(ctx: Any, node: Any, name: str, args: Any) -> None:
+    characters = node.inputs[0]
+    while characters.type in _PASSING:
+        characters = characters.inputs[0]
+    if characters.type == _CHARACTERS:
+        kind = {"shapes": [[-1]], "dtypes": [ctx.get_dtype(node.output[0])]}
+        outputs = node.output
+        ctx.remove_node(name)
+        ctx.make_node("Identity", [characters.output[2]], name=name, outputs=outputs, **kind)
+
+
+_CHARACTERS = "SplitCharacters"
+
+_PASSING = ("Cast", "ExpandDims", "Identity", "Reshape", "Unsqueeze")
+"""Operators of TensorFlow and ONNX that leave values as they are."""
 
 
 def _phrases(ctx: Any, node: Any, name: str, args: Any) -> None:
@@ -151,5 +195,8 @@ HANDLERS: dict[str, Callable[..., None]] = {
     "StringLower": _lower,
     "StringNGrams": _phrases,
     "StringSplitV2": _split,
+    "UnicodeDecode": _split_characters,
+    "UnicodeEncode": _encode,
+    **hashing.HANDLERS,
 }
 """TensorFlow operator -> what replaces it, as in operators.py."""

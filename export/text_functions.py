@@ -60,6 +60,33 @@ FUNCTIONS = (
         words = GatherND (table, places)
     }
     """,
+    # The characters of n texts: where each text's begin, their positions, and they themselves. ONNX can't tell them
+    # apart, onnxruntime can; "" before them changes nothing, but keeps their type known.
+    """
+    SplitCharacters (text) => (splits, positions, characters)
+    {
+        padded = com.microsoft.Tokenizer <mark = 0, mincharnum = 1, pad_value = "", separators = [""]> (text)
+        none = Constant <value = string {""}> ()
+        table = StringConcat (none, padded)
+        is_pad = Equal (table, none)
+        is_there = Not (is_pad)
+        found = NonZero (is_there)
+        places = Transpose <perm = [1, 0]> (found)
+        characters = GatherND (table, places)
+        zero = Constant <value = int64 {0}> ()
+        one = Constant <value = int64 {1}> ()
+        zeros = Constant <value = int64[1] {0}> ()
+        ones = Constant <value = int64[1] {1}> ()
+        each = Cast <to = 7> (is_there)
+        lengths = ReduceSum <keepdims = 0> (each, ones)
+        ends = CumSum (lengths, zero)
+        splits = Concat <axis = 0> (zeros, ends)
+        size_row = Shape (characters)
+        size = Squeeze (size_row)
+        range = Range (zero, size, one)
+        positions = Cast <to = 6> (range)
+    }
+    """,
     # Values and the row of each, ascending -> a table of `shape`, where -1 is as much as there is; more is cut off.
     """
     FillRows (shape, values, filler, count, row) => (table)

@@ -80,3 +80,8 @@ def _up_sampling(original: Any) -> Any:
         return tf.image.resize(inputs, tf.shape(inputs)[1:3] * self.size, method=self.interpolation)
 
     return call
+
+
+def nodes_of(graph: Any) -> list[Any]:
+    """All nodes of a TensorFlow GraphDef, those of its functions among them."""
+    return [*graph.node, *(node for function in graph.library.function for node in function.node_def)]

@@ -12,7 +12,8 @@ import pytest
 import tensorflow as tf
 import tf_keras
 
-from edgecnn import ModelError, ModelSpec
+from edgecnn import ModelError, ModelSpec, Predictor, VerificationError
+from edgecnn.cli import main
 from edgecnn.export.convert import OPSETS, convert
 from edgecnn.export.load import load
 from edgecnn.export.synthetic import random_inputs
@@ -376,13 +377,6 @@ def test_a_table_inside_a_loop_is_refused(tmp_path):
         convert(load(tmp_path / "m"))
 
 
-def test_what_is_hashed_as_text_is_named_with_its_layer(tmp_path):
-    inputs = L.Input((1,), dtype="int64")
-    model = keras.Model(inputs, L.Hashing(8, output_mode="one_hot", name="codes")(inputs))
-    with pytest.raises(ModelError, match=r"in the layer codes \(Hashing\)"):
-        convert(source_of(model, tmp_path))
-
-
 @pytest.mark.parametrize("implementation", [1, 2, 3])
 def test_convolutions_without_shared_weights(tmp_path, implementation):
     layers = tf_keras.layers
@@ -407,8 +401,27 @@ def test_feature_columns_get_codes_that_they_have(tmp_path):
 
 
 @pytest.mark.parametrize("library", [keras, tf_keras], ids=["keras", "tf_keras"])
-def test_text_outputs_are_refused(tmp_path, library):
-    words = library.layers.StringLookup(vocabulary=["ant", "bee"], invert=True, name="words")
-    model = library.Sequential([library.layers.Input((1,), dtype="int64"), words])
-    with pytest.raises(ModelError, match=r"gives text, which .* name the classes with --labels"):
-        convert(source_of(model, tmp_path))
+def test_text_outputs_are_compared(tmp_path, capsys, library):
+    code, x = library.layers.Input((1,), dtype="int64", name="code"), library.layers.Input((3,), name="x")
+    words = library.layers.StringLookup(vocabulary=["ant", "b\u00e9e"], invert=True, name="words")(code)
+    source = source_of(library.Model([code, x], [library.layers.Dense(2, name="y")(x), words]), tmp_path)
+    graph = convert(source)
+    got = run(graph, np.array([[1], [2], [0], [7]]), np.zeros((4, 3), np.float32))[1]
+    assert got.tolist() == [["ant"], ["b\u00e9e"], ["[UNK]"], ["[UNK]"]]
+    verify(graph.SerializeToString(), source, spec=ModelSpec(head="regression"))
+    (table,) = (n for n in graph.graph.node if n.op_type == "LabelEncoder")
+    (texts,) = (a for a in table.attribute if a.name == "values_strings")
+    texts.strings[1] = b"bee"
+    with pytest.raises(VerificationError, match=r"output words on random inputs at batch \d+ differs from Keras"):
+        verify(graph.SerializeToString(), source, spec=ModelSpec(head="regression"))
+    assert main(["export", str(tmp_path / "m.keras")]) == 0
+    assert main(["selftest", str(tmp_path / "m.onnx")]) == 0
+    assert "golden 2 output: within" in capsys.readouterr().out
+
+
+def test_a_predictor_gives_no_text(tmp_path):
+    words = keras.layers.StringLookup(vocabulary=["ant", "bee"], invert=True)
+    keras.Sequential([keras.Input((1,), dtype="int64"), words]).save(tmp_path / "m.keras")
+    assert main(["export", str(tmp_path / "m.keras")]) == 0
+    with pytest.raises(ModelError, match=r"gives text, edgecnn predicts numbers"):
+        Predictor(tmp_path / "m.onnx")

@@ -147,3 +147,18 @@ def test_the_output_that_loses_most_counts():
     assert measure([scores, values], [scores, values + 1], SPEC, samples).drop == pytest.approx(0.8)
     with pytest.raises(VerificationError, match="NaN"):
         measure([scores, values], [scores, values * np.nan], SPEC, samples)
+
+
+def test_sizes_may_be_free(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    codes = keras.Input((None,), dtype="int32")
+    x = L.Embedding(50, 16)(codes)
+    x = L.LayerNormalization()(x + L.MultiHeadAttention(2, 8)(x, x))
+    keras.Model(codes, L.Dense(3)(L.GlobalAveragePooling1D()(x))).save("m.keras")
+    source = load("m.keras")
+    samples = Samples([np.random.default_rng(6).integers(0, 50, (40, 12)).astype(np.int32)], None, "a test")
+    quantize(
+        optimize(convert(source)), "int8", source=source, spec=ModelSpec(head="logits"), calibration=samples,
+        judge=samples, max_drop=0.3,
+    )  # fmt: skip
+    assert [p.name for p in tmp_path.iterdir()] == ["m.keras"]

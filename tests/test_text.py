@@ -57,6 +57,7 @@ def words_of(library, **options):
         {"standardize": "strip_punctuation"}, {"standardize": None}, {"split": None},
         {"output_mode": "multi_hot"}, {"output_mode": "count", "max_tokens": 30, "pad_to_max_tokens": True},
         {"output_mode": "tf_idf"}, {"output_mode": "multi_hot", "split": None},
+        {"split": "character"}, {"split": "character", "output_mode": "count"},
         {"ngrams": 2}, {"ngrams": 3, "output_mode": "tf_idf"}, {"ngrams": (1, 3), "output_sequence_length": 7},
     ],
 )  # fmt: skip
@@ -155,15 +156,17 @@ def test_rows_of_different_lengths_and_sparse_tensors_within_a_model(tmp_path, l
         load(tmp_path / "rows.keras")
 
 
-@pytest.mark.parametrize("options", [{"split": "character"}, {"standardize": "lower", "encoding": "latin-1"}])
-def test_what_onnx_has_no_operator_for_is_named(tmp_path, options):
-    words = keras.layers.TextVectorization(vocabulary=["a", "b"], name="words", **options)
-    source = source_of(keras.Sequential([keras.Input((1,), dtype="string"), words]), tmp_path)
-    if "split" in options:
-        with pytest.raises(ModelError, match=r"Unicode\w+ \(in the layer words"):
-            convert(source)
-    else:
-        assert opset_of(convert(source)) == OPSET
+def test_another_encoding_is_split_as_well(tmp_path):
+    words = words_of(keras, standardize="lower", encoding="latin-1")
+    assert opset_of(convert(source_of(keras.Sequential([keras.Input((1,), dtype="string"), words]), tmp_path))) == OPSET
+
+
+def test_what_onnx_has_no_operator_for_is_named(tmp_path):
+    module = tf.Module()
+    module.measure = tf.function(lambda x: {"y": tf.strings.length(x)}, [tf.TensorSpec((None, 1), tf.string, name="x")])
+    tf.saved_model.save(module, tmp_path / "m", signatures={"serving_default": module.measure})
+    with pytest.raises(ModelError, match=r"uses operators that ONNX opset 18 doesn't have: StringLength"):
+        convert(load(tmp_path / "m"))
 
 
 def test_models_without_text_keep_their_operator_set(tmp_path):

@@ -104,6 +104,11 @@ class Session:
                 f"{self.path}: the model has {len(self.inputs)} inputs and {len(self.outputs)} outputs, edgecnn "
                 "predicts with one of each; run such a model through onnxruntime directly"
             )
+        if not several and self.outputs[0].dtype == "tensor(string)":
+            raise ModelError(
+                f"{self.path}: the model gives text, edgecnn predicts numbers and has the names of classes in its "
+                "recipe; run such a model through onnxruntime directly"
+            )
 
     def _open(self, device: str, threads: int | None) -> Any:
         available = self._ort.get_available_providers()
