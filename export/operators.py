@@ -338,8 +338,8 @@ def mend(model: Any) -> None:
     """Put right, in place, what tf2onnx 1.17 writes wrongly.
 
     A transposed convolution whose output is larger than its input explains gets negative pads, where ONNX has
-    output_padding; a grouped Conv3D keeps the one group of an ordinary one; and nearest neighbours get a rule that was
-    taken out of ONNX, of which onnxruntime warns each time that it loads the model.
+    output_padding; a grouped Conv3D keeps the one group of an ordinary one; nearest neighbours get a rule that was
+    taken out of ONNX, of which onnxruntime warns at each load; and a resize to a size gets empty scales.
     """
     constants = {t.name: t for t in model.graph.initializer}
     weights = {name: tuple(t.dims) for name, t in constants.items()}
@@ -359,6 +359,9 @@ def mend(model: Any) -> None:
             scales = constants.get(node.input[2]) if len(node.input) == 3 else None
             if scales is not None and not np.any(require("onnx").numpy_helper.to_array(scales) % 1):
                 rule.s = b"asymmetric"  # the same pixels at whole multiples
+        if node.op_type == "Resize" and len(node.input) == 4:
+            # An input that is there and empty would be one more number to convert, for fp16.
+            node.input[1:3] = ["" if weights.get(name) == (0,) else name for name in node.input[1:3]]
         if node.op_type == "Conv" and len(weights.get(node.input[1], ())) == 5:
             shapes = shapes or _shapes(model)
             inputs, of_one_group = shapes.get(node.input[0], (0, 0))[1], weights[node.input[1]][1]

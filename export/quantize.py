@@ -126,7 +126,9 @@ def to_fp16(model: Any) -> bytes:
     copy = type(model)()
     copy.CopyFrom(model)
     with quiet_logs("onnxruntime"):
-        small = float16.convert_float_to_float16(copy, keep_io_types=True)
+        # It leaves Min and Max in float32, and inside a loop puts their casts outside of it.
+        blocked = [kind for kind in float16.DEFAULT_OP_BLOCK_LIST if kind not in ("Min", "Max")]
+        small = float16.convert_float_to_float16(copy, keep_io_types=True, op_block_list=blocked)
     return bytes(small.SerializeToString())
 
 

@@ -210,7 +210,7 @@ def _codes_of(layer: Any, tensor: Tensor) -> npt.NDArray[Any] | None:
     """What a layer takes, or its column of that input's name."""
     kind = type(layer).__name__
     if kind in ("Hashing", "HashedCrossing"):
-        return _TEXTS if tensor.dtype == "string" else _NUMBERS
+        return _TEXTS if tensor.dtype == "string" else _NUMBERS if tensor.dtype.startswith("int") else None
     if kind in ("Embedding", "CategoryEncoding"):
         return np.arange(int(layer.input_dim if kind == "Embedding" else layer.num_tokens))
     if kind == "StringLookup" and not layer.invert:

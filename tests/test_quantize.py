@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import onnx
 import pytest
+import tf_keras
 from onnx import numpy_helper
 
 from edgecnn import ModelSpec, PixelSpec, VerificationError
@@ -162,3 +163,18 @@ def test_sizes_may_be_free(tmp_path, monkeypatch):
         judge=samples, max_drop=0.3,
     )  # fmt: skip
     assert [p.name for p in tmp_path.iterdir()] == ["m.keras"]
+
+
+def test_half_precision_inside_loops_and_behind_free_sizes(tmp_path):
+    image = tf_keras.layers.Input((None, None, 3))
+    x = tf_keras.layers.Resizing(6, 6)(tf_keras.layers.Conv2D(4, 3)(image))
+    sequence = tf_keras.layers.Input((4, 6, 6, 2))
+    y = tf_keras.layers.ConvLSTM2D(4, 3, padding="same")(sequence)  # with a hard_sigmoid of Min and Max
+    tf_keras.Model([image, sequence], tf_keras.layers.Add()([x, y])).save(tmp_path / "m.keras")
+    source = load(tmp_path / "m.keras")
+    rng = np.random.default_rng(7)
+    samples = Samples([rng.random((5, 9, 8, 3), np.float32), rng.random((5, 4, 6, 6, 2), np.float32)], None, "a test")
+    quantize(
+        optimize(convert(source)), "fp16", source=source, spec=ModelSpec(head="regression"), calibration=samples,
+        judge=samples, max_drop=0.001,
+    )  # fmt: skip
