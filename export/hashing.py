@@ -1,9 +1,9 @@
 """TensorFlow's hashes of text (Hashing, HashedCrossing, StringLookup with several unknown words) in ONNX's operators.
 
-Each hash is a function of the domain below, written with Python's own operators over whole numbers of 64 bits. All
-texts of a batch are hashed at once, a row of bytes each; where a text's length decides, every way is taken and the
-right one kept. onnxruntime runs them since 1.22. Sources: Google's FarmHash (farmhashna, its 64-bit fingerprint), Aumasson and Bernstein's SipHash-2-4,
-and TensorFlow's FingerprintCat64.
+Each hash is a function of the domain below, written with Python's own operators over whole numbers of 64 bits, which
+onnxruntime has since 1.22. All texts of a batch are hashed at once, a row of bytes each; where a text's length decides,
+every way is taken and the right one kept. Sources: Google's FarmHash (farmhashna, its 64-bit fingerprint), Aumasson and
+Bernstein's SipHash-2-4, and TensorFlow's FingerprintCat64.
 """
 
 from __future__ import annotations
