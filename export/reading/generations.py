@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import importlib.util
 import os
 import re
@@ -132,7 +133,10 @@ def _attempts(stored: Stored) -> Iterator[_Attempt]:
         yield _Attempt("keras", (*first, repair.for_keras_3))
         yield _Attempt("keras", (*first, repair.for_keras_3, repair.without_training))
     else:
-        first = (repair.with_single_outputs, repair.with_whole_codes)
+        first = (
+            repair.with_single_outputs,
+            functools.partial(repair.with_early_meaning, keras_version=stored.keras_version),
+        )
         if stored.kind == "hdf5" and repair.has_several_axes(stored.config):
             yield _Attempt("keras", (*first, repair.with_modules))
         yield _Attempt("keras", first)
