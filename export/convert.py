@@ -20,7 +20,7 @@ from .load import Source, Tensor
 from .operators import handlers, mend
 from .reading.generations import parts
 from .recurrent import MARK, Registry, marked
-from .tracing import nodes_of
+from .tracing import frozen, nodes_of
 
 DEFAULT_OPSET = 18
 """ONNX operator set that is written; onnxruntime reads it since 1.14."""
@@ -105,10 +105,9 @@ def _freeze(source: Source, function: Any) -> tuple[Any, dict[str, str], dict[st
     tf2onnx's own freezing takes captured tensors for inputs: a Normalization layer's mean and variance are
     such. Here they become constants, as variables do.
     """
-    freeze = require("tensorflow.python.framework.convert_to_constants").convert_variables_to_constants_v2
     concrete = function.get_concrete_function()
-    frozen = freeze(concrete, lower_control_flow=False, aggressive_inlining=True)
-    graph = frozen.graph.as_graph_def(add_shapes=True)
+    constant = frozen(concrete)
+    graph = constant.graph.as_graph_def(add_shapes=True)
     # Keras compiles grouped convolutions with XLA; without the mark they are inlined like any function.
     for node in nodes_of(graph):
         node.attr.pop("_XlaMustCompile", None)
@@ -117,8 +116,8 @@ def _freeze(source: Source, function: Any) -> tuple[Any, dict[str, str], dict[st
             function.attr.pop("_noinline", None)
             if MARK in function.signature.name:
                 function.attr["_noinline"].b = True
-    tables = lookup.take_out(concrete, frozen, graph)
-    tensors = [t for t in frozen.inputs if t.name.split(":")[0] not in tables]
+    tables = lookup.take_out(concrete, constant, graph)
+    tensors = [t for t in constant.inputs if t.name.split(":")[0] not in tables]
     if any(t.dtype.name == "resource" for t in tensors):
         holders = [p for p in parts(source.model) if hasattr(p, "lookup_table") or type(p).__name__ == "DenseFeatures"]
         names = ", ".join(f"{p.name} ({type(p).__name__})" for p in holders)
@@ -130,7 +129,7 @@ def _freeze(source: Source, function: Any) -> tuple[Any, dict[str, str], dict[st
     inputs = {t.name: s.name for t, s in zip(tensors, source.inputs, strict=True)}
     # A flat dict of outputs comes back in the order of its sorted keys.
     names = sorted(t.name for t in source.outputs)
-    outputs = {t.name: n for t, n in zip(frozen.outputs, names, strict=True)}
+    outputs = {t.name: n for t, n in zip(constant.outputs, names, strict=True)}
     return graph, inputs, outputs, tables
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -60,10 +60,10 @@ def take_out(concrete: Any, frozen: Any, graph: Any) -> Tables:
     return tables
 
 
-def _origin(nodes: dict[str, Any], name: str) -> Any:
+def _origin(nodes: dict[str, Any], name: str, passing: Collection[str] = ("Identity",)) -> Any:
     """The node that an input comes from, through those that pass it on."""
     node = nodes[name.split(":")[0]]
-    while node.op == "Identity":
+    while node.op in passing:
         node = nodes[node.input[0].split(":")[0]]
     return node
 
@@ -132,6 +132,25 @@ def _compare_codes(graph: Any, node: Any, position: int, shape: Any) -> None:
     node.attr["T"].type = tf.int64.as_datatype_enum
 
 
+def keys_of_inputs(concrete: Any, frozen: Any) -> dict[str, npt.NDArray[Any]]:
+    """Placeholder of an input -> the keys of the tables in which it is looked up as it is.
+
+    Args:
+        concrete: the traced function.
+        frozen: the same with constants for its variables and nothing called any more.
+    """
+    nodes = {node.name: node for node in frozen.graph.as_graph_def().node}
+    handles = {placeholder.name.split(":")[0]: handle for handle, placeholder in concrete.graph.captures}
+    found: dict[str, npt.NDArray[Any]] = {}
+    for node in nodes.values():
+        if node.op == _FIND and (table := _origin(nodes, node.input[0]).name) in handles:
+            source = _origin(nodes, node.input[1], ("Cast", "ExpandDims", "Identity", "Reshape", "Squeeze"))
+            keys, _ = _export(handles[table], node.attr["Tin"].type, node.attr["Tout"].type)
+            if source.op == "Placeholder" and len(keys):
+                found[source.name] = np.union1d(found.get(source.name, keys), keys)
+    return found
+
+
 def text_keys(concrete: Any) -> list[str]:
     """The words that a traced function looks up."""
     tf, found = tensorflow(), []
@@ -151,7 +170,11 @@ def _size(handle: Any) -> npt.NDArray[Any]:
 
 
 def _export(handle: Any, keys: Any, values: Any) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-    with tensorflow().init_scope():
+    """All that a table holds; OpError where its types are others."""
+    tf = tensorflow()
+    with tf.init_scope():
+        # Of other types TensorFlow (2.21) ends the process where it exports, but not where it looks up.
+        tf.raw_ops.LookupTableFindV2(table_handle=handle, keys=tf.zeros([0], keys), default_value=tf.zeros([], values))
         found = tensorflow().raw_ops.LookupTableExportV2(table_handle=handle, Tkeys=keys, Tvalues=values)
         return found[0].numpy(), found[1].numpy()
 

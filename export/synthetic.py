@@ -14,11 +14,11 @@ from edgecnn.spec import ModelSpec
 from .batches import Arrays
 from .hashing import HASHES
 from .load import Source, Tensor
-from .lookup import text_keys
+from .lookup import keys_of_inputs, text_keys
 from .reading.generations import parts
 from .samples import Samples
 from .text import SPLITTING
-from .tracing import nodes_of
+from .tracing import frozen, nodes_of
 
 BATCHES = (1, 3)
 """Batch sizes that are compared: one, and one that no fixed dimension can hide behind."""
@@ -58,13 +58,18 @@ def random_inputs(source: Source, spec: ModelSpec) -> list[Arrays]:
         ModelError: the model accepts none of the lengths that were tried.
     """
     low, high = value_range(spec)
-    codes = [_codes(source, i) for i in range(len(source.inputs))]
+    known = _looked_up(source) if not hasattr(source.model, "layers") else {}
+    codes = [_codes(source, i, known) for i in range(len(source.inputs))]
+    choices = [(codes, length) for length in (_LENGTHS if _is_free(source) else _LENGTHS[:1])]
+    if known:
+        # A table may refuse what it doesn't hold.
+        choices.append(([known.get(t.name, c) for t, c in zip(source.inputs, codes, strict=True)], _LENGTHS[0]))
     error: ModelError | None = None
-    for length in _LENGTHS if _is_free(source) else _LENGTHS[:1]:
+    for codes, length in choices:
         rng = np.random.default_rng(_SEED)
 
         def draw(size: int, low: float, high: float) -> Arrays:
-            pairs = zip(source.inputs, codes, strict=True)
+            pairs = zip(source.inputs, codes, strict=True)  # noqa: B023
             return [_draw(t, size, rng, low, high, length, allowed) for t, allowed in pairs]  # noqa: B023
 
         first = draw(1, low, high)
@@ -154,12 +159,26 @@ def _is_free(source: Source) -> bool:
     return any(d is None for t in source.inputs for d in t.shape[1:])
 
 
-def _codes(source: Source, index: int) -> npt.NDArray[Any] | None:
+def _looked_up(source: Source) -> dict[str, npt.NDArray[Any]]:
+    """Name of an input -> text or whole numbers that tables of a SavedModel hold for it."""
+    concrete = source.function.get_concrete_function()
+    keys = keys_of_inputs(concrete, frozen(concrete))
+    return {
+        name: np.array([k.decode("utf-8", "replace") if isinstance(k, bytes) else k for k in found], found.dtype)
+        for name, found in keys.items()
+    }
+
+
+def _codes(source: Source, index: int, known: Mapping[str, npt.NDArray[Any]]) -> npt.NDArray[Any] | None:
     """What input number index may hold: whole numbers, ascending, or text; None where nothing limits it.
 
-    An Embedding, a CategoryEncoding, a DenseFeatures or a layer with a vocabulary that it feeds says so.
+    An Embedding, a CategoryEncoding, a DenseFeatures or a layer with a vocabulary that it feeds says so; for a
+    SavedModel what is known of its tables.
     """
     tensor = source.inputs[index]
+    if tensor.name in known:
+        keys = known[tensor.name]
+        return _words(list(keys)) if tensor.dtype == "string" else np.append(keys, keys[-1] + np.arange(1, 4))
     found, direct = [], []
     for layer in parts(source.model):
         codes = _codes_of(layer, tensor)

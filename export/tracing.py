@@ -82,6 +82,12 @@ def _up_sampling(original: Any) -> Any:
     return call
 
 
+def frozen(concrete: Any) -> Any:
+    """A traced function with constants for its variables and without calls of others."""
+    freeze = require("tensorflow.python.framework.convert_to_constants").convert_variables_to_constants_v2
+    return freeze(concrete, lower_control_flow=False, aggressive_inlining=True)
+
+
 def nodes_of(graph: Any) -> list[Any]:
     """All nodes of a TensorFlow GraphDef, those of its functions among them."""
     return [*graph.node, *(node for function in graph.library.function for node in function.node_def)]

@@ -375,3 +375,18 @@ def test_codes_of_keras_before_3_12_drop_the_fraction(tmp_path):
     np.testing.assert_array_equal(source([x])[0], expected)
     np.testing.assert_array_equal(source.eager([x])[0], expected)
     verify(convert(source).SerializeToString(), source, spec=ModelSpec())
+
+
+@pytest.mark.parametrize("suffix", [".h5", ".keras"])
+def test_losses_and_metrics_inside_a_model_are_left_out(tmp_path, suffix):
+    """As in a variational autoencoder of Keras 2."""
+    image = L2.Input((6,))
+    mean, spread = L2.Dense(2)(image), L2.Dense(2)(image)
+    model = tf_keras.Model(image, L2.Dense(6, activation="sigmoid")(mean))
+    model.add_loss(-tf.reduce_mean(1 + spread - tf.square(mean) - tf.exp(spread)))
+    model.add_metric(tf.reduce_mean(spread), name="spread")
+    model.save(tmp_path / f"m{suffix}")
+    source = load(tmp_path / f"m{suffix}")
+    x = np.random.default_rng(18).normal(size=(3, 6)).astype(np.float32)
+    np.testing.assert_allclose(source([x])[0], model(x), atol=1e-6)
+    verify(convert(source).SerializeToString(), source, spec=ModelSpec())

@@ -53,3 +53,36 @@ def test_other_folders(tmp_path):
     (tmp_path / "saved_model.pb").write_bytes(b"\xff\xff no proto")
     with pytest.raises(ModelError, match="damaged"):
         load(tmp_path)
+
+
+@pytest.mark.filterwarnings("ignore:The structure of `inputs`:UserWarning")
+def test_columns_of_a_feature_space(tmp_path):
+    """As in Keras's example of structured data; its tables without a place for unknown values refuse those."""
+    keras.utils.set_random_seed(17)
+    rng = np.random.default_rng(17)
+    rows = {
+        "cp": rng.integers(2, 6, 60), "thal": rng.choice(["fixed", "normal", "reversible"], 60),
+        "slope": rng.integers(1, 4, 60), "age": rng.uniform(20, 80, 60), "chol": rng.normal(240, 50, 60),
+    }  # fmt: skip
+    kind = keras.utils.FeatureSpace
+    space = kind(
+        features={
+            "cp": kind.integer_categorical(num_oov_indices=0), "thal": kind.string_categorical(num_oov_indices=0),
+            "slope": kind.integer_hashed(num_bins=8), "age": kind.float_discretized(num_bins=5),
+            "chol": kind.float_normalized(),
+        },
+        crosses=[kind.cross(feature_names=("thal", "cp"), crossing_dim=16)], output_mode="concat",
+    )  # fmt: skip
+    space.adapt(tf.data.Dataset.from_tensor_slices(rows).batch(20))
+    scores = L.Dense(2, activation="softmax")(space.get_encoded_features())
+    model = keras.Model(space.get_inputs(), scores)
+    model.save(tmp_path / "m.keras")
+    model.export(tmp_path / "saved", verbose=False)
+    given = {name: values[:, np.newaxis] for name, values in rows.items()}
+    expected = model({name: tf.constant(v) for name, v in given.items()})
+    for name in ("m.keras", "saved"):
+        assert guard(main, [str(tmp_path / name), "-o", str(tmp_path / "m.onnx")]) == 0
+        session = ort.InferenceSession(tmp_path / "m.onnx")
+        dtypes = {"tensor(float)": np.float32, "tensor(int32)": np.int32, "tensor(int64)": np.int64}
+        feed = {i.name: given[i.name].astype(dtypes.get(i.type, object)) for i in session.get_inputs()}
+        np.testing.assert_allclose(session.run(None, feed)[0], expected, atol=1e-6)

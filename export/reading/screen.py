@@ -45,6 +45,7 @@ BUILT_IN = frozenset(
         "BatchNormalizationV1", "BatchNormalizationV2", "SyncBatchNormalization", "CuDNNLSTM", "CuDNNGRU",
         "StackedRNNCells", "LSTMV2", "GRUV2",
         "LSTMCell", "GRUCell", "SimpleRNNCell", "ConvLSTM2D", "ConvLSTM2DCell", "Operation",
+        "AddLoss", "AddMetric", "TFDConcat", "TFDIdentity", "SequenceFeatures",
     }
 )  # fmt: skip
 """Layers of Keras and tf-keras that their `layers` module doesn't list."""

@@ -20,10 +20,11 @@ _ONLY_TRAINING = frozenset(
         "RandomHue", "RandomSaturation", "RandomSharpness", "RandomGrayscale", "RandomPosterization", "RandomShear",
         "RandomErasing", "RandomGaussianBlur", "RandomInvert", "RandomPerspective", "RandomColorDegeneration",
         "RandomColorJitter", "RandomElasticTransform", "MixUp", "CutMix", "RandAugment", "AugMix", "Equalization",
+        "AddLoss", "AddMetric",
     }
 )  # fmt: skip
-"""Augmentation that passes its input on after training; some of it draws random numbers all the same, for which
-ONNX has no counterpart, and Keras 3.15 can't read back its own RandomShear."""
+"""What passes its input on after training, augmentation above all; some of it draws random numbers all the same, for
+which ONNX has no counterpart, and Keras 3.15 can't read back its own RandomShear."""
 
 _APART = {
     "CustomScaleLayer": "applications.inception_resnet_v2", "LayerScale": "applications.convnext",
