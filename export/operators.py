@@ -158,7 +158,51 @@ def _resize_bicubic(ctx: Any, node: Any, name: str, args: Any) -> None:
     ):
         _resize(ctx, node, name, args)
     else:
+        _resize_plain(ctx, node, name, args)
+
+
+def _resize_plain(ctx: Any, node: Any, name: str, args: Any) -> None:
+    """Bilinear and nearest neighbours, of known sizes by what TensorFlow's own operator takes from where.
+
+    tf2onnx would write ONNX's Resize: its scales, rounded to float32, often lead to one pixel less, and its coordinates
+    are off by some 1e-5, which in between two pixels takes the other one. Doubled sizes and the like are exact.
+    """
+    given, size = ctx.get_shape(node.input[0]), node.inputs[1]
+    if not given or min(given[1:3]) < 1 or not size.is_const():
         require("tf2onnx.onnx_opset.nn").Resize.version_11(ctx, node)
+        return
+    pairs = [(old, int(new)) for old, new in zip(given[1:3], size.get_tensor_value(), strict=True)]
+    nearest = node.type == "ResizeNearestNeighbor"
+    if all(new % old == 0 if nearest else new / old in (0.5, 1, 2, 4, 8) for old, new in pairs):
+        require("tf2onnx.onnx_opset.nn").Resize.version_11(ctx, node)
+        return
+    matrices = [_resize_matrix(node, *pair) for pair in pairs]
+    x, outputs, shape, dtype = node.input[0], node.output, ctx.get_shape(node.output[0]), ctx.get_dtype(node.output[0])
+    ctx.remove_node(name)
+    if ctx.get_dtype(x) != dtype:
+        x = ctx.make_node("Cast", [x], name=name + "_float", attr={"to": dtype}, dtypes=[dtype]).output[0]
+    sizes = list(given)
+    for axis in (1, 2):  # rows first: whole ones are copied fast
+        matrix = matrices[axis - 1]
+        sizes[axis] = len(matrix)
+        options = {"shapes": [list(sizes)], "dtypes": [dtype]}
+        near, far = (matrix != 0).argmax(1), matrix.shape[1] - 1 - (matrix != 0)[:, ::-1].argmax(1)
+        ends = [
+            ctx.make_node("Gather", [x, ctx.make_const(f"{name}_{kind}_{axis}", index).output[0]],
+                          name=f"{name}_at_{kind}_{axis}", attr={"axis": axis}, **options).output[0]
+            for kind, index in (("near", near), ("far", far))[: 1 if nearest else 2]
+        ]  # fmt: skip
+        x = ends[0]
+        if not nearest:
+            weights = np.where(near == far, np.float32(0), matrix[np.arange(len(matrix)), far])
+            # Of each channel: onnxruntime spreads numbers over few of them slowly.
+            channels = given[3] if axis == 2 and given[3] > 0 else 1
+            weights = weights.reshape((-1,) + (1,) * (3 - axis)).repeat(channels, -1)
+            part = ctx.make_const(f"{name}_part_{axis}", weights).output[0]
+            difference = ctx.make_node("Sub", ends[::-1], name=f"{name}_difference_{axis}", **options).output[0]
+            moved = ctx.make_node("Mul", [difference, part], name=f"{name}_moved_{axis}", **options).output[0]
+            x = ctx.make_node("Add", [x, moved], name=f"{name}_sum_{axis}", **options).output[0]
+    ctx.make_node("Identity", [x], name=name, outputs=outputs, shapes=[shape], dtypes=[dtype])
 
 
 def _resize_matrix(node: Any, old: int, new: int) -> Any:
@@ -170,9 +214,9 @@ def _resize_matrix(node: Any, old: int, new: int) -> Any:
         if node.type == "ResizeArea":
             corners = bool(node.get_attr_value("align_corners"))
             made = tf.raw_ops.ResizeArea(images=units, size=size, align_corners=corners)
-        elif node.type == "ResizeBicubic":
+        elif node.type != "ScaleAndTranslate":
             rules = {rule: bool(node.get_attr_value(rule)) for rule in ("align_corners", "half_pixel_centers")}
-            made = tf.raw_ops.ResizeBicubic(images=units, size=size, **rules)
+            made = getattr(tf.raw_ops, node.type)(images=units, size=size, **rules)
         else:
             made = tf.raw_ops.ScaleAndTranslate(
                 images=units,
@@ -273,6 +317,13 @@ def _sparse_dense_matmul(ctx: Any, node: Any, name: str, args: Any) -> None:
     ctx.make_node("MatMul", [whole, dense], name=name, outputs=outputs, shapes=[shape], dtypes=[dtype])
 
 
+def _select(ctx: Any, node: Any, name: str, args: Any) -> None:
+    """tf.where; tf2onnx would add products with 0 and 1, which are no number where what is not taken is infinite."""
+    if _is_float(ctx.get_dtype(node.output[0])):
+        node.set_attr("handles_nan", True)
+    require("tf2onnx.onnx_opset.controlflow").Select.version_9(ctx, node)
+
+
 def _rfft(ctx: Any, node: Any, name: str, args: Any) -> None:
     """Left for those below, which look through it, where they alone read it."""
     if any(reader.type not in _OF_SPECTRUM for reader in ctx.find_output_consumers(node.output[0])):
@@ -327,7 +378,11 @@ HANDLERS: dict[str, Handler] = {
     "Real": _of_spectrum,
     "ResizeArea": _resize,
     "ResizeBicubic": _resize_bicubic,
+    "ResizeBilinear": _resize_plain,
+    "ResizeNearestNeighbor": _resize_plain,
     "ScaleAndTranslate": _resize,
+    "Select": _select,
+    "SelectV2": _select,
     "SparseMatMul": _sparse_matmul,
     "SparseTensorDenseMatMul": _sparse_dense_matmul,
 }

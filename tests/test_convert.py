@@ -425,3 +425,30 @@ def test_a_predictor_gives_no_text(tmp_path):
     assert main(["export", str(tmp_path / "m.keras")]) == 0
     with pytest.raises(ModelError, match=r"gives text, edgecnn predicts numbers"):
         Predictor(tmp_path / "m.onnx")
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "nearest"])
+@pytest.mark.parametrize(
+    ("given", "wanted"), [((10, 10), (9, 7)), ((182, 284), (7, 139)), ((256, 30), (224, 30)), ((5, 64), (13, 150))]
+)
+@pytest.mark.parametrize(("library", "opset"), [(keras, 18), (tf_keras, 13)], ids=["keras", "tf_keras"])
+def test_resizes_to_a_size_that_is_no_multiple(tmp_path, library, opset, given, wanted, interpolation):
+    image = library.layers.Input((*given, 3))
+    model = library.Model(image, library.layers.Resizing(*wanted, interpolation=interpolation)(image))
+    graph = convert(source_of(model, tmp_path), opset=opset)
+    x = np.random.default_rng(20).random((2, *given, 3)).astype(np.float32)
+    np.testing.assert_allclose(run(graph, x)[0], np.asarray(model(x)), atol=2e-7)
+
+
+@pytest.mark.parametrize("library", [keras, tf_keras], ids=["keras", "tf_keras"])
+def test_what_is_not_selected_may_be_infinite(tmp_path, library):
+    x = library.layers.Input((4,))
+    if library is keras:
+        y = keras.ops.where(x > 20.0, x, keras.ops.log(1.0 + keras.ops.exp(x)))
+    else:
+        y = tf.where(x > 20.0, x, tf.math.log(1.0 + tf.exp(x)))
+    model = library.Model(x, y)
+    values = np.array([[-5.0, 0.0, 20.0, 1000.0]], np.float32)
+    np.testing.assert_allclose(
+        run(convert(source_of(model, tmp_path)), values)[0], np.asarray(model(values)), rtol=1e-6
+    )
