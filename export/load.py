@@ -22,7 +22,7 @@ from edgecnn.spec import ModelSpec
 
 from .backend import reason, tensorflow
 from .batches import Arrays, run_in_batches
-from .reading import screen, weights
+from .reading import bytecode, screen, weights
 from .reading.expression import Expression
 from .reading.generations import Opened, open_model
 from .reading.savedmodel import open_savedmodel
@@ -205,6 +205,8 @@ def load(
         stored = weights.with_architecture(stored, Path(architecture))
     expressions = _expressions(stored, lambdas or {})
     screen.refuse_code(stored, replaced=expressions, allow_lambda=allow_lambda)
+    if allow_lambda:
+        bytecode.check(stored, replaced=expressions)
     opened = open_model(stored, expressions, allow_lambda=allow_lambda, custom=custom, free_batch=free_batch)
     return _source(stored, opened, stamp)
 
@@ -237,7 +239,14 @@ def _source(stored: Stored, opened: Opened, stamp: ModelSpec | None, signature: 
         notes=opened.notes,
         stored_batch=opened.stored_batch,
     )
-    return _as_traced(source) if signature is None else source
+    source = _as_traced(source) if signature is None else source
+    for output in source.outputs:
+        if not output.shape:
+            raise ModelError(
+                f"{source.path} gives one number for all samples together ({output.name}), as a loss is; export the "
+                "part of the model that gives something for each sample"
+            )
+    return source
 
 
 def _as_traced(source: Source) -> Source:
@@ -262,6 +271,8 @@ def _as_found(told: Tensor, found: Any) -> Tensor:
     """An output with the sizes that are known for certain, and those that were told where there are none."""
     if found.shape.rank is None:
         return told
+    if found.shape.rank == 0:
+        return Tensor(told.name, (), found.dtype.name)
     sizes = tuple(found.shape)[1:]
     if len(sizes) == len(told.shape) - 1:
         sizes = tuple(t if f is None else f for t, f in zip(told.shape[1:], sizes, strict=True))
@@ -320,6 +331,7 @@ def tensor_of(tensor: Any, name: str, used: set[str], batch: int | None) -> Tens
         n += 1
         unique = f"{name}_{n}"
     used.add(unique)
-    shape = (batch, *(None if d is None else int(d) for d in tuple(tensor.shape)[1:]))
+    sizes = tuple(tensor.shape)
+    shape = (batch, *(None if d is None else int(d) for d in sizes[1:])) if sizes else ()
     dtype = tensor.dtype if isinstance(tensor.dtype, str) else tensor.dtype.name
     return Tensor(unique, shape, dtype)

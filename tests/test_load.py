@@ -152,3 +152,26 @@ def test_importing_the_export_is_light():
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("name", ["m.keras", "m.h5"])
+@pytest.mark.parametrize("operation", [0, 255], ids=["a cache where none is", "one that no Python has"])
+def test_bytecode_of_another_python_is_not_run(tmp_path, name, operation):
+    def twice(x):
+        return abs(x) * 2
+
+    twice.__name__ = "<lambda>"
+    there = twice.__code__.co_code
+    twice.__code__ = twice.__code__.replace(co_code=there[:2] + bytes([operation, 0]) + there[2:])
+    layer = L.Lambda(lambda x: x, output_shape=(2,), name="twice")
+    layer.function = twice  # which would end this process if it were called
+    keras.Sequential([L.Input((2,)), layer]).save(tmp_path / name)
+    with pytest.raises(ModelError, match=r"bytecode of another Python in the Lambda layer 'twice'.* --lambda twice="):
+        load(tmp_path / name, allow_lambda=True)
+
+
+def test_an_output_for_all_samples_together_is_named(tmp_path):
+    x = L.Input((3,))
+    keras.Model(x, [L.Dense(2)(x), keras.ops.sum(x)]).save(tmp_path / "m.keras")
+    with pytest.raises(ModelError, match=r"gives one number for all samples together \(sum\), as a loss is"):
+        load(tmp_path / "m.keras")

@@ -20,7 +20,7 @@ from edgecnn.errors import InputError, MissingDependencyError, ModelError
 
 from ..backend import quiet_logs, reason, require, tensorflow
 from ..tracing import on_cpu
-from . import archive, keras1, keras1_weights, limits, repair, retired, screen, shapes, standins
+from . import archive, keras1, keras1_weights, limits, merged, repair, retired, screen, shapes, standins
 from .expression import Expression
 from .stored import Stored
 
@@ -125,7 +125,7 @@ def _attempts(stored: Stored) -> Iterator[_Attempt]:
             first = (lambda config: keras1.translate(config, of_weights), repair.for_tf_keras)
             other = (lambda config: keras1.translate(config, of_weights, "th"), repair.for_tf_keras)
         elif stored.before_tensorflow_2:
-            first = (repair.for_tf_keras, repair.with_corners)
+            first = (keras1.with_merges, repair.for_tf_keras, repair.with_corners)
         yield _Attempt("tf_keras", first)
         if stored.generation == 1:
             yield _Attempt("tf_keras", other)
@@ -185,6 +185,10 @@ def _load(keras: Any, stored: Stored, config: Any, objects: Mapping[str, Any], a
             options = {"custom_objects": dict(objects), "safe_mode": not allow_lambda}
             model = keras.saving.deserialize_keras_object(config, **options)
             model.load_weights(path)
+            return model
+        if stored.kind == "hdf5" and merged.begins_with_merge(stored.config):
+            model = keras.layers.deserialize(config, custom_objects=dict(objects))
+            merged.load_weights(model, path)
             return model
         model = keras.models.load_model(path, compile=False, custom_objects=dict(objects), safe_mode=not allow_lambda)
     if stored.backend == "theano":

@@ -105,6 +105,15 @@ def translate(config: Any, shapes: Mapping[str, tuple[int, ...]] | None = None, 
     return without_training(config)
 
 
+def with_merges(config: Any) -> Any:
+    """A Keras 2.0 or 2.1 architecture without the Merge layers that it still had from Keras 1."""
+    config = merged.flatten(copy.deepcopy(config))
+    for layer in list(class_configs(config)):
+        if layer["class_name"] == "Merge" and isinstance(layer.get("config"), dict):
+            _translate_merge(layer, layer["config"])
+    return config
+
+
 def _translate_layer(layer: Any, inner: dict[str, Any], shape: tuple[int, ...]) -> None:
     kind = layer["class_name"]
     layer["class_name"] = CLASSES.get(kind, kind)

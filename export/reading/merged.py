@@ -1,6 +1,7 @@
 """Turns the Sequential models of Keras 1 that begin with a Merge of other models into functional ones.
 
-Keras 2 has no such form. Their layers keep their names, so that the file's weights find them.
+Keras 2.0 and 2.1 read and wrote them still, later ones have no such form. Their layers keep their names, so that the
+file's weights find them.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ import copy
 from typing import Any
 
 from edgecnn.errors import ModelError
+
+from ..backend import require
 
 Reference = list[Any]
 """[name of a layer, number of its call, number of the output]."""
@@ -20,19 +23,36 @@ def flatten(config: Any) -> Any:
         return [flatten(value) for value in config]
     if not isinstance(config, dict):
         return config
-    if _begins_with_merge(config):
+    if begins_with_merge(config):
         return _Functional(config).config()
     return {key: flatten(value) for key, value in config.items()}
 
 
-def _begins_with_merge(config: Any) -> bool:
+def load_weights(model: Any, path: Any) -> None:
+    """Give a model that was made functional the weights of a Keras 2 file, by the names of its layers.
+
+    Their order is that of the branches in the file, and that of the graph in the model.
+
+    Raises:
+        ModelError: a layer finds none.
+    """
+    with require("h5py").File(path, "r") as file:
+        stored = set(file.get("model_weights", file))
+    missing = [layer.name for layer in model.layers if layer.weights and layer.name not in stored]
+    if missing:
+        raise ModelError(f"the file holds no weights for the layer {missing[0]!r}")
+    model.load_weights(path, by_name=True)
+
+
+def begins_with_merge(config: Any) -> bool:
+    """Whether a model is such a Sequential one."""
     if config.get("class_name") != "Sequential":
         return False
     layers = _layers(config)
     if not layers:
         return False
     first = layers[0]
-    return bool((first["class_name"] == "Merge" and first["config"].get("layers")) or _begins_with_merge(first))
+    return bool((first["class_name"] == "Merge" and first["config"].get("layers")) or begins_with_merge(first))
 
 
 def _layers(config: Any) -> list[Any]:
@@ -94,7 +114,7 @@ class _Functional:
     def _input(self, name: str, described: Any) -> Reference:
         if "batch_input_shape" not in described:
             raise ModelError(f"the shape of the input of {name.removesuffix('_input')!r} is not stored")
-        kept = {k: described[k] for k in ("batch_input_shape", "input_dtype") if k in described}
+        kept = {k: described[k] for k in ("batch_input_shape", "input_dtype", "dtype") if k in described}
         if name not in self._layers:
             self._inputs.append(name)
         return self._call({"class_name": "InputLayer", "config": {"name": name, **kept}}, [])

@@ -126,6 +126,8 @@ def for_tf_keras(config: Any) -> Any:
         for new, old in _RENAMED.items():
             if kind in old and new != "Functional":
                 layer["class_name"] = new
+        if kind == "Embedding" and isinstance(inner, dict) and "int" in str(inner.get("dtype")):
+            del inner["dtype"]  # up to 2.0 that of what it takes
         if kind == "TFOpLambda" and str(layer.get("inbound_nodes")).startswith("[['_CONSTANT_VALUE'"):
             # The operator asks its first argument for its type, but a constant is stored as a list.
             inner["function"] = inner["function"].replace("__operators__.add", "math.add")
