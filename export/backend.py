@@ -103,6 +103,8 @@ def reason(error: BaseException) -> str:
     text = str(error).strip()
     if isinstance(error, EdgeCNNError):
         return text
+    if "Table not initialized" in text:
+        return "a lookup or text layer has lost its words, which HDF5 does not keep: save the model as .keras"
     inner = re.search(r"Exception encountered: *(.+)", text)
     if inner:
         text = inner[1]

@@ -317,6 +317,37 @@ def _sparse_dense_matmul(ctx: Any, node: Any, name: str, args: Any) -> None:
     ctx.make_node("MatMul", [whole, dense], name=name, outputs=outputs, shapes=[shape], dtypes=[dtype])
 
 
+def _patches(ctx: Any, node: Any, name: str, args: Any) -> None:
+    """ExtractImagePatches of known sizes; tf2onnx reckons with the batch, which is not known, as -1."""
+    given = ctx.get_shape(node.input[0])
+    if not given or min(given[1:]) < 1:
+        require("tf2onnx.onnx_opset.nn").ExtractImagePatches.version_9(ctx, node)
+        return
+    kernel, strides, rates = (node.get_attr_value(key)[1:3] for key in ("ksizes", "strides", "rates"))
+    same = node.get_attr_value("padding") in (b"SAME", "SAME")
+    shape, dtype, outputs, x = ctx.get_shape(node.output[0]), ctx.get_dtype(node.output[0]), node.output, node.input[0]
+    places, before, behind = [], [0], [0]
+    for size, width, stride, rate in zip(given[1:3], kernel, strides, rates, strict=True):
+        reach = (width - 1) * rate + 1
+        count = -(-size // stride) if same else (size - reach) // stride + 1
+        missing = max(0, (count - 1) * stride + reach - size)
+        before.append(missing // 2)
+        behind.append(missing - missing // 2)
+        places.append(np.arange(count)[:, np.newaxis] * stride + np.arange(width) * rate)
+    ctx.remove_node(name)
+    if any(before + behind):
+        pads = ctx.make_const(name + "_pads", np.array([*before, 0, *behind, 0])).output[0]
+        x = ctx.make_node("Pad", [x, pads], name=name + "_padded", dtypes=[dtype]).output[0]
+    for axis, where in ((1, places[0]), (3, places[1])):
+        at = ctx.make_const(f"{name}_places_{axis}", where).output[0]
+        x = ctx.make_node("Gather", [x, at], name=f"{name}_at_{axis}", attr={"axis": axis}, dtypes=[dtype]).output[0]
+    perm = {"perm": [0, 1, 3, 2, 4, 5]}
+    x = ctx.make_node("Transpose", [x], name=name + "_together", attr=perm, dtypes=[dtype]).output[0]
+    sizes = np.array([0, len(places[0]), len(places[1]), kernel[0] * kernel[1] * given[3]])
+    wanted = ctx.make_const(name + "_sizes", sizes).output[0]
+    ctx.make_node("Reshape", [x, wanted], name=name, outputs=outputs, shapes=[shape], dtypes=[dtype])
+
+
 def _select(ctx: Any, node: Any, name: str, args: Any) -> None:
     """tf.where; tf2onnx would add products with 0 and 1, which are no number where what is not taken is infinite."""
     if _is_float(ctx.get_dtype(node.output[0])):
@@ -369,6 +400,7 @@ HANDLERS: dict[str, Handler] = {
     "ComplexAbs": _of_spectrum,
     "Erfc": _erfc,
     "Expm1": _expm1,
+    "ExtractImagePatches": _patches,
     "FloorDiv": _floor_div,
     "FloorMod": _floor_mod,
     "Imag": _of_spectrum,

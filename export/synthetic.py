@@ -38,6 +38,9 @@ _WORDS = np.array(["", "a", "Text", "\u00e4"], object)
 _TEXTS = np.array([("Text \u00e4\u20ac " * 20)[:n] for n in (*range(9), 12, 15, 20, 28, 40, 55, 60, 80, 120)], object)
 """Text of all lengths, for hashes."""
 
+_HASHING = ("Hashing", "HashedCrossing")
+"""Layers that hash what they are given."""
+
 _NUMBERS = np.array([0, *(sign * 10**n for n in range(0, 19, 3) for sign in (1, -1))])
 """Whole numbers of as many digits as there are."""
 
@@ -163,10 +166,13 @@ def _looked_up(source: Source) -> dict[str, npt.NDArray[Any]]:
     """Name of an input -> text or whole numbers that tables of a SavedModel hold for it."""
     concrete = source.function.get_concrete_function()
     keys = keys_of_inputs(concrete, frozen(concrete))
-    return {
-        name: np.array([k.decode("utf-8", "replace") if isinstance(k, bytes) else k for k in found], found.dtype)
-        for name, found in keys.items()
-    }
+    found = {}
+    for tensor in source.inputs:
+        known = keys.get(tensor.name, np.array([]))
+        if len(known) and (known.dtype == object) == (tensor.dtype == "string"):
+            texts = [k.decode("utf-8", "replace") if isinstance(k, bytes) else k for k in known]
+            found[tensor.name] = np.array(texts, known.dtype)
+    return found
 
 
 def _codes(source: Source, index: int, known: Mapping[str, npt.NDArray[Any]]) -> npt.NDArray[Any] | None:
@@ -180,16 +186,17 @@ def _codes(source: Source, index: int, known: Mapping[str, npt.NDArray[Any]]) ->
         keys = known[tensor.name]
         return _words(list(keys)) if tensor.dtype == "string" else np.append(keys, keys[-1] + np.arange(1, 4))
     found, direct = [], []
-    for layer in parts(source.model):
+    # Layers that hash take anything; others may refuse what they don't know.
+    for layer in sorted(parts(source.model), key=lambda layer: type(layer).__name__ in _HASHING):
         codes = _codes_of(layer, tensor)
         if codes is None or (codes.dtype == object) != (tensor.dtype == "string"):
             continue
+        if type(layer).__name__ in _HASHING and found:
+            break
         found.append(codes)
-        try:
-            fed = layer.input
-        except (AttributeError, ValueError, RuntimeError):
+        fed = _fed(layer)
+        if fed is None:
             continue
-        fed = fed if isinstance(fed, (list, tuple)) else [fed]
         if any(f is source.model.inputs[index] or isinstance(f, Mapping) for f in fed):
             return codes
         direct.append(any(f is i for i in source.model.inputs for f in fed))
@@ -198,6 +205,15 @@ def _codes(source: Source, index: int, known: Mapping[str, npt.NDArray[Any]]) ->
     if (found and not all(direct[: len(found)]) and len(tensor.shape) <= 2) or len(source.inputs) == 1:
         return min(found, key=len, default=None)
     return None
+
+
+def _fed(layer: Any) -> list[Any] | None:
+    """The tensors that a layer is called on, in all its calls; None where they are unknown."""
+    calls = getattr(layer, "_inbound_nodes", None)
+    if not calls:
+        return None
+    given = [getattr(call, "input_tensors", None) for call in calls]
+    return [t for tensors in given for t in (tensors if isinstance(tensors, (list, tuple)) else [tensors])]
 
 
 def _texts_of(concrete: Any) -> npt.NDArray[Any] | None:
@@ -228,7 +244,7 @@ def _sentences(known: Sequence[str]) -> npt.NDArray[Any]:
 def _codes_of(layer: Any, tensor: Tensor) -> npt.NDArray[Any] | None:
     """What a layer takes, or its column of that input's name."""
     kind = type(layer).__name__
-    if kind in ("Hashing", "HashedCrossing"):
+    if kind in _HASHING:
         return _TEXTS if tensor.dtype == "string" else _NUMBERS if tensor.dtype.startswith("int") else None
     if kind in ("Embedding", "CategoryEncoding"):
         return np.arange(int(layer.input_dim if kind == "Embedding" else layer.num_tokens))

@@ -126,6 +126,9 @@ def for_tf_keras(config: Any) -> Any:
         for new, old in _RENAMED.items():
             if kind in old and new != "Functional":
                 layer["class_name"] = new
+        for key, value in inner.items() if isinstance(inner, dict) else ():
+            if isinstance(value, dict) and value.get("type") == "ndarray" and "value" in value:
+                inner[key] = value["value"]  # a number that was NumPy's, as LeakyReLU's alpha in 2.0
         if kind == "Embedding" and isinstance(inner, dict) and "int" in str(inner.get("dtype")):
             del inner["dtype"]  # up to 2.0 that of what it takes
         if kind == "TFOpLambda" and str(layer.get("inbound_nodes")).startswith("[['_CONSTANT_VALUE'"):

@@ -212,7 +212,7 @@ def _read_archive(path: Path) -> Stored:
         if not any(name.startswith("model.weights.") for name in names):
             raise ModelError(f"{path} holds an architecture without weights, so there is nothing to export")
         metadata = json.loads(archive.read("metadata.json")) if "metadata.json" in names else {}
-    compiled = config.get("compile_config") or {}
+    compiled = config.pop("compile_config", None) or {}  # which inference doesn't need, and may hold code
     return Stored(path, "keras", config, metadata.get("keras_version"), _loss_name(compiled.get("loss")))
 
 
