@@ -145,6 +145,8 @@ def _check(model: Any, source: Source) -> None:
         raise ModelError(
             f"{source.path} uses operators that ONNX opset {version} doesn't have: {', '.join(unknown[:5])}"
             + (f" and {len(unknown) - 5} more" if len(unknown) > 5 else "")
+            + "; it draws random numbers, as Keras's export() of a model does with the augmentation inside: save it as "
+            ".keras, where that is off" * any("StatelessRandom" in name for name in unknown)
         )
 
 

@@ -83,9 +83,24 @@ def _up_sampling(original: Any) -> Any:
 
 
 def frozen(concrete: Any) -> Any:
-    """A traced function with constants for its variables and without calls of others."""
-    freeze = require("tensorflow.python.framework.convert_to_constants").convert_variables_to_constants_v2
-    return freeze(concrete, lower_control_flow=False, aggressive_inlining=True)
+    """A traced function with constants for its variables and without calls of others.
+
+    What it does to its variables is left out: an exported LSTM with dropout counts random numbers, even where it
+    draws none.
+    """
+    module = require("tensorflow.python.framework.convert_to_constants")
+    options = {"lower_control_flow": False, "aggressive_inlining": True}
+    if not any(node.op.startswith("Assign") for node in nodes_of(concrete.graph.as_graph_def())):
+        return module.convert_variables_to_constants_v2(concrete, **options)
+    data = module._FunctionConverterDataInEager(func=concrete, **options)
+    graph, places = module._replace_variables_by_constants(converter_data=data)
+    for name in {node.name for node in graph.node if node.op.startswith("Assign")}:
+        for node in graph.node:
+            node.input[:] = [given for given in node.input if given != f"^{name}"]
+    kept = [node for node in graph.node if not node.op.startswith("Assign")]
+    del graph.node[:]
+    graph.node.extend(kept)
+    return module._construct_concrete_function(concrete, graph, places)
 
 
 def nodes_of(graph: Any) -> list[Any]:

@@ -452,3 +452,29 @@ def test_what_is_not_selected_may_be_infinite(tmp_path, library):
     np.testing.assert_allclose(
         run(convert(source_of(model, tmp_path)), values)[0], np.asarray(model(values)), rtol=1e-6
     )
+
+
+@pytest.mark.parametrize(
+    ("size", "stride", "rate", "padding"),
+    [(6, 6, 1, "VALID"), (3, 2, 2, "SAME"), (5, 3, 1, "SAME"), (4, 1, 2, "VALID")],
+)
+def test_patches_of_images(tmp_path, size, stride, rate, padding):
+    module = tf.Module()
+
+    def serve(x):
+        each = [[1, n, n, 1] for n in (size, stride, rate)]
+        found = tf.image.extract_patches(x, *each, padding=padding)
+        return {"y": tf.reshape(found, [tf.shape(x)[0], -1, found.shape[-1]])}
+
+    module.serve = tf.function(serve, [tf.TensorSpec((None, 13, 12, 3), name="x")])
+    tf.saved_model.save(module, tmp_path / "m", signatures={"serving_default": module.serve})
+    x = np.random.default_rng(21).random((2, 13, 12, 3)).astype(np.float32)
+    np.testing.assert_array_equal(run(convert(load(tmp_path / "m")), x)[0], serve(x)["y"])
+
+
+def test_a_table_that_refuses_words_is_given_its_own(tmp_path):
+    a, b = L.Input((1,), dtype="string"), L.Input((1,), dtype="string")
+    lookup = L.StringLookup(vocabulary=["TER", "MET"], num_oov_indices=0, output_mode="one_hot")
+    crossed = L.HashedCrossing(16, output_mode="one_hot")((a, b))
+    source = source_of(keras.Model([a, b], L.Concatenate()([lookup(a), lookup(b), crossed])), tmp_path)
+    verify(convert(source).SerializeToString(), source, spec=ModelSpec(head="regression"))

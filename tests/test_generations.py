@@ -390,3 +390,41 @@ def test_losses_and_metrics_inside_a_model_are_left_out(tmp_path, suffix):
     x = np.random.default_rng(18).normal(size=(3, 6)).astype(np.float32)
     np.testing.assert_allclose(source([x])[0], model(x), atol=1e-6)
     verify(convert(source).SerializeToString(), source, spec=ModelSpec())
+
+
+def block_of(library, name):
+    """A layer of one's own that owns others, as code in a file, whose author calls its library keras."""
+    return f"""
+import tensorflow as tf
+from {name}.layers import Dense, Layer
+
+
+class Block(Layer):
+    def __init__(self, units, **options):
+        super().__init__(**options)
+        self.units, self.a, self.b = units, Dense(units), {library}.layers.Dense(units)
+
+    def call(self, x):
+        return self.a(x) + {library}.activations.tanh(self.b(x))
+
+    def get_config(self):
+        return {{**super().get_config(), "units": self.units}}
+"""
+
+
+@pytest.mark.parametrize("name", ["tensorflow.keras", "keras"])
+def test_code_of_ones_own_finds_the_keras_of_its_file(tmp_path, name):
+    (tmp_path / "custom.py").write_text(block_of("tf.keras", name))
+    keras_3 = sys.modules["keras"]
+    x = np.random.default_rng(19).normal(size=(3, 5)).astype(np.float32)
+    for library in (keras, tf_keras, keras):
+        scope = {"tf": tf}
+        own = library.__name__
+        exec(block_of(own, own).replace("import tensorflow as tf", f"import {own}"), scope)
+        row = library.layers.Input((5,))
+        model = library.Model(row, scope["Block"](4)(row))
+        model.save(tmp_path / "m.keras")
+        source = load(tmp_path / "m.keras", custom=tmp_path / "custom.py")
+        assert type(source.model).__module__.startswith(own)
+        np.testing.assert_allclose(source([x])[0], np.asarray(model(x)), atol=1e-6)
+        assert sys.modules["keras"] is keras_3

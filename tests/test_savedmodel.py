@@ -86,3 +86,19 @@ def test_columns_of_a_feature_space(tmp_path):
         dtypes = {"tensor(float)": np.float32, "tensor(int32)": np.int32, "tensor(int64)": np.int64}
         feed = {i.name: given[i.name].astype(dtypes.get(i.type, object)) for i in session.get_inputs()}
         np.testing.assert_allclose(session.run(None, feed)[0], expected, atol=1e-6)
+
+
+def test_one_that_counts_random_numbers(tmp_path):
+    keras.utils.set_random_seed(18)
+    model = keras.Sequential([L.Input((5, 3)), L.LSTM(4, dropout=0.2)])
+    model.export(tmp_path / "saved", verbose=False)
+    assert guard(main, [str(tmp_path / "saved")]) == 0
+    x = np.random.default_rng(18).random((2, 5, 3)).astype(np.float32)
+    session = ort.InferenceSession(tmp_path / "saved.onnx")
+    np.testing.assert_allclose(session.run(None, {session.get_inputs()[0].name: x})[0], model(x), atol=1e-6)
+
+
+def test_one_that_draws_them_is_named(tmp_path, capsys):
+    keras.Sequential([L.Input((8, 8, 3)), L.RandomFlip(), L.Flatten()]).export(tmp_path / "saved", verbose=False)
+    assert guard(main, [str(tmp_path / "saved")]) == 2
+    assert "draws random numbers, as Keras's export() of a model does" in capsys.readouterr().err

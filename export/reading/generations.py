@@ -12,6 +12,7 @@ import functools
 import importlib.util
 import os
 import re
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -68,9 +69,9 @@ def open_model(
             the file's own generation said.
     """
     tensorflow()
-    given = _under_stored_names(stored, _definitions(Path(custom))) if custom is not None else {}
-    # The other library is imported only where its own one doesn't know a class.
     own = "tf_keras" if stored.generation < 3 else "keras"
+    given = _under_stored_names(stored, _definitions(Path(custom), own)) if custom is not None else {}
+    # The other library is imported only where its own one doesn't know a class.
     missing = screen.custom_classes(stored, _known_layers(own), given)
     if missing and screen.custom_classes(stored, _known_layers("keras", "tf_keras"), given):
         raise ModelError(
@@ -218,8 +219,8 @@ def parts(layer: Any) -> Iterator[Any]:
                 yield from parts(child)
 
 
-def _definitions(path: Path) -> dict[str, Any]:
-    """Classes and functions of the user's Python file, by name."""
+def _definitions(path: Path, library: str) -> dict[str, Any]:
+    """Classes and functions of the user's Python file, by name; what it calls keras is the library."""
     if not path.is_file():
         raise InputError(f"--custom {path} does not exist")
     spec = importlib.util.spec_from_file_location("edgecnn_custom", path)
@@ -227,10 +228,37 @@ def _definitions(path: Path) -> dict[str, Any]:
         raise InputError(f"--custom {path} is no Python file")
     module = importlib.util.module_from_spec(spec)
     try:
-        spec.loader.exec_module(module)
+        with _called_keras(library):
+            spec.loader.exec_module(module)
     except Exception as e:
         raise InputError(f"--custom {path} can't be run: {type(e).__name__}: {e}") from e
     return {k: v for k, v in vars(module).items() if callable(v) and not k.startswith("_")}
+
+
+@contextlib.contextmanager
+def _called_keras(library: str) -> Iterator[None]:
+    """Let `import keras` and `tensorflow.keras` be tf-keras, for code from the time of Keras 2.
+
+    tf.keras stays what it was given here until the next call, since that code may use it when it runs.
+    """
+    tf = tensorflow()
+    if library == "keras":
+        tf.keras = require("keras._tf_keras.keras")
+        yield
+        return
+    keras = tf.keras = require(library)
+
+    def names() -> list[str]:
+        return [n for n in sys.modules if re.match(r"(tensorflow\.)?keras(\.|$)", n)]
+
+    aside = {name: sys.modules.pop(name) for name in names()}
+    sys.modules["keras"] = sys.modules["tensorflow.keras"] = keras
+    try:
+        yield
+    finally:
+        for name in names():
+            del sys.modules[name]
+        sys.modules.update(aside)
 
 
 def _under_stored_names(stored: Stored, found: Mapping[str, Any]) -> dict[str, Any]:
