@@ -28,7 +28,7 @@ from .reading.generations import Opened, open_model
 from .reading.savedmodel import open_savedmodel
 from .reading.stored import Stored, digest, read_stored
 from .stamp import read_stamp
-from .tracing import traceable
+from .tracing import nodes_of, traceable
 
 NOISE_DRAWS = 3
 """Random patterns of rounding that rounding_noise tries."""
@@ -134,15 +134,16 @@ class Source:
         return tf.function(infer, input_signature=signature)
 
     def rounding_noise(self, arrays: Sequence[npt.NDArray[Any]], expected: Sequence[npt.NDArray[Any]]) -> list[float]:
-        """How far each output moves when every weight is off by half a unit in its last place.
+        """How far each output moves when every weight is off by half a unit in the last place of the arithmetic.
 
-        That is what float32 arithmetic in another order does; a model that amplifies it can't be
+        That is what arithmetic in another order does; a model that amplifies it can't be
         reproduced more closely by anybody.
 
         Args:
             arrays: the inputs.
             expected: the outputs with the weights as they are.
         """
+        unit = 2.0**-11 if self._computes_in_half() else 2.0**-24
         variables = [v for v in self.model.weights if "float" in str(v.dtype)]
         kept = [v.numpy() for v in variables]
         rng = np.random.default_rng(0)
@@ -151,7 +152,7 @@ class Source:
             for _ in range(NOISE_DRAWS):
                 for variable, value in zip(variables, kept, strict=True):
                     sign = rng.integers(0, 2, value.shape, np.int8) * 2.0 - 1
-                    variable.assign((value * (1 + sign * 2.0**-24)).astype(value.dtype))
+                    variable.assign((value * (1 + sign * unit)).astype(value.dtype))
                 for i, (y, e) in enumerate(zip(self(arrays), expected, strict=True)):
                     moved = np.abs(y.astype(np.float64) - e.astype(np.float64))
                     worst[i] = max(worst[i], float(np.nanmax(moved, initial=0.0)))
@@ -159,6 +160,12 @@ class Source:
             for variable, value in zip(variables, kept, strict=True):
                 variable.assign(value)
         return worst
+
+    def _computes_in_half(self) -> bool:
+        """Whether the graph has float16 in it, as that of an exported model of mixed precision."""
+        half = tensorflow().float16.as_datatype_enum
+        nodes = nodes_of(self.function.get_concrete_function().graph.as_graph_def())
+        return any(node.op == "Cast" and node.attr["DstT"].type == half for node in nodes)
 
 
 def _sizes(arrays: Sequence[npt.NDArray[Any]]) -> str:

@@ -102,3 +102,26 @@ def test_one_that_draws_them_is_named(tmp_path, capsys):
     keras.Sequential([L.Input((8, 8, 3)), L.RandomFlip(), L.Flatten()]).export(tmp_path / "saved", verbose=False)
     assert guard(main, [str(tmp_path / "saved")]) == 2
     assert "draws random numbers, as Keras's export() of a model does" in capsys.readouterr().err
+
+
+def test_mixed_precision_has_the_tolerance_of_its_arithmetic(tmp_path):
+    keras.utils.set_random_seed(19)
+    image = L.Input((16, 16, 3))
+    x = image
+    for filters in (8, 16):
+        x = L.BatchNormalization(dtype="mixed_float16")(L.Conv2D(filters, 3, dtype="mixed_float16")(x))
+    scores = L.Dense(4, activation="softmax")(L.GlobalAveragePooling2D()(x))
+    keras.Model(image, scores).export(tmp_path / "saved", verbose=False)
+    assert guard(main, [str(tmp_path / "saved")]) == 0
+
+
+def test_random_outputs_are_told(tmp_path, capsys):
+    class Drawn(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec((None, 2), name="x")])
+        def serve(self, x):
+            return {"y": x + tf.random.normal(tf.shape(x))}
+
+    module = Drawn()
+    tf.saved_model.save(module, tmp_path / "saved", signatures={"serving_default": module.serve})
+    assert guard(main, [str(tmp_path / "saved")]) == 1
+    assert "gives other outputs each time it is run, for it draws random numbers" in capsys.readouterr().err
