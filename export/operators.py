@@ -13,6 +13,7 @@ import numpy as np
 
 from .backend import require
 from .recurrent import Registry, insert
+from .resizing import HANDLERS as RESIZING
 from .text import HANDLERS as TEXT
 
 Handler = Callable[..., Any]
@@ -30,7 +31,7 @@ def handlers(layers: Registry) -> dict[str, tuple[Handler, list[Any]]]:
         insert(ctx, node, name, layers)
 
     calls = {name: (call, []) for name in ("PartitionedCall", "StatefulPartitionedCall")}
-    return {name: (handler, []) for name, handler in (HANDLERS | TEXT).items()} | (calls if layers else {})
+    return {name: (handler, []) for name, handler in (HANDLERS | RESIZING | TEXT).items()} | (calls if layers else {})
 
 
 def _erfc(ctx: Any, node: Any, name: str, args: Any) -> None:
@@ -126,109 +127,6 @@ def _only_sign_matters(ctx: Any, node: Any) -> bool:
     return len(masks) == len(readers) and all(m.get_tensor_value() == np.iinfo(np.int32).min for m in masks)
 
 
-def _resize(ctx: Any, node: Any, name: str, args: Any) -> None:
-    """A resize that ONNX has none like (area, bicubic, Lanczos, antialiased) of known sizes, as a matrix for each axis.
-
-    The matrices are what TensorFlow's own operator makes of the unit vectors.
-    """
-    shape, dtype = ctx.get_shape(node.output[0]), ctx.get_dtype(node.output[0])
-    given, size = ctx.get_shape(node.input[0]), node.inputs[1]
-    if not given or min(given[1:3]) < 1 or not size.is_const():
-        return
-    rows, columns = (
-        ctx.make_const(f"{name}_{axis}", _resize_matrix(node, old, int(new))).output[0]
-        for axis, old, new in zip(("rows", "columns"), given[1:3], size.get_tensor_value(), strict=True)
-    )
-    columns = ctx.make_node("Transpose", [columns], name=name + "_turned", attr={"perm": [1, 0]}).output[0]
-    source, outputs = node.input[0], node.output
-    ctx.remove_node(name)
-    planes = ctx.make_node("Transpose", [source], name=name + "_planes", attr={"perm": [0, 3, 1, 2]}).output[0]
-    high = ctx.make_node("MatMul", [rows, planes], name=name + "_high").output[0]
-    wide = ctx.make_node("MatMul", [high, columns], name=name + "_wide").output[0]
-    back = {"perm": [0, 2, 3, 1]}
-    ctx.make_node("Transpose", [wide], name=name, attr=back, outputs=outputs, shapes=[shape], dtypes=[dtype])
-
-
-def _resize_bicubic(ctx: Any, node: Any, name: str, args: Any) -> None:
-    """TensorFlow takes the weights from a table of 1024 places; two, four or eight times as large they are ONNX's."""
-    given, size = ctx.get_shape(node.input[0]), node.inputs[1]
-    known = given and min(given[1:3]) > 0 and size.is_const()
-    if known and any(
-        new / old not in (1, 2, 4, 8) for old, new in zip(given[1:3], size.get_tensor_value(), strict=True)
-    ):
-        _resize(ctx, node, name, args)
-    else:
-        _resize_plain(ctx, node, name, args)
-
-
-def _resize_plain(ctx: Any, node: Any, name: str, args: Any) -> None:
-    """Bilinear and nearest neighbours, of known sizes by what TensorFlow's own operator takes from where.
-
-    tf2onnx would write ONNX's Resize: its scales, rounded to float32, often lead to one pixel less, and its coordinates
-    are off by some 1e-5, which in between two pixels takes the other one. Doubled sizes and the like are exact.
-    """
-    given, size = ctx.get_shape(node.input[0]), node.inputs[1]
-    if not given or min(given[1:3]) < 1 or not size.is_const():
-        require("tf2onnx.onnx_opset.nn").Resize.version_11(ctx, node)
-        return
-    pairs = [(old, int(new)) for old, new in zip(given[1:3], size.get_tensor_value(), strict=True)]
-    nearest = node.type == "ResizeNearestNeighbor"
-    if all(new % old == 0 if nearest else new / old in (0.5, 1, 2, 4, 8) for old, new in pairs):
-        require("tf2onnx.onnx_opset.nn").Resize.version_11(ctx, node)
-        return
-    matrices = [_resize_matrix(node, *pair) for pair in pairs]
-    x, outputs, shape, dtype = node.input[0], node.output, ctx.get_shape(node.output[0]), ctx.get_dtype(node.output[0])
-    ctx.remove_node(name)
-    if ctx.get_dtype(x) != dtype:
-        x = ctx.make_node("Cast", [x], name=name + "_float", attr={"to": dtype}, dtypes=[dtype]).output[0]
-    sizes = list(given)
-    for axis in (1, 2):  # rows first: whole ones are copied fast
-        matrix = matrices[axis - 1]
-        sizes[axis] = len(matrix)
-        options = {"shapes": [list(sizes)], "dtypes": [dtype]}
-        near, far = (matrix != 0).argmax(1), matrix.shape[1] - 1 - (matrix != 0)[:, ::-1].argmax(1)
-        ends = [
-            ctx.make_node("Gather", [x, ctx.make_const(f"{name}_{kind}_{axis}", index).output[0]],
-                          name=f"{name}_at_{kind}_{axis}", attr={"axis": axis}, **options).output[0]
-            for kind, index in (("near", near), ("far", far))[: 1 if nearest else 2]
-        ]  # fmt: skip
-        x = ends[0]
-        if not nearest:
-            weights = np.where(near == far, np.float32(0), matrix[np.arange(len(matrix)), far])
-            # Of each channel: onnxruntime spreads numbers over few of them slowly.
-            channels = given[3] if axis == 2 and given[3] > 0 else 1
-            weights = weights.reshape((-1,) + (1,) * (3 - axis)).repeat(channels, -1)
-            part = ctx.make_const(f"{name}_part_{axis}", weights).output[0]
-            difference = ctx.make_node("Sub", ends[::-1], name=f"{name}_difference_{axis}", **options).output[0]
-            moved = ctx.make_node("Mul", [difference, part], name=f"{name}_moved_{axis}", **options).output[0]
-            x = ctx.make_node("Add", [x, moved], name=f"{name}_sum_{axis}", **options).output[0]
-    ctx.make_node("Identity", [x], name=name, outputs=outputs, shapes=[shape], dtypes=[dtype])
-
-
-def _resize_matrix(node: Any, old: int, new: int) -> Any:
-    """(new, old) float32: the node's weights along an axis."""
-    tf = require("tensorflow")
-    # tf2onnx works inside a graph, where nothing has a value.
-    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
-        units, size = np.eye(old, dtype=np.float32)[np.newaxis, :, np.newaxis, :], np.array([new, 1], np.int32)
-        if node.type == "ResizeArea":
-            corners = bool(node.get_attr_value("align_corners"))
-            made = tf.raw_ops.ResizeArea(images=units, size=size, align_corners=corners)
-        elif node.type != "ScaleAndTranslate":
-            rules = {rule: bool(node.get_attr_value(rule)) for rule in ("align_corners", "half_pixel_centers")}
-            made = getattr(tf.raw_ops, node.type)(images=units, size=size, **rules)
-        else:
-            made = tf.raw_ops.ScaleAndTranslate(
-                images=units,
-                size=size,
-                scale=np.array([np.float32(new) / np.float32(old), 1], np.float32),
-                translation=np.zeros(2, np.float32),
-                kernel_type=node.get_attr_value("kernel_type").decode(),
-                antialias=bool(node.get_attr_value("antialias")),
-            )
-        return session.run(made)[0, :, 0]
-
-
 def _floor_mod(ctx: Any, node: Any, name: str, args: Any) -> None:
     """The remainder with the divisor's sign; tf2onnx's has the dividend's for whole numbers."""
     shape, dtype = ctx.get_shape(node.output[0]), ctx.get_dtype(node.output[0])
@@ -317,37 +215,6 @@ def _sparse_dense_matmul(ctx: Any, node: Any, name: str, args: Any) -> None:
     ctx.make_node("MatMul", [whole, dense], name=name, outputs=outputs, shapes=[shape], dtypes=[dtype])
 
 
-def _patches(ctx: Any, node: Any, name: str, args: Any) -> None:
-    """ExtractImagePatches of known sizes; tf2onnx reckons with the batch, which is not known, as -1."""
-    given = ctx.get_shape(node.input[0])
-    if not given or min(given[1:]) < 1:
-        require("tf2onnx.onnx_opset.nn").ExtractImagePatches.version_9(ctx, node)
-        return
-    kernel, strides, rates = (node.get_attr_value(key)[1:3] for key in ("ksizes", "strides", "rates"))
-    same = node.get_attr_value("padding") in (b"SAME", "SAME")
-    shape, dtype, outputs, x = ctx.get_shape(node.output[0]), ctx.get_dtype(node.output[0]), node.output, node.input[0]
-    places, before, behind = [], [0], [0]
-    for size, width, stride, rate in zip(given[1:3], kernel, strides, rates, strict=True):
-        reach = (width - 1) * rate + 1
-        count = -(-size // stride) if same else (size - reach) // stride + 1
-        missing = max(0, (count - 1) * stride + reach - size)
-        before.append(missing // 2)
-        behind.append(missing - missing // 2)
-        places.append(np.arange(count)[:, np.newaxis] * stride + np.arange(width) * rate)
-    ctx.remove_node(name)
-    if any(before + behind):
-        pads = ctx.make_const(name + "_pads", np.array([*before, 0, *behind, 0])).output[0]
-        x = ctx.make_node("Pad", [x, pads], name=name + "_padded", dtypes=[dtype]).output[0]
-    for axis, where in ((1, places[0]), (3, places[1])):
-        at = ctx.make_const(f"{name}_places_{axis}", where).output[0]
-        x = ctx.make_node("Gather", [x, at], name=f"{name}_at_{axis}", attr={"axis": axis}, dtypes=[dtype]).output[0]
-    perm = {"perm": [0, 1, 3, 2, 4, 5]}
-    x = ctx.make_node("Transpose", [x], name=name + "_together", attr=perm, dtypes=[dtype]).output[0]
-    sizes = np.array([0, len(places[0]), len(places[1]), kernel[0] * kernel[1] * given[3]])
-    wanted = ctx.make_const(name + "_sizes", sizes).output[0]
-    ctx.make_node("Reshape", [x, wanted], name=name, outputs=outputs, shapes=[shape], dtypes=[dtype])
-
-
 def _select(ctx: Any, node: Any, name: str, args: Any) -> None:
     """tf.where; tf2onnx would add products with 0 and 1, which are no number where what is not taken is infinite."""
     if _is_float(ctx.get_dtype(node.output[0])):
@@ -400,7 +267,6 @@ HANDLERS: dict[str, Handler] = {
     "ComplexAbs": _of_spectrum,
     "Erfc": _erfc,
     "Expm1": _expm1,
-    "ExtractImagePatches": _patches,
     "FloorDiv": _floor_div,
     "FloorMod": _floor_mod,
     "Imag": _of_spectrum,
@@ -408,11 +274,6 @@ HANDLERS: dict[str, Handler] = {
     "OneHot": _one_hot,
     "RFFT": _rfft,
     "Real": _of_spectrum,
-    "ResizeArea": _resize,
-    "ResizeBicubic": _resize_bicubic,
-    "ResizeBilinear": _resize_plain,
-    "ResizeNearestNeighbor": _resize_plain,
-    "ScaleAndTranslate": _resize,
     "Select": _select,
     "SelectV2": _select,
     "SparseMatMul": _sparse_matmul,

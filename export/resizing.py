@@ -1,0 +1,155 @@
+"""TensorFlow's resizes of images, and patches of them, in ONNX's operators: to known sizes by its own weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from .backend import require
+
+
+def _by_matrices(ctx: Any, node: Any, name: str, args: Any) -> None:
+    """A resize that ONNX has none like (area, bicubic, Lanczos, antialiased) of known sizes, as a matrix for each axis.
+
+    The matrices are what TensorFlow's own operator makes of the unit vectors.
+    """
+    shape, dtype = ctx.get_shape(node.output[0]), ctx.get_dtype(node.output[0])
+    given, size = ctx.get_shape(node.input[0]), node.inputs[1]
+    if not given or min(given[1:3]) < 1 or not size.is_const():
+        return
+    rows, columns = (
+        ctx.make_const(f"{name}_{axis}", _matrix(node, old, int(new))).output[0]
+        for axis, old, new in zip(("rows", "columns"), given[1:3], size.get_tensor_value(), strict=True)
+    )
+    columns = ctx.make_node("Transpose", [columns], name=name + "_turned", attr={"perm": [1, 0]}).output[0]
+    source, outputs = node.input[0], node.output
+    ctx.remove_node(name)
+    planes = ctx.make_node("Transpose", [source], name=name + "_planes", attr={"perm": [0, 3, 1, 2]}).output[0]
+    high = ctx.make_node("MatMul", [rows, planes], name=name + "_high").output[0]
+    wide = ctx.make_node("MatMul", [high, columns], name=name + "_wide").output[0]
+    back = {"perm": [0, 2, 3, 1]}
+    ctx.make_node("Transpose", [wide], name=name, attr=back, outputs=outputs, shapes=[shape], dtypes=[dtype])
+
+
+def _bicubic(ctx: Any, node: Any, name: str, args: Any) -> None:
+    """TensorFlow takes the weights from a table of 1024 places; two, four or eight times as large they are ONNX's."""
+    given, size = ctx.get_shape(node.input[0]), node.inputs[1]
+    known = given and min(given[1:3]) > 0 and size.is_const()
+    if known and any(
+        new / old not in (1, 2, 4, 8) for old, new in zip(given[1:3], size.get_tensor_value(), strict=True)
+    ):
+        _by_matrices(ctx, node, name, args)
+    else:
+        _plain(ctx, node, name, args)
+
+
+def _plain(ctx: Any, node: Any, name: str, args: Any) -> None:
+    """Bilinear and nearest neighbours, of known sizes by what TensorFlow's own operator takes from where.
+
+    tf2onnx would write ONNX's Resize: its scales, rounded to float32, often lead to one pixel less, and its coordinates
+    are off by some 1e-5, which in between two pixels takes the other one. Doubled sizes and the like are exact.
+    """
+    given, size = ctx.get_shape(node.input[0]), node.inputs[1]
+    if not given or min(given[1:3]) < 1 or not size.is_const():
+        require("tf2onnx.onnx_opset.nn").Resize.version_11(ctx, node)
+        return
+    pairs = [(old, int(new)) for old, new in zip(given[1:3], size.get_tensor_value(), strict=True)]
+    nearest = node.type == "ResizeNearestNeighbor"
+    if all(new % old == 0 if nearest else new / old in (0.5, 1, 2, 4, 8) for old, new in pairs):
+        require("tf2onnx.onnx_opset.nn").Resize.version_11(ctx, node)
+        return
+    matrices = [_matrix(node, *pair) for pair in pairs]
+    x, outputs, shape, dtype = node.input[0], node.output, ctx.get_shape(node.output[0]), ctx.get_dtype(node.output[0])
+    ctx.remove_node(name)
+    if ctx.get_dtype(x) != dtype:
+        x = ctx.make_node("Cast", [x], name=name + "_float", attr={"to": dtype}, dtypes=[dtype]).output[0]
+    sizes = list(given)
+    for axis in (1, 2):  # rows first: whole ones are copied fast
+        matrix = matrices[axis - 1]
+        sizes[axis] = len(matrix)
+        options = {"shapes": [list(sizes)], "dtypes": [dtype]}
+        near, far = (matrix != 0).argmax(1), matrix.shape[1] - 1 - (matrix != 0)[:, ::-1].argmax(1)
+        ends = [
+            ctx.make_node("Gather", [x, ctx.make_const(f"{name}_{kind}_{axis}", index).output[0]],
+                          name=f"{name}_at_{kind}_{axis}", attr={"axis": axis}, **options).output[0]
+            for kind, index in (("near", near), ("far", far))[: 1 if nearest else 2]
+        ]  # fmt: skip
+        x = ends[0]
+        if not nearest:
+            weights = np.where(near == far, np.float32(0), matrix[np.arange(len(matrix)), far])
+            # Of each channel: onnxruntime spreads numbers over few of them slowly.
+            channels = given[3] if axis == 2 and given[3] > 0 else 1
+            weights = weights.reshape((-1,) + (1,) * (3 - axis)).repeat(channels, -1)
+            part = ctx.make_const(f"{name}_part_{axis}", weights).output[0]
+            difference = ctx.make_node("Sub", ends[::-1], name=f"{name}_difference_{axis}", **options).output[0]
+            moved = ctx.make_node("Mul", [difference, part], name=f"{name}_moved_{axis}", **options).output[0]
+            x = ctx.make_node("Add", [x, moved], name=f"{name}_sum_{axis}", **options).output[0]
+    ctx.make_node("Identity", [x], name=name, outputs=outputs, shapes=[shape], dtypes=[dtype])
+
+
+def _matrix(node: Any, old: int, new: int) -> Any:
+    """(new, old) float32: the node's weights along an axis."""
+    tf = require("tensorflow")
+    # tf2onnx works inside a graph, where nothing has a value.
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        units, size = np.eye(old, dtype=np.float32)[np.newaxis, :, np.newaxis, :], np.array([new, 1], np.int32)
+        if node.type == "ResizeArea":
+            corners = bool(node.get_attr_value("align_corners"))
+            made = tf.raw_ops.ResizeArea(images=units, size=size, align_corners=corners)
+        elif node.type != "ScaleAndTranslate":
+            rules = {rule: bool(node.get_attr_value(rule)) for rule in ("align_corners", "half_pixel_centers")}
+            made = getattr(tf.raw_ops, node.type)(images=units, size=size, **rules)
+        else:
+            made = tf.raw_ops.ScaleAndTranslate(
+                images=units,
+                size=size,
+                scale=np.array([np.float32(new) / np.float32(old), 1], np.float32),
+                translation=np.zeros(2, np.float32),
+                kernel_type=node.get_attr_value("kernel_type").decode(),
+                antialias=bool(node.get_attr_value("antialias")),
+            )
+        return session.run(made)[0, :, 0]
+
+
+def _patches(ctx: Any, node: Any, name: str, args: Any) -> None:
+    """ExtractImagePatches of known sizes; tf2onnx reckons with the batch, which is not known, as -1."""
+    given = ctx.get_shape(node.input[0])
+    if not given or min(given[1:]) < 1:
+        require("tf2onnx.onnx_opset.nn").ExtractImagePatches.version_9(ctx, node)
+        return
+    kernel, strides, rates = (node.get_attr_value(key)[1:3] for key in ("ksizes", "strides", "rates"))
+    same = node.get_attr_value("padding") in (b"SAME", "SAME")
+    shape, dtype, outputs, x = ctx.get_shape(node.output[0]), ctx.get_dtype(node.output[0]), node.output, node.input[0]
+    places, before, behind = [], [0], [0]
+    for size, width, stride, rate in zip(given[1:3], kernel, strides, rates, strict=True):
+        reach = (width - 1) * rate + 1
+        count = -(-size // stride) if same else (size - reach) // stride + 1
+        missing = max(0, (count - 1) * stride + reach - size)
+        before.append(missing // 2)
+        behind.append(missing - missing // 2)
+        places.append(np.arange(count)[:, np.newaxis] * stride + np.arange(width) * rate)
+    ctx.remove_node(name)
+    if any(before + behind):
+        pads = ctx.make_const(name + "_pads", np.array([*before, 0, *behind, 0])).output[0]
+        x = ctx.make_node("Pad", [x, pads], name=name + "_padded", dtypes=[dtype]).output[0]
+    for axis, where in ((1, places[0]), (3, places[1])):
+        at = ctx.make_const(f"{name}_places_{axis}", where).output[0]
+        x = ctx.make_node("Gather", [x, at], name=f"{name}_at_{axis}", attr={"axis": axis}, dtypes=[dtype]).output[0]
+    perm = {"perm": [0, 1, 3, 2, 4, 5]}
+    x = ctx.make_node("Transpose", [x], name=name + "_together", attr=perm, dtypes=[dtype]).output[0]
+    sizes = np.array([0, len(places[0]), len(places[1]), kernel[0] * kernel[1] * given[3]])
+    wanted = ctx.make_const(name + "_sizes", sizes).output[0]
+    ctx.make_node("Reshape", [x, wanted], name=name, outputs=outputs, shapes=[shape], dtypes=[dtype])
+
+
+HANDLERS: dict[str, Callable[..., None]] = {
+    "ExtractImagePatches": _patches,
+    "ResizeArea": _by_matrices,
+    "ResizeBicubic": _bicubic,
+    "ResizeBilinear": _plain,
+    "ResizeNearestNeighbor": _plain,
+    "ScaleAndTranslate": _by_matrices,
+}
+"""TensorFlow operator -> what replaces it, as in operators.py."""
