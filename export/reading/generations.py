@@ -179,19 +179,19 @@ def _load(keras: Any, stored: Stored, config: Any, objects: Mapping[str, Any], a
             model = keras.layers.deserialize(config)
             keras1_weights.assign(model, stored.path, backend=stored.backend)
         return model
+    options = {"custom_objects": dict(objects), "safe_mode": not allow_lambda}
     with quiet_logs("absl", "tensorflow"), repair.with_config(stored, config) as path:
         if stored.kind == "keras" and keras.__name__ == "tf_keras":
             return archive.load(keras, path, config, objects, safe_mode=not allow_lambda)
         if stored.kind == "hdf5" and isinstance(config, Mapping) and "module" in config:
-            options = {"custom_objects": dict(objects), "safe_mode": not allow_lambda}
             model = keras.saving.deserialize_keras_object(config, **options)
             model.load_weights(path)
             return model
         if stored.kind == "hdf5" and merged.begins_with_merge(stored.config):
             model = keras.layers.deserialize(config, custom_objects=dict(objects))
             merged.load_weights(model, path)
-            return model
-        model = keras.models.load_model(path, compile=False, custom_objects=dict(objects), safe_mode=not allow_lambda)
+        else:
+            model = keras.models.load_model(path, compile=False, **options)
     if stored.backend == "theano":
         _flip_kernels(model)
     return model
