@@ -79,9 +79,6 @@ class Term:
     def __floordiv__(self, other: Term | int) -> Term:
         return self._with("Div", other)
 
-    def __mod__(self, other: Term | int) -> Term:
-        return self._with("Mod", other)
-
     def __xor__(self, other: Term | int) -> Term:
         return self._with("BitwiseXor", other)
 
@@ -121,10 +118,15 @@ class _Texts:
     def __init__(self, graph: _Graph, words: Term, length: Term) -> None:
         self.graph, self.words, self.length = graph, words, length
 
+    @property
+    def zeros(self) -> Term:
+        """One of each text, (n, 1)."""
+        return self.length ^ self.length
+
     def at(self, place: Term | int) -> Term:
         """The eight bytes at a place of each text, (n, 1); of places before it something."""
         if isinstance(place, int):
-            place = self.graph.op("Sub", self.length, self.length) + place
+            place = self.zeros + place
         place = place.cast(_INT64)
         zero = self.graph.constant(0, np.int64)
         return self.graph.op("GatherElements", self.words, self.graph.op("Max", place, zero), axis=1)
@@ -192,7 +194,7 @@ def _farm_round(s: _Texts, at: Term, state: Sequence[Term], mul: Term, nine: int
 
 
 def _farm_longer(s: _Texts) -> Term:
-    n, zeros = s.length, s.length ^ s.length
+    n, zeros = s.length, s.zeros
     seed = 81
     y = zeros + (seed * _K1 + 113) % 2**64
     z = (y * _K2 + 113).shift_mixed() * _K2
@@ -224,7 +226,7 @@ def _sip(graph: _Graph, text: Term, key: Term, *, words: str) -> Term:
     """SipHash-2-4 of n texts with a key of two numbers, (n,)."""
     s = _texts(graph, text, words)
     k0, k1 = (graph.op("Gather", key, graph.constant(i, np.int64)) for i in range(2))
-    zeros = s.length ^ s.length
+    zeros = s.zeros
     start = [
         zeros ^ k ^ letters
         for k, letters in (
@@ -270,7 +272,7 @@ def _for_each(
     onnx, graph, body = require("onnx"), s.graph, _Graph()
     number, going = Term(body, f"i{_Graph.count}"), Term(body, f"g{_Graph.count}")
     before = [Term(body, f"s{_Graph.count}_{i}") for i in range(len(start))]
-    here = number.cast(_UINT64) + (s.length ^ s.length)  # for each text
+    here = number.cast(_UINT64) + s.zeros  # for each text
     after = take(_Texts(body, s.words, s.length), here, before)
     is_there = here < counts
     kept = [b.or_if(is_there, a) for b, a in zip(before, after, strict=True)]

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .backend import tensorflow
+from .tracing import frozen, nodes_of
 
 _DOMAIN = "ai.onnx.ml"
 
@@ -22,23 +23,23 @@ Tables = dict[str, tuple[npt.NDArray[Any], npt.NDArray[Any]]]
 """Name of a table in the graph -> its keys and values, whole numbers or bytes in UTF-8."""
 
 
-def take_out(concrete: Any, frozen: Any, graph: Any) -> Tables:
+def take_out(concrete: Any, constant: Any, graph: Any) -> Tables:
     """Read the tables that a traced function looks values up in, and put a node of its name in the place of each.
 
     Text that is compared becomes a table of one word, since ONNX's Equal knows no text before operator set 19.
 
     Args:
         concrete: the traced function.
-        frozen: the same with constants for its variables.
-        graph: the GraphDef of frozen, which is changed.
+        constant: the same with constants for its variables.
+        graph: the GraphDef of constant, which is changed.
     """
     tf = tensorflow()
     tables: Tables = {}
     nodes = {node.name: node for node in graph.node}
-    handles = {placeholder.name.split(":")[0]: handle for handle, placeholder in concrete.graph.captures}
+    handles = _handles(concrete)
 
     def shape(node: Any, position: int) -> Any:
-        return frozen.graph.get_operation_by_name(node.name).inputs[position].shape
+        return constant.graph.get_operation_by_name(node.name).inputs[position].shape
 
     for node in list(graph.node):
         name = _origin(nodes, node.input[0]).name if node.op == _FIND else ""
@@ -58,6 +59,11 @@ def take_out(concrete: Any, frozen: Any, graph: Any) -> Tables:
                 tables[node.name + "/table"] = (np.array([word], object), np.array([1]))
                 _compare_codes(graph, node, position, shape(node, position))
     return tables
+
+
+def _handles(concrete: Any) -> dict[str, Any]:
+    """Placeholder -> the table, or variable, that a traced function captures there."""
+    return {placeholder.name.split(":")[0]: handle for handle, placeholder in concrete.graph.captures}
 
 
 def _origin(nodes: dict[str, Any], name: str, passing: Collection[str] = ("Identity",)) -> Any:
@@ -132,15 +138,12 @@ def _compare_codes(graph: Any, node: Any, position: int, shape: Any) -> None:
     node.attr["T"].type = tf.int64.as_datatype_enum
 
 
-def keys_of_inputs(concrete: Any, frozen: Any) -> dict[str, npt.NDArray[Any]]:
-    """Placeholder of an input -> the keys of the tables in which it is looked up as it is.
-
-    Args:
-        concrete: the traced function.
-        frozen: the same with constants for its variables and nothing called any more.
-    """
-    nodes = {node.name: node for node in frozen.graph.as_graph_def().node}
-    handles = {placeholder.name.split(":")[0]: handle for handle, placeholder in concrete.graph.captures}
+def keys_of_inputs(concrete: Any) -> dict[str, npt.NDArray[Any]]:
+    """Placeholder of an input of a traced function -> the keys of the tables in which it is looked up as it is."""
+    if not any(node.op == _FIND for node in nodes_of(concrete.graph.as_graph_def())):
+        return {}  # what is frozen below takes a while
+    nodes = {node.name: node for node in frozen(concrete).graph.as_graph_def().node}
+    handles = _handles(concrete)
     found: dict[str, npt.NDArray[Any]] = {}
     for node in nodes.values():
         if node.op == _FIND and (table := _origin(nodes, node.input[0]).name) in handles:

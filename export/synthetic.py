@@ -18,7 +18,7 @@ from .lookup import keys_of_inputs, text_keys
 from .reading.generations import parts
 from .samples import Samples
 from .text import SPLITTING
-from .tracing import frozen, nodes_of
+from .tracing import nodes_of
 
 BATCHES = (1, 3)
 """Batch sizes that are compared: one, and one that no fixed dimension can hide behind."""
@@ -164,8 +164,7 @@ def _is_free(source: Source) -> bool:
 
 def _looked_up(source: Source) -> dict[str, npt.NDArray[Any]]:
     """Name of an input -> text or whole numbers that tables of a SavedModel hold for it."""
-    concrete = source.function.get_concrete_function()
-    keys = keys_of_inputs(concrete, frozen(concrete))
+    keys = keys_of_inputs(source.function.get_concrete_function())
     found = {}
     for tensor in source.inputs:
         known = keys.get(tensor.name, np.array([]))

@@ -94,10 +94,10 @@ def frozen(concrete: Any) -> Any:
         return module.convert_variables_to_constants_v2(concrete, **options)
     data = module._FunctionConverterDataInEager(func=concrete, **options)
     graph, places = module._replace_variables_by_constants(converter_data=data)
-    for name in {node.name for node in graph.node if node.op.startswith("Assign")}:
-        for node in graph.node:
-            node.input[:] = [given for given in node.input if given != f"^{name}"]
     kept = [node for node in graph.node if not node.op.startswith("Assign")]
+    gone = {f"^{node.name}" for node in graph.node} - {f"^{node.name}" for node in kept}
+    for node in kept:
+        node.input[:] = [given for given in node.input if given not in gone]
     del graph.node[:]
     graph.node.extend(kept)
     return module._construct_concrete_function(concrete, graph, places)
