@@ -1,15 +1,10 @@
-"""Keras -> ONNX through tf2onnx, with an explicit signature, in inference mode.
-
-tf2onnx.convert.from_function is the one entry point that works for Keras 2 and 3 alike.
-"""
+"""Keras -> ONNX through TensorFlow's graph and tf2onnx, with an explicit signature, in inference mode."""
 
 from __future__ import annotations
 
 import contextlib
-import functools
 import logging
 import re
-from collections.abc import Iterator
 from typing import Any
 
 from edgecnn.errors import ModelError
@@ -21,6 +16,7 @@ from .operators import handlers, mend
 from .reading.generations import parts
 from .recurrent import MARK, Registry, marked
 from .tracing import frozen, nodes_of
+from .translate import translate
 
 DEFAULT_OPSET = 18
 """ONNX operator set that is written; onnxruntime reads it since 1.14."""
@@ -48,22 +44,16 @@ def convert(source: Source, *, opset: int = DEFAULT_OPSET, recurrent: bool = Tru
         ModelError: TensorFlow can't trace the model or tf2onnx can't translate it; the message names the
             operators concerned.
     """
-    converter = require("tf2onnx.convert")
     layers: Registry = {}
     try:
         # What tf2onnx tells of as an error is told again below, in a sentence.
         quiet = quiet_logs("tf2onnx", below=logging.CRITICAL)
-        with quiet, quiet_logs("absl", "tensorflow"), _direct_einsum():
+        with quiet, quiet_logs("absl", "tensorflow"):
             recurrent_layers = marked(source.model) if recurrent else contextlib.nullcontext({})
             with recurrent_layers as layers:
-                graph, inputs, outputs, tables = _freeze(source, source.trace())
-            model, _ = converter.from_graph_def(
-                graph,
-                input_names=list(inputs),
-                output_names=list(outputs),
-                tensors_to_rename={**inputs, **outputs},
-                custom_op_handlers=handlers(layers) | lookup.handlers(tables),
-                opset=opset,
+                graph, large, inputs, outputs, tables = _freeze(source, source.trace())
+            model = translate(
+                graph, large, inputs, outputs, handlers=handlers(layers) | lookup.handlers(tables), opset=opset
             )
     except ModelError:
         raise
@@ -84,29 +74,16 @@ def opset_of(model: Any) -> int:
     return max((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), default=DEFAULT_OPSET)
 
 
-@contextlib.contextmanager
-def _direct_einsum() -> Iterator[None]:
-    """Let tf2onnx take einsum equations apart as they are.
-
-    It would try every order of their letters first: 17 s for seven of them, and the graph is no faster for it.
-    """
-    module = require("tf2onnx.optimizer.einsum_optimizer")
-    original = module.optimize_einsum
-    module.optimize_einsum = functools.partial(original, optimize=False)
-    try:
-        yield
-    finally:
-        module.optimize_einsum = original
-
-
-def _freeze(source: Source, function: Any) -> tuple[Any, dict[str, str], dict[str, str], lookup.Tables]:
-    """(GraphDef without variables, its input tensors and its output tensors -> their final names, its tables).
+def _freeze(
+    source: Source, function: Any
+) -> tuple[Any, dict[str, bytes], dict[str, str], dict[str, str], lookup.Tables]:
+    """(GraphDef without variables, its large constants, inputs -> their final names, outputs likewise, its tables).
 
     tf2onnx's own freezing takes captured tensors for inputs: a Normalization layer's mean and variance are
     such. Here they become constants, as variables do.
     """
     concrete = function.get_concrete_function()
-    constant = frozen(concrete)
+    constant, large = frozen(concrete)
     graph = constant.graph.as_graph_def(add_shapes=True)
     # Keras compiles grouped convolutions with XLA; without the mark they are inlined like any function.
     for node in nodes_of(graph):
@@ -130,7 +107,7 @@ def _freeze(source: Source, function: Any) -> tuple[Any, dict[str, str], dict[st
     # A flat dict of outputs comes back in the order of its sorted keys.
     names = sorted(t.name for t in source.outputs)
     outputs = {t.name: n for t, n in zip(constant.outputs, names, strict=True)}
-    return graph, inputs, outputs, tables
+    return graph, large, inputs, outputs, tables
 
 
 def _check(model: Any, source: Source) -> None:

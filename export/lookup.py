@@ -142,7 +142,7 @@ def keys_of_inputs(concrete: Any) -> dict[str, npt.NDArray[Any]]:
     """Placeholder of an input of a traced function -> the keys of the tables in which it is looked up as it is."""
     if not any(node.op == _FIND for node in nodes_of(concrete.graph.as_graph_def())):
         return {}  # what is frozen below takes a while
-    nodes = {node.name: node for node in frozen(concrete).graph.as_graph_def().node}
+    nodes = {node.name: node for node in frozen(concrete).function.graph.as_graph_def().node}
     handles = _handles(concrete)
     found: dict[str, npt.NDArray[Any]] = {}
     for node in nodes.values():

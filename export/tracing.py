@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Container, Iterator, Sequence
+from typing import Any, NamedTuple
 
 from .backend import require, tensorflow
+
+LARGE = 1 << 16
+"""Bytes from which a constant is set aside, see Frozen."""
 
 
 @contextlib.contextmanager
@@ -82,25 +85,77 @@ def _up_sampling(original: Any) -> Any:
     return call
 
 
-def frozen(concrete: Any) -> Any:
-    """A traced function with constants for its variables and without calls of others.
+class Frozen(NamedTuple):
+    """A traced function without variables and without calls of others."""
+
+    function: Any
+    """With constants for its variables; the large ones are stand-ins, since TensorFlow would copy their content a
+    dozen times from here on."""
+    large: dict[str, bytes]
+    """Name of a stand-in -> the content of its constant."""
+
+
+def frozen(concrete: Any) -> Frozen:
+    """Make constants of a traced function's variables.
 
     What it does to its variables is left out: an exported LSTM with dropout counts random numbers, even where it
     draws none.
     """
     module = require("tensorflow.python.framework.convert_to_constants")
-    options = {"lower_control_flow": False, "aggressive_inlining": True}
-    if not any(node.op.startswith("Assign") for node in nodes_of(concrete.graph.as_graph_def())):
-        return module.convert_variables_to_constants_v2(concrete, **options)
-    data = module._FunctionConverterDataInEager(func=concrete, **options)
+    data = module._FunctionConverterDataInEager(func=concrete, lower_control_flow=False, aggressive_inlining=True)
     graph, places = module._replace_variables_by_constants(converter_data=data)
-    kept = [node for node in graph.node if not node.op.startswith("Assign")]
-    gone = {f"^{node.name}" for node in graph.node} - {f"^{node.name}" for node in kept}
-    for node in kept:
+    gone = {f"^{node.name}" for node in graph.node if node.op.startswith("Assign")}
+    for node in graph.node if gone else ():
         node.input[:] = [given for given in node.input if given not in gone]
-    del graph.node[:]
-    graph.node.extend(kept)
-    return module._construct_concrete_function(concrete, graph, places)
+    _keep(graph, lambda node: f"^{node.name}" not in gone)
+    large = _set_aside(graph, {t.op.name for t in concrete.outputs})
+    return Frozen(module._construct_concrete_function(concrete, graph, places), large)
+
+
+def _set_aside(graph: Any, outputs: Container[str]) -> dict[str, bytes]:
+    """Put a stand-in in the place of each large constant of a GraphDef, and of what reads it; name -> content."""
+    inside = {node.name for function in graph.library.function for node in function.node_def}
+    tensors = {n.name: n.attr["value"].tensor for n in graph.node if n.op == "Const" and n.name not in inside}
+    contents = {name: t.tensor_content for name, t in tensors.items() if len(t.tensor_content) >= LARGE}
+    large, standins = {}, []
+    for node in graph.node:
+        origin, control = (node.input[0], node.input[1:]) if node.op == "Identity" else (node.name, node.input)
+        if origin in contents and node.name not in inside:
+            large[node.name] = contents[origin]
+            standins.append((node, _standin(node.name, tensors[origin], control)))
+    for node, standin in standins:
+        node.CopyFrom(standin)
+    used = {name.strip("^").split(":")[0] for node in graph.node for name in node.input}
+    _keep(graph, lambda node: node.name not in contents or node.name in used or node.name in outputs)
+    return large
+
+
+def _standin(name: str, tensor: Any, control: Sequence[str]) -> Any:
+    """A node of a constant's shape and type that is none, so that nobody evaluates it."""
+    node = tensorflow().compat.v1.NodeDef(name=name, op="ImmutableConst", input=control)
+    node.attr["dtype"].type = tensor.dtype
+    node.attr["shape"].shape.CopyFrom(tensor.tensor_shape)
+    node.attr["memory_region_name"].s = b""
+    return node
+
+
+def put_back(graph: Any, large: Container[str]) -> None:
+    """Make constants of the stand-ins, still without their content, which tf2onnx takes from elsewhere."""
+    for node in graph.node:
+        if node.name in large:
+            tensor = node.attr["value"].tensor
+            tensor.dtype = node.attr["dtype"].type
+            tensor.tensor_shape.CopyFrom(node.attr["shape"].shape)
+            node.op = "Const"
+            for name in ("shape", "memory_region_name"):
+                del node.attr[name]
+
+
+def _keep(graph: Any, wanted: Callable[[Any], bool]) -> None:
+    kept = [node for node in graph.node if wanted(node)]
+    if len(kept) < len(graph.node):
+        del graph.node[:]
+        graph.node.extend(kept)
 
 
 def nodes_of(graph: Any) -> list[Any]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import subprocess
+import sys
 
 import keras
 import numpy as np
@@ -478,3 +480,20 @@ def test_a_table_that_refuses_words_is_given_its_own(tmp_path):
     crossed = L.HashedCrossing(16, output_mode="one_hot")((a, b))
     source = source_of(keras.Model([a, b], L.Concatenate()([lookup(a), lookup(b), crossed])), tmp_path)
     verify(convert(source).SerializeToString(), source, spec=ModelSpec(head="regression"))
+
+
+def test_weights_are_in_memory_few_times(tmp_path):
+    code = f"""
+import resource, tf_keras
+from edgecnn.export import to_onnx
+def peak(width):
+    layers = [tf_keras.Input((width,)), tf_keras.layers.Dense(width), tf_keras.layers.Dense(2)]
+    tf_keras.Sequential(layers).save(r"{tmp_path}/m.h5")
+    to_onnx.main([r"{tmp_path}/m.h5"])
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+small, large = peak(8), peak(3500)
+print("times", (large - small) * 1024 / (4 * 3500**2))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    # tf2onnx by itself takes 60 times their size.
+    assert float(done.stdout.split("times")[1]) < 20
