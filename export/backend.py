@@ -15,9 +15,11 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 from edgecnn.errors import EdgeCNNError, MissingDependencyError, ModelError
+
+_Error = TypeVar("_Error", bound=BaseException)
 
 INSTALL = 'python -m pip install "edgecnn[export]"'
 """What mends a missing package of the export; from a checkout: python -m pip install ".[export]"."""
@@ -95,6 +97,17 @@ def versions(*names: str) -> dict[str, str]:
     for name in names:
         with contextlib.suppress(metadata.PackageNotFoundError):
             found[name] = metadata.version(name)
+    return found
+
+
+def cause(error: BaseException, kind: type[_Error]) -> _Error | None:
+    """The error of a kind that is behind an error, where the libraries between have wrapped it; the first one."""
+    found, step = None, error
+    seen: set[int] = set()
+    while step is not None and id(step) not in seen:
+        seen.add(id(step))
+        found = step if isinstance(step, kind) else found
+        step = step.__cause__ or step.__context__
     return found
 
 

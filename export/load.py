@@ -222,12 +222,21 @@ def _expressions(stored: Stored, lambdas: Mapping[str, str]) -> dict[str, Expres
     """Name of a Lambda layer -> its expression; a name may be a pattern, as in block_*."""
     found: dict[str, Expression] = {}
     arguments = screen.lambda_arguments(stored)
+    if not arguments:
+        return {}  # of several files, one may have no Lambda
     for pattern, text in lambdas.items():
-        names = [n for n in arguments if fnmatch.fnmatchcase(n, pattern)]
+        names = [pattern] if pattern in arguments else [n for n in arguments if fnmatch.fnmatchcase(n, pattern)]
         if not names:
-            there = ", ".join(arguments) or "none"
-            raise InputError(f"{stored.path} has no Lambda layer {pattern!r}; its Lambda layers: {there}")
+            raise InputError(
+                f"{stored.path} has no Lambda layer {pattern!r}; its Lambda layers: {', '.join(arguments)}"
+            )
         found |= {name: Expression(text, arguments[name]) for name in names}
+    twice = [name for name in found if name in screen.ambiguous_lambdas(stored)]
+    if twice:
+        raise InputError(
+            f"{stored.path} has several Lambda layers called {twice[0]!r} that compute different things, so that no "
+            "expression stands for all of them; rename them where the model is built, or pass --allow-lambda"
+        )
     return found
 
 

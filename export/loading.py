@@ -7,6 +7,8 @@ import dataclasses
 import functools
 from pathlib import Path
 
+from edgecnn.errors import InputError
+
 from .load import Source, load
 from .synthetic import takes_any_batch
 
@@ -43,11 +45,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def load_from(path: str | Path, options: argparse.Namespace) -> Source:
     """load() with the options above; a batch that the layers rely on is fixed, and a note of the Source says so."""
+    lambdas: dict[str, str] = {}
+    for name, expression in options.lambdas or ():
+        if lambdas.setdefault(name, expression) != expression:
+            raise InputError(f"--lambda {name} is given twice: {lambdas[name]!r} and {expression!r}")
     read = functools.partial(
         load,
         path,
         allow_lambda=options.allow_lambda,
-        lambdas=dict(options.lambdas or ()),
+        lambdas=lambdas,
         custom=options.custom,
         architecture=options.architecture,
     )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 import tf_keras
 
 from edgecnn import InputError
+from edgecnn.export.backend import cause
 from edgecnn.export.reading.expression import Expression
 
 X = np.random.default_rng(9).uniform(0.5, 2, (2, 3, 4)).astype(np.float32)
@@ -90,24 +92,103 @@ def test_resizes_of_tensorflow_1_keep_their_corners():
         "__import__('os').system('true')",
         "x.__class__",
         "(lambda: x)()",
-        "[y for y in x]",
+        "[y for y in x if y]",
+        "[y + z for y in [1] for z in [2]]",
+        "x.numpy()",
+        "np.load('/etc/passwd')",
+        "tf.keras.utils.get_file('a', 'b')",
+        "keras.ops.convert_to_numpy(x)",
+        "(lambda y: y)(x)",
+        "tf.map_fn(lambda y: y, x)",
+        "K.random_normal((2, 2))",
+        "preprocess_input(x)",
         "open('/etc/passwd')",
         "tf.io.read_file('/etc/passwd')",
-        "x if x else x",
         "y + 1",
         "f'{x}'",
         "x := 3",
         "",
         "x +",
         "tf.keras.backend.eval(x)",
-        "0 < x < 1",
-        "lambda x, y=[]: x",
+        "lambda x, y=z: x",
+        "x ^ 2",
         "lambda x: lambda: x",
     ],
 )
 def test_everything_else_is_refused(text):
     with pytest.raises(InputError):
         Expression(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("K.argmax(x)", lambda x: tf_keras.backend.argmax(x)),
+        ("tf.argmax(x)", lambda x: tf.argmax(x)),
+        ("ops.argmax(x)", lambda x: keras.ops.argmax(x)),
+        ("np.argmax(x, axis=1)", lambda x: keras.ops.argmax(x, axis=1)),
+        ("K.sqrt(x - 1)", lambda x: tf_keras.backend.sqrt(x - 1)),
+        ("tf.sqrt(x)", lambda x: tf.sqrt(x)),
+        ("keras.ops.gelu(x)", lambda x: keras.ops.gelu(x)),
+        ("tf.nn.gelu(x)", lambda x: tf.nn.gelu(x)),
+        ("K.repeat(x[:, 0], 3)", lambda x: tf_keras.backend.repeat(x[:, 0], 3)),
+        ("tf.repeat(x, 3, axis=0)", lambda x: tf.repeat(x, 3, axis=0)),
+        ("K.dot(x, K.ones((4, 2)))", lambda x: tf_keras.backend.dot(x, tf.ones((4, 2)))),
+        ("K.dot(x, [[1.0], [2.0], [3.0], [4.0]])", lambda x: x @ tf.constant([[1.0], [2.0], [3.0], [4.0]])),
+        ("K.resize_images(x[..., None], 2, 2, 'channels_last')",
+         lambda x: tf_keras.backend.resize_images(x[..., None], 2, 2, "channels_last")),
+        ("tf.reduce_sum(x, reduction_indices=1, keep_dims=True)", lambda x: tf.reduce_sum(x, 1, keepdims=True)),
+        ("tf.keras.activations.hard_sigmoid(x)", lambda x: tf_keras.activations.hard_sigmoid(x)),
+        ("tf.keras.applications.vgg16.preprocess_input(x[..., :3])",
+         lambda x: tf_keras.applications.vgg16.preprocess_input(x[..., :3])),
+        ("mobilenet.preprocess_input(x)", lambda x: x / 127.5 - 1),
+        ("x * np.sqrt(16) / math.sqrt(4) + np.array([1.0, 2.0, 3.0, 4.0])", lambda x: x * 2 + np.float32([1, 2, 3, 4])),
+        ("tf.stack([x[:, i] for i in range(3)], 1)", lambda x: x),
+        ("tf.cast((x > 0.7) & (0.8 < x < 1.2), tf.float32) * x.shape[1]",
+         lambda x: tf.cast((x > 0.8) & (x < 1.2), tf.float32) * 3),
+        ("x[:, :2**1] if K.ndim(x) == 3 else x", lambda x: x[:, :2]),
+        ("x / x.get_shape().as_list()[1]", lambda x: x / 3),
+        ("lambda x, axis=-1, n=(1, 2): K.sum(x, axis) * n[1]", lambda x: tf.reduce_sum(x, -1) * 2),
+        ("lambda x, *, m=2.0: x * m", lambda x: x * 2),
+        ("lambda x:\n    x *\n    2", lambda x: x * 2),
+        ("Lambda(lambda x: x * 2, name='a')", lambda x: x * 2),
+        ("'x * 2'", lambda x: x * 2),
+        ("K.relu", lambda x: x),
+        ("tf.image.resize(x[..., None], (6, 8), tf.image.ResizeMethod.NEAREST_NEIGHBOR)",
+         lambda x: tf.image.resize(x[..., None], (6, 8), "nearest")),
+    ],
+)  # fmt: skip
+def test_each_library_means_what_it_means(text, expected):
+    x = tf.constant(X)
+    got, wanted = Expression(text)(x), tf.convert_to_tensor(expected(x))
+    assert got.dtype == wanted.dtype
+    np.testing.assert_allclose(got.numpy(), wanted.numpy(), rtol=1e-6)
+
+
+def test_several_tensors_are_summed_by_python():
+    np.testing.assert_allclose(Expression("sum(x)")([tf.constant(X), tf.constant(X)]).numpy(), 2 * X, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("x * scale", "'scale' is unknown"),
+        ("K.meen(x)", "there is mean"),
+        ("5", "gives 5, which is no tensor"),
+        ("x[0] * 2", "the layer takes one tensor: write x"),
+        ("K.sum(x)", "without the samples"),
+        ("K.permute_dimensions(x, (0, 1))", "can't be computed for x of shape"),
+        ("x if x > 1 else 0", "tf.where"),
+    ],
+)
+def test_what_is_wrong_is_told_with_the_expression(text, said):
+    def build():
+        expression = Expression(text)
+        tf_keras.layers.Lambda(lambda x: expression(x))(tf_keras.Input((3, 4)))
+
+    with pytest.raises(InputError) as e:
+        build()
+    assert said in str(cause(e.value, InputError))
 
 
 def test_powers_of_numbers_stay_small():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import pathlib
 import pickle
 import subprocess
@@ -13,7 +14,7 @@ import keras
 import numpy as np
 import pytest
 
-from edgecnn import ModelError, ModelSpec
+from edgecnn import InputError, ModelError, ModelSpec
 from edgecnn.export.load import load
 from edgecnn.export.reading.stored import sniff
 from edgecnn.export.stamp import write_stamp
@@ -175,3 +176,51 @@ def test_an_output_for_all_samples_together_is_named(tmp_path):
     keras.Model(x, [L.Dense(2)(x), keras.ops.sum(x)]).save(tmp_path / "m.keras")
     with pytest.raises(ModelError, match=r"gives one number for all samples together \(sum\), as a loss is"):
         load(tmp_path / "m.keras")
+
+
+@pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file:UserWarning")
+@pytest.mark.parametrize("library", ["tf_keras", "keras"])
+class TestExpressions:
+    """Lambda layers of both Kerases, replaced by expressions."""
+
+    @staticmethod
+    def file(library, tmp_path, layer, shape=(4, 3)):
+        k = importlib.import_module(library)
+        model = k.Sequential([k.Input(shape), layer(k), k.layers.Dense(2)])
+        model.save(tmp_path / "m.h5")
+        return model, tmp_path / "m.h5"
+
+    def test_inside_of_time_distributed(self, library, tmp_path):
+        wrapped = lambda k: k.layers.TimeDistributed(k.layers.Lambda(lambda x: x * 2, name="double"))  # noqa: E731
+        model, path = self.file(library, tmp_path, wrapped)
+        x = np.random.default_rng(0).normal(size=(2, 4, 3)).astype(np.float32)
+        (got,) = load(path, lambdas={"double": "x * 2"})([x])
+        np.testing.assert_allclose(got, model.predict(x, verbose=0), rtol=1e-5, atol=1e-6)
+
+    def test_what_fails_is_told_with_the_expression(self, library, tmp_path):
+        _, path = self.file(library, tmp_path, lambda k: k.layers.Lambda(lambda x: x * 2, name="double"))
+        with pytest.raises(InputError, match=r"^'K.permute_dimensions\(x, \(0, 1\)\)' can't be computed"):
+            load(path, lambdas={"double": "K.permute_dimensions(x, (0, 1))"})
+
+    def test_one_name_for_two_functions_is_refused(self, library, tmp_path):
+        k = importlib.import_module(library)
+        inner = [k.Sequential([k.Input((3,)), k.layers.Lambda(f, name="lam")], name=n)
+                 for n, f in (("a", lambda x: x * 2), ("b", lambda x: x + 1))]  # fmt: skip
+        k.Sequential([k.Input((3,)), *inner, k.layers.Dense(2)]).save(tmp_path / "m.h5")
+        with pytest.raises(InputError, match="several Lambda layers called 'lam'"):
+            load(tmp_path / "m.h5", lambdas={"lam": "x * 2"})
+
+    def test_a_file_without_any_needs_none(self, library, tmp_path):
+        _, path = self.file(library, tmp_path, lambda k: k.layers.Dense(3))
+        load(path, lambdas={"double": "x * 2"})
+
+
+def twice_for_lambda(x):
+    return x * 2
+
+
+def test_a_function_that_a_lambda_only_names_is_told_so(tmp_path):
+    path = tmp_path / "m.keras"
+    keras.Sequential([L.Input((3,)), L.Lambda(twice_for_lambda, name="odd"), L.Dense(2)]).save(path)
+    with pytest.raises(ModelError, match="calls twice_for_lambda in the Lambda layer 'odd'"):
+        load(path)

@@ -19,7 +19,7 @@ from typing import Any
 
 from edgecnn.errors import InputError, MissingDependencyError, ModelError
 
-from ..backend import quiet_logs, reason, require, tensorflow
+from ..backend import cause, quiet_logs, reason, require, tensorflow
 from ..tracing import on_cpu
 from . import archive, keras1, keras1_weights, limits, merged, repair, retired, screen, shapes, standins
 from .expression import Expression
@@ -87,9 +87,9 @@ def open_model(
                 model, notes = _open(keras, stored, config, attempt, expressions, given, allow_lambda, free_batch)
             shapes.check_inputs(model, config)
             limits.check_tensors(parts(model))
-        except InputError:
-            raise
         except Exception as e:
+            if (of_user := cause(e, InputError)) is not None:
+                raise of_user from e
             errors.append((_title(attempt.library), e))
             continue
         if attempt.library != own:

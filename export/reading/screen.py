@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import builtins
 import re
+import shlex
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
@@ -58,9 +59,27 @@ def lambda_arguments(stored: Stored) -> dict[str, dict[str, Any]]:
         if is_lambda(config):
             inner = config.get("config") or {}
             given = inner.get("arguments") or {}
-            plain = {k: v for k, v in given.items() if isinstance(v, (int, float, list, str))}
-            found[_name(config)] = plain
+            found[_name(config)] = {k: _plain(v) for k, v in given.items()}
     return found
+
+
+def ambiguous_lambdas(stored: Stored) -> set[str]:
+    """Names that several Lambda layers have which hold different functions."""
+    functions: dict[str, list[Any]] = {}
+    for config in stored.layers():
+        if is_lambda(config):
+            inner = config.get("config") or {}
+            functions.setdefault(_name(config), []).append((inner.get("function"), inner.get("arguments")))
+    return {name for name, found in functions.items() if any(f != found[0] for f in found)}
+
+
+def _plain(value: Any) -> Any:
+    """An argument as a number, text or list; rows of numbers and tuples of Keras 3 as lists."""
+    if isinstance(value, Mapping) and value.get("class_name") == "__tuple__":
+        return [_plain(v) for v in value.get("items", ())]
+    if isinstance(value, Mapping) and value.get("class_name") == "__numpy__":
+        return value.get("config", {}).get("value")
+    return value
 
 
 def refuse_code(stored: Stored, *, replaced: Collection[str] = (), allow_lambda: bool = False) -> None:
@@ -87,11 +106,27 @@ def refuse_code(stored: Stored, *, replaced: Collection[str] = (), allow_lambda:
             f"{stored.path} holds Python code as a function; pass --allow-lambda to run it if you trust the file"
         )
     layers = f"Lambda layer{'s' * (len(names) > 1)} {', '.join(map(repr, names))}"
-    options = " ".join(f"--lambda {name}='x / 127.5 - 1'" for name in names)
+    functions = list(dict.fromkeys(f for config in _outside(stored.config, replaced) if (f := _called(config))))
+    options = " ".join(f"--lambda {shlex.quote(name)}='x / 127.5 - 1'" for name in names)
+    if functions and not bytecode:
+        raise ModelError(
+            f"{stored.path} calls {', '.join(functions)} in the {layers}, whose code is not in the file; say what "
+            f"{'each' if len(names) > 1 else 'it'} computes, as in {options}, or pass --allow-lambda and --custom "
+            "FILE.py that defines it"
+        )
     raise ModelError(
         f"{stored.path} holds Python code in the {layers}; say what {'each' if len(names) > 1 else 'it'} computes, "
         f"as in {options}, or pass --allow-lambda to run it if you trust the file"
     )
+
+
+def _called(config: Mapping[str, Any]) -> str | None:
+    """The function that a Lambda layer only names; None where it holds the code."""
+    inner = config.get("config")
+    function = inner.get("function") if is_lambda(config) and isinstance(inner, Mapping) else None
+    if isinstance(function, Mapping) and function.get("class_name") == "function":
+        return str(function.get("config"))
+    return function if isinstance(function, str) and inner.get("function_type") == "function" else None
 
 
 def is_lambda(config: Mapping[str, Any]) -> bool:

@@ -71,12 +71,19 @@ def layers(keras: Any) -> dict[str, type]:
     class EdgeExpression(keras.layers.Layer):  # type: ignore[misc, name-defined]
         def __init__(self, expression: str, arguments: dict[str, Any], **options: Any) -> None:
             super().__init__(**options)
-            self.expression = Expression(expression, arguments)
+            self.expression = Expression(expression, arguments, keras)
             self.supports_masking = True
 
         def call(self, x: Any, mask: Any = None, training: Any = None) -> Any:
             """What a Lambda is called with, which a file may hold, though an expression needs none of it."""
             return self.expression(x)
+
+        if hasattr(keras, "KerasTensor"):
+
+            def compute_output_shape(self, shape: Any) -> Any:
+                """As TimeDistributed of Keras 3 asks for it."""
+                given = keras.KerasTensor(shape, self.compute_dtype)
+                return keras.src.backend.compute_output_spec(self.call, given).shape
 
         def compute_mask(self, x: Any, mask: Any = None) -> None:
             """A Lambda hands no mask on."""
