@@ -7,6 +7,7 @@ set aside during the import and what was caught is shown only when the import fa
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import logging
 import os
@@ -58,7 +59,18 @@ def tensorflow() -> Any:
         logging.getLogger("absl").setLevel(logging.ERROR)
         with contextlib.suppress(RuntimeError):
             tf.config.set_visible_devices([], "GPU")
+    _compute_as_eagerly(tf)
     return tf
+
+
+@functools.cache
+def _compute_as_eagerly(tf: Any) -> None:
+    """Let a traced function compute what its layers compute one by one.
+
+    TensorFlow (2.21) fuses some otherwise: of NaN it makes 0 in a Dense with relu, which hides what the mean of a
+    text without words is, and BatchNormalization before mish it can't compute at all.
+    """
+    tf.config.optimizer.set_experimental_options({"remapping": False})
 
 
 @contextlib.contextmanager

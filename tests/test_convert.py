@@ -482,6 +482,23 @@ def test_a_table_that_refuses_words_is_given_its_own(tmp_path):
     verify(convert(source).SerializeToString(), source, spec=ModelSpec(head="regression"))
 
 
+def test_a_sequence_without_a_step_is_nan_in_both(tmp_path):
+    """TensorFlow fuses the relu behind the mean of no steps in a way that hides the NaN, which its eager mode shows."""
+    layers = [L.Input((30,)), L.Embedding(20, 4, mask_zero=True), L.GlobalAveragePooling1D(), L.Dense(5, "relu")]
+    path = tmp_path / "m.keras"
+    keras.Sequential([*layers, L.Dense(2, "sigmoid")]).save(path)
+    assert main(["export", str(path)]) == 0
+
+
+def test_mish_behind_batch_normalization(tmp_path):
+    """TensorFlow 2.21 takes it for one operator that it doesn't have."""
+    x = L.Input((8, 8, 3))
+    y = L.BatchNormalization()(L.Conv2D(4, 3, use_bias=False)(x))
+    path = tmp_path / "m.keras"
+    keras.Model(x, L.Multiply()([y, L.Activation("tanh")(L.Activation("softplus")(y))])).save(path)
+    assert main(["export", str(path)]) == 0
+
+
 def test_weights_are_in_memory_few_times(tmp_path):
     code = f"""
 import resource, tf_keras
