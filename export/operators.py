@@ -255,6 +255,37 @@ _OF_SPECTRUM = ("Real", "Imag", "ComplexAbs")
 """TensorFlow's operators on complex numbers that are known; the first two in the order of ONNX's axis."""
 
 
+def _matrix_diag(ctx: Any, node: Any, name: str, args: Any) -> None:
+    """A matrix with the values on its diagonal, by broadcasting; tf2onnx's loses the batch where it has one sample."""
+    constants = [i.get_tensor_value(as_list=False) if i.is_const() else None for i in node.inputs[1:]]
+    if any(c is None or c.size != 1 for c in constants) or [int(c) for c in constants[:3]] not in ([], [0, -1, -1]):
+        require("tf2onnx.onnx_opset.tensor").MatrixDiag.version_12(ctx, node)
+        return
+    shape, dtype, source, outputs = (
+        ctx.get_shape(node.output[0]),
+        ctx.get_dtype(node.output[0]),
+        node.input[0],
+        node.output,
+    )
+    padding = ctx.make_const(name + "_padding", constants[3].reshape(()) if constants else np.zeros((), np.float32))
+    ctx.remove_node(name)
+
+    def made(kind: str, inputs: list[str], part: str, dtype: int, **attr: Any) -> str:
+        return str(ctx.make_node(kind, inputs, name=f"{name}_{part}", attr=attr, dtypes=[dtype]).output[0])
+
+    first, last, zero, one = (
+        ctx.make_const(f"{name}_{part}", np.array(value, np.int64)).output[0]
+        for part, value in (("first", [0]), ("last", [-1]), ("zero", 0), ("one", 1))
+    )
+    sizes = made("Shape", [source], "sizes", 7)
+    length = made("Gather", [sizes, made("Squeeze", [last], "end", 7)], "length", 7)
+    places = made("Range", [zero, length, one], "places", 7)
+    rows, columns = made("Unsqueeze", [places, last], "rows", 7), made("Unsqueeze", [places, first], "columns", 7)
+    wide = made("Unsqueeze", [source, last], "wide", dtype)
+    inputs = [made("Equal", [rows, columns], "here", 9), wide, padding.output[0]]
+    ctx.make_node("Where", inputs, name=name, outputs=outputs, shapes=[shape], dtypes=[dtype])
+
+
 def _turned(ctx: Any, name: str, matrix: str) -> str:
     """The transposed float32 matrix, by a node of that name."""
     return str(ctx.make_node("Transpose", [matrix], name=name, attr={"perm": [1, 0]}, dtypes=[1]).output[0])
@@ -271,6 +302,9 @@ HANDLERS: dict[str, Handler] = {
     "FloorMod": _floor_mod,
     "Imag": _of_spectrum,
     "Log1p": _log1p,
+    "MatrixDiag": _matrix_diag,
+    "MatrixDiagV2": _matrix_diag,
+    "MatrixDiagV3": _matrix_diag,
     "OneHot": _one_hot,
     "RFFT": _rfft,
     "Real": _of_spectrum,

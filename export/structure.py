@@ -6,6 +6,7 @@ with its thousand classes of ImageNet; the rest are hints.
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -83,7 +84,7 @@ def hints(source: Source) -> list[str]:
     whole = _application(source)
     if whole is not None:
         return [*found[:1], _wants("the model", *whole)]
-    for part in parts(source.model):
+    for part in () if found and _arithmetic(source.model) else parts(source.model):
         for pattern, preset in _BACKBONES:
             if part is not source.model and hasattr(part, "layers") and pattern.match(str(part.name)):
                 return [*found[:1], _wants("its backbone", str(part.name), preset)]
@@ -111,6 +112,47 @@ def _scalings(source: Source) -> Iterator[str]:
             yield f"Rescaling({_number(part.scale)}, {_number(part.offset)})"
         elif kind == "Normalization":
             yield "Normalization"
+
+    steps = _arithmetic(source.model)
+    if steps:
+        yield f"x {' '.join(steps)}"
+
+
+_STEPS = {
+    "math.truediv": "/", "math.divide": "/", "math.multiply": "*", "math.subtract": "-", "math.add": "+",
+    "__operators__.add": "+", "nn.bias_add": "+", "TrueDivide": "/", "Divide": "/", "Multiply": "*", "Subtract": "-",
+    "Add": "+",
+}  # fmt: skip
+"""Operations of a functional model, as TensorFlow and Keras 3 call them."""
+
+
+def _arithmetic(model: Any) -> list[str]:
+    """What a functional model does to its one input by plain arithmetic, before any weights: '/ 127.5', '- 1'."""
+    if not hasattr(model, "layers") or len(getattr(model, "inputs", None) or ()) != 1:
+        return []
+    weighted = {layer.name for layer in model.layers if layer.weights}
+    found = []
+    for layer in model.get_config().get("layers", ()):
+        inner = layer.get("config") or {}
+        if layer.get("name", inner.get("name")) in weighted:
+            break
+        step = _STEPS.get(inner["function"] if layer["class_name"] == "TFOpLambda" else layer["class_name"])
+        operand = _operand(layer.get("inbound_nodes"))
+        if step is not None and operand is not None:
+            found.append(f"{step} {_number(operand) if isinstance(operand, (int, float)) else 'a mean'}")
+    return found
+
+
+def _operand(nodes: Any) -> Any:
+    """What an operation on one tensor is given beside it; None where that is another tensor."""
+    with contextlib.suppress(IndexError, KeyError, TypeError):
+        if isinstance(nodes[0], dict):
+            found = nodes[0]["args"][1]
+        else:
+            found = next(v for k, v in nodes[0][3].items() if k in ("y", "bias"))
+        kind = found.get("class_name") if isinstance(found, dict) else None
+        return None if kind == "__keras_tensor__" or (isinstance(found, list) and isinstance(found[0], str)) else found
+    return None
 
 
 def _number(value: Any) -> str:

@@ -482,6 +482,18 @@ def test_a_table_that_refuses_words_is_given_its_own(tmp_path):
     verify(convert(source).SerializeToString(), source, spec=ModelSpec(head="regression"))
 
 
+@pytest.mark.parametrize("batch", [1, 3])
+def test_diagonal_matrices_keep_the_batch(tmp_path, batch):
+    """tf2onnx's own lose it where it is 1."""
+    x = tf_keras.Input((5, 2))
+    eye = tf.eye(tf.shape(x)[1], batch_shape=[tf.shape(x)[0]])
+    model = tf_keras.Model(x, eye * 0.5 + tf.linalg.diag(tf.reduce_sum(x, -1)))
+    model.save(tmp_path / "m.keras")
+    graph = convert(load(tmp_path / "m.keras"))
+    values = np.random.default_rng(0).normal(size=(batch, 5, 2)).astype(np.float32)
+    np.testing.assert_allclose(run(graph, values)[0], model.predict(values, verbose=0), rtol=1e-6)
+
+
 def test_a_sequence_without_a_step_is_nan_in_both(tmp_path):
     """TensorFlow fuses the relu behind the mean of no steps in a way that hides the NaN, which its eager mode shows."""
     layers = [L.Input((30,)), L.Embedding(20, 4, mask_zero=True), L.GlobalAveragePooling1D(), L.Dense(5, "relu")]

@@ -138,3 +138,17 @@ def test_a_tensor_that_no_memory_holds(tmp_path):
     keras.Sequential(layers).save(tmp_path / "m.keras")
     with pytest.raises(ModelError, match=r"'repeat_vector\w*' has 4,000,000,000 values a sample"):
         load(tmp_path / "m.keras")
+
+
+@pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file:UserWarning")
+def test_a_call_that_the_file_does_not_hold(tmp_path):
+    """tf-keras would look for it for ever."""
+    k = pytest.importorskip("tf_keras")
+    x = k.Input((3,))
+    k.Model(x, k.layers.Dense(2, name="b")(k.layers.Dense(2, name="a")(x))).save(tmp_path / "m.h5")
+    with h5py.File(tmp_path / "m.h5", "r+") as file:
+        config = json.loads(file.attrs["model_config"])
+        config["config"]["layers"][2]["inbound_nodes"][0][0][1] = 1
+        file.attrs["model_config"] = json.dumps(config)
+    with pytest.raises(ModelError, match="the output of a call that the file does not hold"):
+        load(tmp_path / "m.h5")

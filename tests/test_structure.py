@@ -33,6 +33,17 @@ def test_scaling_inside_is_seen(tmp_path):
     assert not scaled_twice(source, PixelSpec(height=8, width=8))
 
 
+@pytest.mark.parametrize("library", ["keras", "tf_keras"])
+def test_arithmetic_before_the_first_weights_is_scaling(tmp_path, library):
+    """As TensorFlow's tutorial on transfer learning has it: preprocess_input is called on the model's input."""
+    k = pytest.importorskip(library)
+    x = k.Input((32, 32, 3))
+    backbone = k.applications.MobileNetV2(weights=None, input_shape=(32, 32, 3), include_top=False, alpha=0.35)
+    scaled = k.applications.mobilenet_v2.preprocess_input(k.layers.RandomFlip()(x))
+    source = source_of(k.Model(x, k.layers.Dense(2)(k.layers.Flatten()(backbone(scaled)))), tmp_path)
+    assert hints(source) == ["the model scales its input itself (x / 127.5 - 1), so it wants 0..255"]
+
+
 def test_a_backbone_suggests_its_preset(tmp_path):
     backbone = keras.applications.MobileNetV2(weights=None, input_shape=(32, 32, 3), include_top=False, alpha=0.35)
     source = source_of(keras.Sequential([L.Input((32, 32, 3)), backbone, L.Flatten(), L.Dense(2)]), tmp_path)

@@ -83,7 +83,7 @@ def open_model(
     for attempt in _attempts(stored):
         try:
             keras = require(attempt.library)
-            with limits.bounded_weights(keras, stored.path):
+            with limits.bounded_weights(keras, stored.path), limits.bounded_rounds(keras):
                 model, notes = _open(keras, stored, config, attempt, expressions, given, allow_lambda, free_batch)
             shapes.check_inputs(model, config)
             limits.check_tensors(parts(model))
