@@ -37,7 +37,7 @@ def translate(
     """
     tf = tensorflow()
     loader, steps = require("tf2onnx.tf_loader"), require("tf2onnx.tfonnx")
-    with _direct_einsum(), _constants_once(), tf.device("/cpu:0"):
+    with _mended(), tf.device("/cpu:0"):
         with tf.Graph().as_default():
             graph = loader.tf_optimize(list(inputs), list(outputs), graph)
         put_back(graph, large)
@@ -85,34 +85,28 @@ def _copied(graph: Any) -> Any:
 
 
 @contextlib.contextmanager
-def _constants_once() -> Iterator[None]:
-    """Keep tf2onnx from copying a constant's value into a node that nobody reads; it becomes an initializer."""
-    node = require("tf2onnx.graph").Node
-    original = node.update_proto
+def _mended() -> Iterator[None]:
+    """Take other steps than tf2onnx 1.17 where its own are wrong or slow."""
+    node, steps = require("tf2onnx.graph").Node, require("tf2onnx.tfonnx")
+    einsum = require("tf2onnx.optimizer.einsum_optimizer")
+    update_proto = node.update_proto
 
-    def update_proto(self: Any, *args: Any, **kwargs: Any) -> None:
+    def without_constants(self: Any, *args: Any, **kwargs: Any) -> None:
         if self.is_const():
             del self.op.attribute[:]
         else:
-            original(self, *args, **kwargs)
+            update_proto(self, *args, **kwargs)
 
-    node.update_proto = update_proto
-    try:
+    better = [
+        # A constant's value is copied into a node that nobody reads; it becomes an initializer.
+        (node, "update_proto", without_constants),
+        # Every order of an einsum's letters is tried: 17 s for seven of them, and the graph is no faster for it.
+        (einsum, "optimize_einsum", functools.partial(einsum.optimize_einsum, optimize=False)),
+        # tf.eye loses its batch.
+        (steps, "rewrite_eye", lambda graph, nodes: nodes),
+    ]
+    with contextlib.ExitStack() as replaced:
+        for place, name, step in better:
+            replaced.callback(setattr, place, name, getattr(place, name))
+            setattr(place, name, step)
         yield
-    finally:
-        node.update_proto = original
-
-
-@contextlib.contextmanager
-def _direct_einsum() -> Iterator[None]:
-    """Let tf2onnx take einsum equations apart as they are.
-
-    It would try every order of their letters first: 17 s for seven of them, and the graph is no faster for it.
-    """
-    module = require("tf2onnx.optimizer.einsum_optimizer")
-    original = module.optimize_einsum
-    module.optimize_einsum = functools.partial(original, optimize=False)
-    try:
-        yield
-    finally:
-        module.optimize_einsum = original

@@ -486,8 +486,9 @@ def test_a_table_that_refuses_words_is_given_its_own(tmp_path):
 def test_diagonal_matrices_keep_the_batch(tmp_path, batch):
     """tf2onnx's own lose it where it is 1."""
     x = tf_keras.Input((5, 2))
-    eye = tf.eye(tf.shape(x)[1], batch_shape=[tf.shape(x)[0]])
-    model = tf_keras.Model(x, eye * 0.5 + tf.linalg.diag(tf.reduce_sum(x, -1)))
+    shape = tf.shape(tf_keras.layers.Dense(3)(x))
+    eye = tf.eye(shape[1], batch_shape=[shape[0]])
+    model = tf_keras.Model(x, tf.cumsum(eye, 1) * 0.5 + tf.linalg.diag(tf.reduce_sum(x, -1)))
     model.save(tmp_path / "m.keras")
     graph = convert(load(tmp_path / "m.keras"))
     values = np.random.default_rng(0).normal(size=(batch, 5, 2)).astype(np.float32)
