@@ -11,6 +11,8 @@ import os
 import pickle
 import re
 import socket
+import subprocess
+import sys
 import tarfile
 import zipfile
 import zlib
@@ -281,6 +283,28 @@ def test_a_name_with_a_line_end_stays_on_one_line(tmp_path):
     path = tmp_path / "na\nme.h5"
     path.write_bytes(LFS)
     assert "na\\nme.h5' is a Git LFS pointer" in said_of(path)
+
+
+def test_it_is_told_before_tensorflow_starts(tmp_path):
+    with h5py.File(tmp_path / "weights.h5", "w") as f:
+        f.create_group("layers")
+    with h5py.File(tmp_path / "data.h5", "w") as f:
+        f["x"] = np.zeros(3)
+    code = (
+        "import sys\nfrom edgecnn.cli import guard\nfrom edgecnn.export.to_onnx import main\n"
+        "status = guard(main, sys.argv[1:])\nsys.exit(9 if 'tensorflow' in sys.modules else status)"
+    )
+    for name, phrase in (("weights.h5", "holds weights without their architecture"), ("data.h5", "Keras didn't write")):
+        done = subprocess.run([sys.executable, "-c", code, tmp_path / name], capture_output=True, text=True)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert len(done.stderr.splitlines()) == 1
+        assert phrase in done.stderr
+
+
+def test_the_folder_one_stands_in_may_be_given(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert guard(main, ["."]) == 2
+    assert f"{tmp_path} is an empty folder" in capsys.readouterr().err
 
 
 def test_exit_status(tmp_path, capsys):
