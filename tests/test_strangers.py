@@ -231,11 +231,12 @@ def test_savedmodels_that_are_not_whole(tmp_path):
     assert "is a link to .git" in said_of(tmp_path, graph)
 
 
-def test_what_is_no_regular_file(tmp_path):
+def test_what_is_no_regular_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # the name of a socket may have 107 bytes
     os.mkfifo(tmp_path / "pipe.h5")
     assert "is a pipe, not a file" in said_of(tmp_path / "pipe.h5")
     with socket.socket(socket.AF_UNIX) as s:
-        s.bind(os.path.relpath(tmp_path / "s"))
+        s.bind("s")
         assert "is a socket, not a file" in said_of(tmp_path / "s")
     assert "is a device, not a file" in said_of(os.devnull)
 

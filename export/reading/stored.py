@@ -186,7 +186,10 @@ def _read_hdf5(path: Path) -> Stored:
         if config is None and "optimizer_weights" in f and len(f) == 1:
             raise ModelError(f"{shown(path)} holds only an optimizer's state, no model")
         if config is None and not _holds_weights(f):
-            raise ModelError(f"{shown(path)} is an HDF5 file, but Keras didn't write it: it holds {sorted(f)[:5]}")
+            raise ModelError(
+                f"{shown(path)} is an HDF5 file, but Keras didn't write it: it holds {sorted(f)[:5] or 'nothing'}; "
+                "give the file that model.save() wrote"
+            )
         compression = _unknown_compression(f)
         if compression is not None:
             raise ModelError(
