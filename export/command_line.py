@@ -11,9 +11,10 @@ from edgecnn.errors import ModelError, SourceError
 from . import loading, recipe, text
 from .convert import DEFAULT_OPSET, OPSETS
 from .golden import DEFAULT_COUNT
+from .load import look
 from .quality import DEFAULT_MAX_DROP
 from .quantize import KINDS
-from .reading.stored import sniff
+from .reading.stored import Stored, sniff
 from .verify import DEFAULT_ATOL
 
 
@@ -79,7 +80,8 @@ def parser() -> argparse.ArgumentParser:
 
 def jobs(options: argparse.Namespace) -> list[tuple[Path, Path]]:
     """(model, file to write) for every model of the command line."""
-    paths = [Path(m) for m in options.models]
+    # Of "." and ".." only the whole path has a name, after which the output is called.
+    paths = [Path(m) if Path(m).name not in ("", "..") else Path(m).resolve() for m in options.models]
     if len(paths) == 1:
         return [(paths[0], Path(options.output) if options.output else paths[0].with_suffix(".onnx"))]
     folder = Path(options.output) if options.output else None
@@ -102,8 +104,8 @@ def _make_folder(folder: Path) -> None:
         raise ModelError(f"the folder {folder} can't be made: {e.strerror}") from None
 
 
-def check(path: Path, output: Path, options: argparse.Namespace) -> None:
-    """Refuse in a moment what would fail after many seconds."""
+def check(path: Path, output: Path, options: argparse.Namespace) -> Stored:
+    """Refuse in a moment what would fail after many seconds; what the model file says of itself."""
     sniff(path)
     if options.quantize in ("int8", "auto") and not options.calibration:
         raise SourceError(
@@ -123,3 +125,4 @@ def check(path: Path, output: Path, options: argparse.Namespace) -> None:
         raise ModelError(f"the folder {output.parent} can't be written to; choose another -o")
     if output.exists() and output.samefile(path):
         raise ModelError(f"-o {output} is the model itself; choose another name")
+    return look(path, options.architecture)

@@ -27,6 +27,7 @@ from .reading.expression import Expression
 from .reading.generations import Opened, open_model
 from .reading.savedmodel import open_savedmodel
 from .reading.stored import Stored, digest, read_stored
+from .reading.strangers import shown
 from .stamp import read_stamp
 from .tracing import nodes_of, traceable
 
@@ -172,8 +173,23 @@ def _sizes(arrays: Sequence[npt.NDArray[Any]]) -> str:
     return ", ".join(f"{a.dtype} {list(a.shape)}" for a in arrays)
 
 
+def look(path: str | os.PathLike[str], architecture: str | None = None) -> Stored:
+    """What load() reads of a file first, without TensorFlow, refused where that already shows that it can't be loaded.
+
+    Raises:
+        ModelError: the file is missing, is no Keras model, or holds weights alone and no architecture is given.
+    """
+    stored = read_stored(path)
+    if stored.config is None and stored.kind != "savedmodel" and architecture is None:
+        raise ModelError(
+            f"{shown(path)} holds weights without their architecture (saved by save_weights); give that with "
+            "--architecture model.json or --architecture file.py:function, or save the whole model"
+        )
+    return stored
+
+
 def load(
-    path: str | os.PathLike[str],
+    path: str | os.PathLike[str] | Stored,
     *,
     allow_lambda: bool = False,
     lambdas: Mapping[str, str] | None = None,
@@ -184,7 +200,7 @@ def load(
     """Read a .keras, .h5 or .hdf5 model or a SavedModel folder for inference.
 
     Args:
-        path: the file; its first bytes decide what it is, not its name.
+        path: the file; its first bytes decide what it is, not its name. Or what look() has read of it.
         allow_lambda: run the Python code that a Lambda layer holds. Only for files that you trust.
         lambdas: name of a Lambda layer -> expression in x that replaces it.
         custom: a Python file that defines the classes and functions which the file only names. It is run.
@@ -196,16 +212,11 @@ def load(
         ModelError: the file is missing, is no Keras model, holds code, or can't be read.
         InputError: an expression can't be used.
     """
-    stored = read_stored(path)
+    stored = path if isinstance(path, Stored) else look(path, architecture)
     if stored.kind == "savedmodel":
         opened, inputs, outputs = open_savedmodel(stored.path)
         return _source(stored, opened, None, _of_specs(inputs, outputs, stored.path))
-    stamp = read_stamp(path)
-    if stored.config is None and architecture is None:
-        raise ModelError(
-            f"{path} holds weights without their architecture (saved by save_weights); give that with "
-            "--architecture model.json or --architecture file.py:function, or save the whole model"
-        )
+    stamp = read_stamp(stored.path)
     if stored.config is None and architecture is not None and not architecture.endswith(".json"):
         return _source(stored, weights.build(stored, architecture), stamp)
     if stored.config is None and architecture is not None:

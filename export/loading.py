@@ -10,6 +10,7 @@ from pathlib import Path
 from edgecnn.errors import InputError
 
 from .load import Source, load
+from .reading.stored import Stored
 from .synthetic import takes_any_batch
 
 DATA_HELP = (
@@ -43,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def load_from(path: str | Path, options: argparse.Namespace) -> Source:
+def load_from(path: str | Path | Stored, options: argparse.Namespace) -> Source:
     """load() with the options above; a batch that the layers rely on is fixed, and a note of the Source says so."""
     lambdas: dict[str, str] = {}
     for name, expression in options.lambdas or ():
@@ -51,15 +52,14 @@ def load_from(path: str | Path, options: argparse.Namespace) -> Source:
             raise InputError(f"--lambda {name} is given twice: {lambdas[name]!r} and {expression!r}")
     read = functools.partial(
         load,
-        path,
         allow_lambda=options.allow_lambda,
         lambdas=lambdas,
         custom=options.custom,
         architecture=options.architecture,
     )
-    source = read()
+    source = read(path)
     if source.batch is None and source.stored_batch is not None and not takes_any_batch(source):
-        source = read(free_batch=False)
+        source = read(source.path, free_batch=False)
     if source.batch is None:
         return source
     note = f"the layers rely on a batch of {source.batch}, so the file keeps it; edgecnn pads where fewer samples come"

@@ -42,6 +42,7 @@ from .load import Source
 from .optimize import count_nodes, optimize
 from .parity import Parity
 from .quantize import CALIBRATION_LIMIT, Quantized, TooMuchLostError, quantize
+from .reading.strangers import shown
 from .recurrent import OPERATORS as RECURRENT
 from .report import Report, summarize, write_reports
 from .samples import Samples, infer_table, is_arrays, read_samples
@@ -62,7 +63,7 @@ def main(argv: Sequence[str]) -> int:
     reports, status = [], OK
     for number, (path, output) in enumerate(jobs, 1):
         if len(jobs) > 1:
-            print(f"[{number}/{len(jobs)}] {path}", file=sys.stderr)
+            print(f"[{number}/{len(jobs)}] {shown(path)}", file=sys.stderr)
         report = Report(source=str(path), output=str(output))
         reports.append(report)
         try:
@@ -84,13 +85,13 @@ def main(argv: Sequence[str]) -> int:
 
 def _export(path: Path, output: Path, options: argparse.Namespace, report: Report) -> None:
     """The chain of stages; each leaves its part in the report."""
-    command_line.check(path, output, options)
+    stored = command_line.check(path, output, options)
 
     # 1. Load the model with the Keras that understands it.
     with report.stage("start") as line:
         line.append(f"TensorFlow {tensorflow().__version__}")
     with report.stage("load") as line:
-        source = loading.load_from(path, options)
+        source = loading.load_from(stored, options)
         line += [source.loaded_by, *(t.describe() for t in source.inputs)]
     report.tell(source)
     for note in source.notes:

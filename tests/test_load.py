@@ -94,7 +94,7 @@ class Bomb:
         (b"version https://git-lfs.github.com/spec/v1\n", "Git LFS pointer"),
         (b"<!DOCTYPE html><html>", "HTML page"),
         (b"", "is empty"),
-        (b"hello world", "neither HDF5"),
+        (b"hello world", "a text and neither HDF5"),
         (b"PK\x03\x04 cut", "damaged or cut-off"),
         (b"\x89HDF\r\n\x1a\n cut", "damaged"),
     ],

@@ -48,11 +48,19 @@ def test_one_that_reads_files_is_refused(tmp_path):
 
 
 def test_other_folders(tmp_path):
-    with pytest.raises(ModelError, match=r"folder without saved_model\.pb"):
+    with pytest.raises(ModelError, match="is an empty folder"):
         load(tmp_path)
     (tmp_path / "saved_model.pb").write_bytes(b"\xff\xff no proto")
     with pytest.raises(ModelError, match="damaged"):
         load(tmp_path)
+
+
+def test_one_whose_variables_are_missing_is_named(tmp_path):
+    keras.Sequential([L.Input((3,)), L.Dense(2)]).export(tmp_path / "saved", verbose=False)
+    for name in ("variables.data-00000-of-00001", "variables.index"):
+        (tmp_path / "saved" / "variables" / name).unlink()
+        with pytest.raises(ModelError, match="is a SavedModel whose variables are missing"):
+            load(tmp_path / "saved")
 
 
 @pytest.mark.filterwarnings("ignore:The structure of `inputs`:UserWarning")

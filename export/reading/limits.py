@@ -15,6 +15,8 @@ from typing import Any
 
 from edgecnn.errors import ModelError
 
+from .strangers import shown
+
 _EXPANSION = 200
 """Weights hardly compress; a file that unpacks to more than this many times its size is made to harm."""
 
@@ -50,13 +52,13 @@ def check_hdf5(path: Path, member: str | None = None) -> None:
     try:
         done = subprocess.run(command, capture_output=True, timeout=_PATIENCE + size / 1e7, check=False)
     except subprocess.TimeoutExpired:
-        raise ModelError(f"{path} is damaged: reading it does not end") from None
+        raise ModelError(f"{shown(path)} is damaged: reading it does not end") from None
     said = done.stdout.decode("utf-8", "replace")
     if done.returncode != 0:
         last = done.stderr.decode("utf-8", "replace").strip().splitlines()[-1:] or [f"status {done.returncode}"]
-        raise ModelError(f"{path} is damaged: the HDF5 library crashes on it ({last[0]})")
+        raise ModelError(f"{shown(path)} is damaged: the HDF5 library crashes on it ({last[0]})")
     if said:
-        raise ModelError(f"{path} {said}")
+        raise ModelError(f"{shown(path)} {said}")
 
 
 def check_archive(archive: zipfile.ZipFile, path: Path) -> None:
@@ -69,7 +71,7 @@ def check_archive(archive: zipfile.ZipFile, path: Path) -> None:
     unpacked = sum(item.file_size for item in archive.infolist())
     config = max((i.file_size for i in archive.infolist() if i.filename.endswith(".json")), default=0)
     if unpacked > path.stat().st_size * _EXPANSION + _ALLOWANCE or config > _CONFIG:
-        raise ModelError(f"{path} unpacks to {unpacked:,} bytes, more than a model of its size does; refused")
+        raise ModelError(f"{shown(path)} unpacks to {unpacked:,} bytes, more than a model of its size does; refused")
     for item in archive.infolist():
         if item.filename.endswith(".h5"):
             check_hdf5(path, item.filename)

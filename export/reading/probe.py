@@ -10,6 +10,7 @@ import contextlib
 import io
 import sys
 import zipfile
+import zlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -37,9 +38,11 @@ def objects(file: Any, allowed: int) -> Iterator[Any]:
         yield group
         for name in group:
             seen += 1
-            if isinstance(group.get(name, getlink=True), h5py.ExternalLink):
+            link = group.get(name, getlink=True)
+            if isinstance(link, h5py.ExternalLink):
                 raise ValueError(f"links to another file at {name!r}, which no model of Keras does; refused")
-            item = group.get(name)
+            # Only get() passes over what can't be opened, and only a soft link may lead nowhere.
+            item = group[name] if isinstance(link, h5py.HardLink) else group.get(name)
             if isinstance(item, h5py.Group):
                 # A group may be linked from within itself.
                 address = h5py.h5o.get_info(item.id).addr
@@ -55,6 +58,12 @@ def objects(file: Any, allowed: int) -> Iterator[Any]:
                 raise ValueError(f"claims more than a file of its size can hold ({claimed:,} bytes); refused")
 
 
+def damaged(error: Exception) -> str:
+    """What is said of a file that can't be read to its end."""
+    text = error.args[0] if isinstance(error, KeyError) and error.args else error
+    return f"is damaged or cut off ({' '.join(str(text).split()) or type(error).__name__}); fetch or save it again"
+
+
 def probe(path: str, allowed: int, member: str | None = None) -> str:
     """What is wrong with a file, or "" if it can be read."""
     import h5py
@@ -65,12 +74,12 @@ def probe(path: str, allowed: int, member: str | None = None) -> str:
         else:
             with zipfile.ZipFile(path) as archive:
                 file = h5py.File(io.BytesIO(archive.read(member)), "r")
-    except (OSError, RuntimeError) as e:
-        return f"is damaged or cut off: {e}"
+    except (OSError, RuntimeError, EOFError, zipfile.BadZipFile, zlib.error) as e:
+        return damaged(e)
     try:
         found = list(objects(file, allowed))
     except (OSError, RuntimeError, ValueError, TypeError, KeyError) as e:
-        return str(e) if type(e) is ValueError else f"is damaged or cut off: {e}"
+        return str(e) if type(e) is ValueError else damaged(e)
     for item in found:
         # What h5py can't read is for the reader to say, who may not need it.
         with contextlib.suppress(Exception):

@@ -13,6 +13,7 @@ from edgecnn.errors import ModelError
 
 from ..backend import quiet_logs, reason, require, tensorflow
 from .generations import Opened
+from .strangers import shown
 
 _REFUSED = frozenset(
     {
@@ -22,6 +23,9 @@ _REFUSED = frozenset(
     }
 )  # fmt: skip
 """Operators that touch other files or run Python."""
+
+_VARIABLES = ("variables.index", "variables.data-*")
+"""What lies in the folder variables/."""
 
 _SIGNATURES = ("serving_default", "serve")
 """Names under which Keras 2 and Keras 3 store the inference signature."""
@@ -53,7 +57,9 @@ def open_savedmodel(path: Path) -> tuple[Opened, list[tuple[str, Any]], list[tup
         with quiet_logs("absl", "tensorflow"):
             loaded = tf.saved_model.load(str(path))
     except Exception as e:
-        raise ModelError(f"TensorFlow can't load {path}: {reason(e)}") from e
+        if "variables/variables" in str(e) and not all(any(path.glob(f"variables/{n}")) for n in _VARIABLES):
+            raise ModelError(f"{shown(path)} is a SavedModel whose variables are missing; fetch that folder too") from e
+        raise ModelError(f"TensorFlow can't load {shown(path)}: {reason(e)}") from e
     signature = next((loaded.signatures[n] for n in _SIGNATURES if n in loaded.signatures), None)
     if signature is None:
         raise ModelError(f"{path} has no serving signature, only {sorted(loaded.signatures)}")
@@ -74,7 +80,9 @@ def _refuse(path: Path) -> None:
     try:
         model = protos.SavedModel.FromString((path / "saved_model.pb").read_bytes())
     except Exception as e:
-        raise ModelError(f"{path}/saved_model.pb is damaged: {type(e).__name__}") from None
+        raise ModelError(
+            f"{shown(path)}/saved_model.pb is damaged or cut off ({type(e).__name__}); fetch or save it again"
+        ) from None
     for operator in _operators(model):
         if operator in _REFUSED:
             raise ModelError(f"{path} uses the operator {operator}, which touches other files or runs code; refused")

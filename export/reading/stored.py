@@ -10,64 +10,19 @@ import dataclasses
 import hashlib
 import json
 import os
-import re
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from edgecnn.errors import EdgeCNNError, ModelError
+from edgecnn.wire import fields
 
 from ..backend import require
 from ..stamp import HDF5_MAGIC, ZIP_MAGIC, read_head
-from . import limits
-
-_PICKLE = "a Python pickle, which can run code when opened; ask its author for a .keras or .h5 file"
-_HTML = "an HTML page, probably the download page and not the file"
-_PROTOBUF = "an ONNX file or a TensorFlow graph already (a protocol buffer); export takes Keras models"
-
-_ARCHIVE = "archive; unpack it first"
-_TFJS = "a TensorFlow.js model; export takes the Keras model that it was made from"
-
-_FOREIGN = (
-    (b"version https://git-lfs", "a Git LFS pointer, not the model itself: run `git lfs pull` where it came from"),
-    (b"\x80\x02\x8a\nl\xfc\x9cf\xf9 j\xa8p\x19", "a PyTorch file; edgecnn exports Keras models"),
-    *((bytes([0x80, protocol]), _PICKLE) for protocol in range(2, 6)),
-    (b"<!doctype", _HTML),
-    (b"<html", _HTML),
-    (b"<?xml", "an XML text, not a model"),
-    *((bytes([0x08, version, 0x12]), _PROTOBUF) for version in range(1, 32)),
-    (b"\n", _PROTOBUF),
-    (b"\x1f\x8b", f"a gzip {_ARCHIVE}"),
-    (b"bzh", f"a bzip2 {_ARCHIVE}"),
-    (b"7z\xbc\xaf", f"a 7z {_ARCHIVE}"),
-    (b"\xfd7zxz", f"an xz {_ARCHIVE}"),
-    (b"rar!", f"a RAR {_ARCHIVE}"),
-    (b"\x93numpy", "a NumPy array, not a model"),
-    (b"\x89png", "a PNG image, not a model"),
-    (b"\xff\xd8\xff", "a JPEG image, not a model"),
-    (b"%pdf", "a PDF document, not a model"),
-    (b"matlab ", "a MATLAB file; edgecnn exports Keras models"),
-    *(
-        (bytes([0x78, level]), f"compressed with zlib, as joblib and pickle do: {_PICKLE}")
-        for level in (1, 0x5E, 0x9C, 0xDA)
-    ),
-    (
-        b'{"class_name"',
-        "an architecture in JSON, without weights: give the weights' file with --architecture this.json",
-    ),
-    (b'{"format": "layers-model"', _TFJS),
-    (b'{"format":"layers-model"', _TFJS),
-    (b'{"modeltopology"', _TFJS),
-    (b'{"format": "graph-model"', _TFJS),
-    (b'{"format":"graph-model"', _TFJS),
-    (b"{", "a JSON text, not a model"),
-    (b"404", "the answer of a web server, not the model itself"),
-)
-"""First bytes, lower case -> what such a file is."""
-
-_OLD_PICKLE = re.compile(rb"\((dp|lp|i)|c\w+(\.\w+)*\n\w+\n")
-"""How a pickle of protocol 0 begins."""
+from . import limits, strangers
+from .probe import damaged
+from .strangers import shown
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,62 +70,51 @@ def read_stored(path: str | os.PathLike[str]) -> Stored:
         if kind == "keras":
             return _read_archive(path)
         if kind == "savedmodel":
-            return Stored(path, kind, None, None, None)
+            return _read_savedmodel(path)
         return _read_hdf5(path)
     except EdgeCNNError:
         raise
     except (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, zipfile.BadZipFile) as e:
-        raise ModelError(f"{path} is damaged or cut off: {e}") from None
+        raise ModelError(f"{shown(path)} {damaged(e)}") from None
 
 
 def sniff(path: Path) -> str:
-    """'hdf5', 'keras' or 'savedmodel', by the first bytes of the file or the content of the folder.
+    """'hdf5', 'keras' or 'savedmodel', by the first bytes of the file or the names in the folder or archive.
 
     Raises:
         ModelError: it is something else; the message says what, where that is recognised.
     """
-    if path.is_dir():
-        if (path / "saved_model.pb").is_file():
+    what = strangers.no_file(path)
+    if what is None and path.is_dir():
+        if os.path.lexists(path / "saved_model.pb"):
             return "savedmodel"
-        raise ModelError(f"{path} is a folder without saved_model.pb; give a .keras or .h5 file or a SavedModel")
-    head = read_head(path, 512)
-    if head.startswith(HDF5_MAGIC):
-        return "hdf5"
-    if head.startswith((ZIP_MAGIC, b"PK\x05\x06")):
-        return _sniff_archive(path)
-    if not head:
-        raise ModelError(f"{path} is empty")
-    for magic, what in _FOREIGN:
-        if (head.lower() if magic[:1] in b"\n\x08\x80" else head.lstrip().lower()).startswith(magic):
-            raise ModelError(f"{path} is {what}")
-    if _OLD_PICKLE.match(head):
-        raise ModelError(f"{path} is {_PICKLE}")
-    if head[257:262] == b"ustar":
-        raise ModelError(f"{path} is a tar {_ARCHIVE}")
-    if head[4:8] == b"TFL3":
-        raise ModelError(f"{path} is a TensorFlow Lite model; export takes the Keras model that it was made from")
-    raise ModelError(f"{path} is neither HDF5 (.h5) nor a .keras archive; its first bytes are {head[:8]!r}")
+        what = strangers.of_folder(path)
+    if what is None:
+        head = read_head(path, strangers.HEAD)
+        if head.startswith(HDF5_MAGIC):
+            return "hdf5"
+        if head.startswith((ZIP_MAGIC, b"PK\x05\x06")):
+            what = _stranger_in_archive(path)
+            if what is None:
+                return "keras"
+        else:
+            what = strangers.of_file(path, head)
+    raise ModelError(f"{shown(path)} {what}")
 
 
-def _sniff_archive(path: Path) -> str:
+def _stranger_in_archive(path: Path) -> str | None:
+    """What a zip archive is that is no .keras model; None where it is one."""
     try:
         with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
+            members = archive.infolist()
     except (zipfile.BadZipFile, OSError) as e:
-        raise ModelError(f"{path} is a damaged or cut-off archive: {e}") from None
-    if "config.json" in names:
-        return "keras"
-    if any(n.endswith("/data.pkl") or n == "data.pkl" for n in names):
-        raise ModelError(f"{path} is a PyTorch file; edgecnn exports Keras models")
-    if "model.json" in names and any(n.endswith(".bin") for n in names):
-        raise ModelError(f"{path} is a TensorFlow.js model; export takes the Keras model that it was made from")
-    folder = next((n.removesuffix("config.json") for n in names if n.endswith("/config.json")), None)
-    if folder is not None and f"{folder}model.weights.h5" in names:
-        raise ModelError(f"{path} holds a model in the folder {folder}; zip what is in that folder, without it")
-    inside = next((n for n in names if n.endswith((".h5", ".keras", "saved_model.pb"))), None)
-    if inside is not None:
-        raise ModelError(f"{path} is a zip archive around {inside}; unpack it and give that file")
-    raise ModelError(f"{path} is a zip archive but no .keras model: it holds no config.json")
+        return f"is a damaged or cut-off archive ({e}); fetch or save it again"
+    names = [m.filename for m in members]
+    if any(m.flag_bits & 1 for m in members):
+        return "is an encrypted zip archive; unpack it with its password and give the model in it"
+    if "config.json" in names and any(n.startswith("model.weights.") for n in names):
+        return None
+    return strangers.of_archive(names)
 
 
 def digest(path: Path) -> str:
@@ -204,13 +148,29 @@ def _generation_by_words(config: Any, kind: str) -> int:
     return 3 if "batch_shape" in words or "DTypePolicy" in classes or kind == "keras" else 2
 
 
+def _read_savedmodel(path: Path) -> Stored:
+    for file in (path / "saved_model.pb", *sorted(path.glob("variables/variables.*"))):
+        what = strangers.no_file(file)
+        if what is None:
+            what = strangers.pointer(read_head(file, strangers.HEAD))
+        if what is not None:
+            raise ModelError(f"{shown(file)} {what}")
+    graph = path / "saved_model.pb"
+    try:
+        # SavedModel of TensorFlow's saved_model.proto: its graphs are field 2.
+        whole = any(number == 2 for number, _ in list(fields(memoryview(graph.read_bytes()))))
+    except ValueError as e:
+        raise ModelError(f"{shown(graph)} {damaged(e)}") from None
+    if not whole:
+        raise ModelError(f"{shown(graph)} is empty or no SavedModel's; fetch or save the model again")
+    return Stored(path, "savedmodel", None, None, None)
+
+
 def _read_archive(path: Path) -> Stored:
     with zipfile.ZipFile(path) as archive:
         limits.check_archive(archive, path)
         config = _architecture(archive.read("config.json"), path)
         names = archive.namelist()
-        if not any(name.startswith("model.weights.") for name in names):
-            raise ModelError(f"{path} holds an architecture without weights, so there is nothing to export")
         metadata = json.loads(archive.read("metadata.json")) if "metadata.json" in names else {}
     compiled = config.pop("compile_config", None) or {}  # which inference doesn't need, and may hold code
     return Stored(path, "keras", config, metadata.get("keras_version"), _loss_name(compiled.get("loss")))
@@ -222,11 +182,19 @@ def _read_hdf5(path: Path) -> Stored:
     with h5py.File(path, "r") as f:
         config = _text(f.attrs.get("model_config"))
         if config is not None and "model_weights" not in f and "layer_names" not in f.attrs:
-            raise ModelError(f"{path} holds an architecture without weights, so there is nothing to export")
+            raise ModelError(f"{shown(path)} holds an architecture without weights, so there is nothing to export")
         if config is None and "optimizer_weights" in f and len(f) == 1:
-            raise ModelError(f"{path} holds only an optimizer's state, no model")
+            raise ModelError(f"{shown(path)} holds only an optimizer's state, no model")
         if config is None and not _holds_weights(f):
-            raise ModelError(f"{path} is an HDF5 file, but Keras didn't write it: it holds {sorted(f)[:5]}")
+            raise ModelError(
+                f"{shown(path)} is an HDF5 file, but Keras didn't write it: it holds {sorted(f)[:5] or 'nothing'}; "
+                "give the file that model.save() wrote"
+            )
+        compression = _unknown_compression(f)
+        if compression is not None:
+            raise ModelError(
+                f"{shown(path)} is compressed by {compression}, which h5py can't read here; save it again without"
+            )
         training = _text(f.attrs.get("training_config"))
         written_by = _text(f.attrs.get("keras_version"))
         backend = _text(f.attrs.get("backend"))
@@ -242,7 +210,7 @@ def _read_hdf5(path: Path) -> Stored:
 def _architecture(text: str | bytes, path: Path) -> Any:
     config = json.loads(text)
     if not isinstance(config, dict) or not isinstance(config.get("class_name"), str):
-        raise ModelError(f"{path} is damaged: what it stores as its architecture is none")
+        raise ModelError(f"{shown(path)} is damaged: what it stores as its architecture is none")
     return config
 
 
@@ -250,6 +218,20 @@ def _holds_weights(file: Any) -> bool:
     """Whether an HDF5 file without architecture is what save_weights writes (old form, or Keras 3's)."""
     names = ("model_weights", "layers", "_layer_checkpoint_dependencies")
     return "layer_names" in file.attrs or any(name in file for name in names)
+
+
+def _unknown_compression(file: Any) -> str | None:
+    """The filter of an array that this HDF5 library doesn't have; None where it has all."""
+    h5py = require("h5py")
+
+    def unknown(item: Any) -> str | None:
+        made = item.id.get_create_plist()
+        for number, _, _, name in map(made.get_filter, range(made.get_nfilters())):
+            if not h5py.h5z.filter_avail(number):
+                return f"the filter {number} {shown(name.decode('utf-8', 'replace'))}".rstrip()
+        return None
+
+    return file.visititems(lambda name, item: unknown(item) if isinstance(item, h5py.Dataset) else None)
 
 
 def _text(value: Any) -> str | None:

@@ -44,7 +44,7 @@ def _visit(message: memoryview, kind: str, depth: int) -> Iterator[tuple[str, di
         raise ValueError(f"messages are nested more than {MAX_DEPTH} deep")
     children, strings = _CHILDREN.get(kind, {}), _STRINGS.get(kind, {})
     found: dict[str, str] = {}
-    for number, value in _fields(message):
+    for number, value in fields(message):
         if number in children:
             yield from _visit(value, children[number], depth + 1)
         elif number in strings:
@@ -54,7 +54,7 @@ def _visit(message: memoryview, kind: str, depth: int) -> Iterator[tuple[str, di
         yield kind, found
 
 
-def _fields(message: memoryview) -> Iterator[tuple[int, memoryview]]:
+def fields(message: memoryview) -> Iterator[tuple[int, memoryview]]:
     """(number, content) of every field; the content of numbers is empty."""
     at, end = 0, len(message)
     while at < end:
