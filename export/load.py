@@ -20,11 +20,11 @@ from edgecnn.errors import InputError, ModelError
 from edgecnn.golden import as_numbers
 from edgecnn.spec import ModelSpec
 
-from .backend import reason, tensorflow
+from .backend import quiet_logs, reason, require, tensorflow
 from .batches import Arrays, run_in_batches
 from .reading import bytecode, screen, weights
 from .reading.expression import Expression
-from .reading.generations import Opened, open_model
+from .reading.generations import Opened, open_model, parts
 from .reading.savedmodel import open_savedmodel
 from .reading.stored import Stored, digest, read_stored
 from .reading.strangers import shown
@@ -135,10 +135,11 @@ class Source:
         return tf.function(infer, input_signature=signature)
 
     def rounding_noise(self, arrays: Sequence[npt.NDArray[Any]], expected: Sequence[npt.NDArray[Any]]) -> list[float]:
-        """How far each output moves when every weight is off by half a unit in the last place of the arithmetic.
+        """How far each output moves when every weight is off by half a unit in the last place of the arithmetic, or in
+        float64, if that is more.
 
-        That is what arithmetic in another order does; a model that amplifies it can't be
-        reproduced more closely by anybody.
+        That is what arithmetic in another order does; a model that amplifies it, or adds up a long
+        sequence, can't be reproduced more closely by anybody.
 
         Args:
             arrays: the inputs.
@@ -154,19 +155,47 @@ class Source:
                 for variable, value in zip(variables, kept, strict=True):
                     sign = rng.integers(0, 2, value.shape, np.int8) * 2.0 - 1
                     variable.assign((value * (1 + sign * unit)).astype(value.dtype))
-                for i, (y, e) in enumerate(zip(self(arrays), expected, strict=True)):
-                    moved = np.abs(y.astype(np.float64) - e.astype(np.float64))
-                    worst[i] = max(worst[i], float(np.nanmax(moved, initial=0.0)))
+                worst = _furthest(worst, self(arrays), expected)
         finally:
             for variable, value in zip(variables, kept, strict=True):
                 variable.assign(value)
-        return worst
+        exact = None if unit > 2.0**-24 else self._in_double(arrays)
+        return worst if exact is None else _furthest(worst, exact, expected)
+
+    def _in_double(self, arrays: Sequence[npt.NDArray[Any]]) -> Arrays | None:
+        """What the model's layers give in float64; None where they can't be built so."""
+        tf, keras = tensorflow(), require(type(self.model).__module__.split(".")[0])
+        try:
+            known = {type(part).__name__: type(part) for part in parts(self.model)}
+            with keras.saving.custom_object_scope(known), quiet_logs("absl", "tensorflow"):
+                twin = type(self.model).from_config(_with_text(self.model.get_config(), "float32", "float64"))
+            twin.set_weights(self.model.get_weights())
+            wide = [a.astype(np.float64) if a.dtype == np.float32 else a for a in arrays]
+            exact = dataclasses.replace(self, model=twin)
+            return exact._run(lambda some: [np.asarray(y) for y in tf.nest.flatten(exact._call(some))], wide)
+        except Exception:  # a SavedModel, a layer of the author's, one that knows float32 only
+            return None
 
     def _computes_in_half(self) -> bool:
         """Whether the graph has float16 in it, as that of an exported model of mixed precision."""
         half = tensorflow().float16.as_datatype_enum
         nodes = nodes_of(self.function.get_concrete_function().graph.as_graph_def())
         return any(node.op == "Cast" and node.attr["DstT"].type == half for node in nodes)
+
+
+def _furthest(worst: list[float], outputs: Arrays, expected: Sequence[npt.NDArray[Any]]) -> list[float]:
+    """worst, or the largest difference of each output where that is more."""
+    moved = (np.abs(y.astype(np.float64) - e.astype(np.float64)) for y, e in zip(outputs, expected, strict=True))
+    return [max(w, float(np.nanmax(m, initial=0.0))) for w, m in zip(worst, moved, strict=True)]
+
+
+def _with_text(config: Any, old: str, new: str) -> Any:
+    """A configuration with one text in the place of another, wherever it stands by itself."""
+    if isinstance(config, dict):
+        return {key: _with_text(value, old, new) for key, value in config.items()}
+    if isinstance(config, (list, tuple)):
+        return type(config)(_with_text(value, old, new) for value in config)
+    return new if isinstance(config, str) and config == old else config
 
 
 def _sizes(arrays: Sequence[npt.NDArray[Any]]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import numpy as np
@@ -53,7 +53,11 @@ def _plain(ctx: Any, node: Any, name: str, args: Any) -> None:
     """
     given, size = ctx.get_shape(node.input[0]), node.inputs[1]
     if not given or min(given[1:3]) < 1 or not size.is_const():
-        require("tf2onnx.onnx_opset.nn").Resize.version_11(ctx, node)
+        times = _whole_times(node) if node.type == "ResizeNearestNeighbor" else None
+        if times is None:
+            require("tf2onnx.onnx_opset.nn").Resize.version_11(ctx, node)
+        else:
+            _repeat(ctx, node, name, times)
         return
     pairs = [(old, int(new)) for old, new in zip(given[1:3], size.get_tensor_value(), strict=True)]
     nearest = node.type == "ResizeNearestNeighbor"
@@ -87,6 +91,41 @@ def _plain(ctx: Any, node: Any, name: str, args: Any) -> None:
             moved = ctx.make_node("Mul", [difference, part], name=f"{name}_moved_{axis}", **options).output[0]
             x = ctx.make_node("Add", [x, moved], name=f"{name}_sum_{axis}", **options).output[0]
     ctx.make_node("Identity", [x], name=name, outputs=outputs, shapes=[shape], dtypes=[dtype])
+
+
+def _whole_times(node: Any) -> list[int] | None:
+    """How many times as high and wide a resize makes an image of free size, as UpSampling2D does; None for others."""
+    size = _passing(node.inputs[1], ("Cast", "Identity"))
+    constants = [i.get_tensor_value(as_list=False) for i in size.inputs if i.is_const()] if size.type == "Mul" else []
+    if len(constants) != 1 or constants[0].shape != (2,) or constants[0].dtype.kind != "i":
+        return None
+    sizes = _passing(next(i for i in size.inputs if not i.is_const()), ("Cast", "Identity"))
+    whole = _passing(sizes.inputs[0], ("Cast", "Identity")) if sizes.type == "Slice" else None
+    if whole is None or whole.type != "Shape" or whole.input[0] != node.input[0]:
+        return None
+    first = sizes.inputs[1]
+    rows_and_columns = first.is_const() and first.get_tensor_value(as_list=False).tolist() == [1]
+    return [int(n) for n in constants[0]] if rows_and_columns else None
+
+
+def _passing(node: Any, kinds: Collection[str]) -> Any:
+    """Where a value comes from, through operators of these kinds."""
+    while node.type in kinds:
+        node = node.inputs[0]
+    return node
+
+
+def _repeat(ctx: Any, node: Any, name: str, times: list[int]) -> None:
+    """Each pixel that many times, by ONNX's Resize; tf2onnx's has a rule of which onnxruntime warns at each load."""
+    shape, dtype = ctx.get_shape(node.output[0]), ctx.get_dtype(node.output[0])
+    source, outputs = node.input[0], node.output
+    ctx.remove_node(name)
+    planes = ctx.make_node("Transpose", [source], name=name + "_planes", attr={"perm": [0, 3, 1, 2]}).output[0]
+    scales = ctx.make_const(name + "_scales", np.array([1, 1, *times], np.float32)).output[0]
+    rule = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+    large = ctx.make_node("Resize", [planes, "", scales], name=name + "_large", attr=rule, dtypes=[dtype]).output[0]
+    back = {"perm": [0, 2, 3, 1]}
+    ctx.make_node("Transpose", [large], name=name, attr=back, outputs=outputs, shapes=[shape], dtypes=[dtype])
 
 
 def _matrix(node: Any, old: int, new: int) -> Any:

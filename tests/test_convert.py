@@ -495,6 +495,18 @@ def test_diagonal_matrices_keep_the_batch(tmp_path, batch):
     np.testing.assert_allclose(run(graph, values)[0], model.predict(values, verbose=0), rtol=1e-6)
 
 
+@pytest.mark.parametrize("size", [(2, 2), (3, 1)])
+def test_pixels_of_free_sizes_are_repeated_by_a_rule_that_onnx_has(tmp_path, size):
+    layers = [tf_keras.Input((None, None, 3)), tf_keras.layers.UpSampling2D(size), tf_keras.layers.Conv2D(2, 1)]
+    model = tf_keras.Sequential(layers)
+    model.save(tmp_path / "m.keras")
+    graph = convert(load(tmp_path / "m.keras"))
+    (resize,) = [node for node in graph.graph.node if node.op_type == "Resize"]
+    assert b"asymmetric" in [a.s for a in resize.attribute]
+    x = np.random.default_rng(0).normal(size=(2, 5, 7, 3)).astype(np.float32)
+    np.testing.assert_allclose(run(graph, x)[0], model.predict(x, verbose=0), rtol=1e-5, atol=1e-6)
+
+
 def test_a_sequence_without_a_step_is_nan_in_both(tmp_path):
     """TensorFlow fuses the relu behind the mean of no steps in a way that hides the NaN, which its eager mode shows."""
     layers = [L.Input((30,)), L.Embedding(20, 4, mask_zero=True), L.GlobalAveragePooling1D(), L.Dense(5, "relu")]
