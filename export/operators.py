@@ -291,6 +291,13 @@ def _turned(ctx: Any, name: str, matrix: str) -> str:
     return str(ctx.make_node("Transpose", [matrix], name=name, attr={"perm": [1, 0]}, dtypes=[1]).output[0])
 
 
+def _batch_norm(ctx: Any, node: Any, name: str, args: Any) -> None:
+    """Also where the model calls it with training=True, as GANs do: by the mean and variance of the batch itself."""
+    if node.get_attr_value("is_training", True):
+        node.set_attr("exponential_avg_factor", 1.0)  # without which tf2onnx takes the stored ones
+    require("tf2onnx.onnx_opset.nn").BatchNorm.version_9(ctx, node)
+
+
 HANDLERS: dict[str, Handler] = {
     "BiasAdd": _bias_add,
     "Bitcast": _bitcast,
@@ -300,6 +307,9 @@ HANDLERS: dict[str, Handler] = {
     "Expm1": _expm1,
     "FloorDiv": _floor_div,
     "FloorMod": _floor_mod,
+    "FusedBatchNorm": _batch_norm,
+    "FusedBatchNormV2": _batch_norm,
+    "FusedBatchNormV3": _batch_norm,
     "Imag": _of_spectrum,
     "Log1p": _log1p,
     "MatrixDiag": _matrix_diag,

@@ -507,6 +507,20 @@ def test_pixels_of_free_sizes_are_repeated_by_a_rule_that_onnx_has(tmp_path, siz
     np.testing.assert_allclose(run(graph, x)[0], model.predict(x, verbose=0), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("shape", [(6, 5, 3), (4,)])
+def test_batch_normalization_of_the_batch_itself(tmp_path, shape):
+    """As the generators of GANs have it, which are called with training=True; Keras 3 overrides that in predict."""
+    x = tf_keras.Input(shape)
+    y = tf_keras.layers.BatchNormalization(momentum=0.9)(x * 3 + 1, training=True)
+    model = tf_keras.Model(x, tf_keras.layers.Dense(2)(y))
+    model.save(tmp_path / "m.keras")
+    source = load(tmp_path / "m.keras")
+    graph = convert(source)
+    values = np.random.default_rng(0).normal(size=(3, *shape)).astype(np.float32)
+    np.testing.assert_allclose(run(graph, values)[0], model.predict(values, verbose=0), rtol=1e-4, atol=1e-5)
+    verify(graph.SerializeToString(), source, spec=ModelSpec())
+
+
 def test_a_sequence_without_a_step_is_nan_in_both(tmp_path):
     """TensorFlow fuses the relu behind the mean of no steps in a way that hides the NaN, which its eager mode shows."""
     layers = [L.Input((30,)), L.Embedding(20, 4, mask_zero=True), L.GlobalAveragePooling1D(), L.Dense(5, "relu")]
