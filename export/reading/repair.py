@@ -149,6 +149,18 @@ def for_tf_keras(config: Any) -> Any:
     return config
 
 
+def with_named_functions(config: Any) -> Any:
+    """A Keras 2 architecture with functions as activations by their name, as tf-keras finds those in HDF5."""
+    config = copy.deepcopy(config)
+    for layer in class_configs(config):
+        inner = layer.get("config")
+        for key, value in inner.items() if isinstance(inner, dict) else ():
+            if key.endswith("activation") and isinstance(value, dict) and value.get("class_name") == "function":
+                registered = str(value.get("registered_name"))
+                inner[key] = registered if ">" in registered else value["config"]
+    return config
+
+
 def with_corners(config: Any) -> Any:
     """A Keras 2.2 or 2.3 architecture whose bilinear upsampling stays that of TensorFlow 1 (retired.py)."""
     config = copy.deepcopy(config)

@@ -148,14 +148,24 @@ def custom_classes(stored: Stored, known: Collection[str], given: Collection[str
         names = {kind, kind.split(">")[-1], registered}
         if names & set(given) or registered in known:
             continue
-        foreign = isinstance(module, str) and not _is_keras(module)
+        foreign = isinstance(module, str) and not is_keras(module)
         if (foreign or (id(config) in layers and kind not in known)) and kind not in found:
             found.append(kind)
     return found
 
 
-def _is_keras(module: str) -> bool:
-    return any(module == name or module.startswith(name + ".") for name in _MODULES)
+def is_keras(module: Any) -> bool:
+    """Whether a stored module is one of Keras's own; HDF5 stores none."""
+    return isinstance(module, str) and any(module == name or module.startswith(name + ".") for name in _MODULES)
+
+
+def words(config: Any) -> Iterator[str]:
+    """Every text in a stored architecture that is a value."""
+    if isinstance(config, str):
+        yield config
+    elif isinstance(config, (Mapping, list)):
+        for value in config.values() if isinstance(config, Mapping) else config:
+            yield from words(value)
 
 
 def _layers(config: Any) -> Iterator[Mapping[str, Any]]:
