@@ -301,3 +301,54 @@ def test_several_missing_classes(tmp_path):
     tf_keras.Model(row, two()(one()(tf_keras.layers.Dense(2)(row)))).save(tmp_path / "m.h5")
     with pytest.raises(ModelError, match=r"needs the classes One, Two, whose code is not in the file; .* defines them"):
         load(tmp_path / "m.h5")
+
+
+TRAINING = {
+    "kernel_initializer": ("initializers.Initializer", "def __call__(self, shape, dtype=None): return ones(shape)"),
+    "kernel_regularizer": ("regularizers.Regularizer", "def __call__(self, x): return sum_of(x * x)"),
+    "kernel_constraint": ("constraints.Constraint", "def __call__(self, w): return w * 0.5"),
+}
+
+
+@LIBRARIES
+@SUFFIXES
+@pytest.mark.parametrize("option", TRAINING)
+def test_what_only_training_needs_is_not_asked_for(tmp_path, library, suffix, option):
+    base, call = TRAINING[option]
+    code = f"class Mine({library.__name__}.{base}):\n    {call}\n    def get_config(self): return {{'a': 1}}\n"
+    code += "    def __init__(self, a=1): self.a = a\n"
+    scope = {library.__name__: library, "__name__": "mine", "sum_of": tf.reduce_sum, "ones": tf.ones}
+    exec(code, scope)
+    row = library.layers.Input((5,))
+    model = library.Model(row, library.layers.Dense(3, **{option: scope["Mine"]()})(row))
+    model.save(tmp_path / f"m{suffix}")
+    source = load(tmp_path / f"m{suffix}")
+    assert source.loaded_by.startswith("tf-keras" if library is tf_keras else "Keras")
+    np.testing.assert_allclose(source([ROWS])[0], np.asarray(model(ROWS)), atol=1e-6)
+
+
+@LIBRARIES
+def test_a_model_class_of_ones_own(tmp_path, library):
+    """It has no inputs before it is called, but its archive stores the shape that it was built with."""
+    code = f"""
+import {library.__name__} as k
+class Own(k.Model):
+    def __init__(self, n=3, **options):
+        super().__init__(**options)
+        self.n, self.a, self.b = n, k.layers.Dense(4), k.layers.Dense(n)
+    def call(self, x):
+        return self.b(self.a(x))
+    def get_config(self):
+        return {{"n": self.n}}
+"""
+    scope = {"__name__": "mine"}
+    exec(code, scope)
+    model = scope["Own"](2)
+    expected = np.asarray(model(ROWS))
+    model.save(tmp_path / "m.keras")
+    (tmp_path / "mine.py").write_text(code.replace(library.__name__, "tensorflow.keras"))
+    source = load(tmp_path / "m.keras", custom=tmp_path / "mine.py")
+    assert [t.shape for t in (*source.inputs, *source.outputs)] == [(None, 5), (None, 2)]
+    np.testing.assert_allclose(source([ROWS])[0], expected, atol=1e-6)
+    argv = [str(tmp_path / "m.keras"), "-o", str(tmp_path / "m.onnx"), "--custom", str(tmp_path / "mine.py")]
+    assert guard(main, argv) == 0

@@ -206,6 +206,7 @@ class _Keras(types.ModuleType):
         super().__init__(name)
         self.__path__: list[str] = []
         self._root, self._library, self._at = root, library, path
+        self._below: dict[str, _Keras] = {}
         dot = "." if path else ""
         places = [f"{root}{dot}{path}", f"{library}.src{dot}{path}"]
         if path == "backend":
@@ -217,11 +218,16 @@ class _Keras(types.ModuleType):
 
     def below(self, path: str) -> _Keras | None:
         """The module at a path below this one; None where no Keras had it."""
-        path = f"{self._at}.{path}".strip(".")
-        if not path:
+        first, _, rest = path.partition(".")
+        if not first:
             return self
-        module = _Keras(f"{self.__name__.removesuffix('.' + self._at)}.{path}", self._root, self._library, path)
-        return module if module._found else None
+        if first not in self._below:
+            at = f"{self._at}.{first}".strip(".")
+            module = _Keras(f"{self.__name__}.{first}", self._root, self._library, at)
+            if not module._found:
+                return None
+            self._below[first] = module
+        return self._below[first].below(rest)
 
     def __getattr__(self, name: str) -> Any:
         if name == "__all__":

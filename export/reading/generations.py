@@ -102,21 +102,22 @@ def _open_model(
             keras = require(attempt.library)
             with limits.bounded_weights(keras, stored.path):
                 model, notes = _open(keras, stored, config, attempt, expressions, given, allow_lambda, free_batch)
+            model = _with_inputs(keras, model, config)
             shapes.check_inputs(model, config)
             limits.check_tensors(parts(model))
         except InputError:
             raise
         except Exception as e:
-            errors.append((_title(attempt.library), e))
+            errors.append((title(attempt.library), e))
             continue
         if attempt.library != own:
-            why = next(reason(e) for name, e in errors if name == _title(own))
+            why = next(reason(e) for name, e in errors if name == title(own))
             notes.append(
-                f"written by Keras {stored.keras_version or '1'} but opened by {_title(attempt.library)}, since "
-                f"{_title(own)} said: {why}; its inputs have the shapes that the file stores, and what the two "
+                f"written by Keras {stored.keras_version or '1'} but opened by {title(attempt.library)}, since "
+                f"{title(own)} said: {why}; its inputs have the shapes that the file stores, and what the two "
                 "compute differently was mapped, but its own Keras could not confirm the outputs"
             )
-        version = f"{_title(attempt.library)} {keras.__version__}"
+        version = f"{title(attempt.library)} {keras.__version__}"
         return Opened(model, version, (*told, *notes), repair.stored_batch(stored.config))
     name, error = errors[0]
     if isinstance(error, MissingDependencyError):
@@ -200,6 +201,20 @@ def _open(
 
 
 @on_cpu()
+def _with_inputs(keras: Any, model: Any, config: Any) -> Any:
+    """The model, or one around it where it is of a class of its author's: that has no inputs before it is called.
+
+    An archive stores the shape of the first data that it was called on.
+    """
+    built = config.get("build_config") if getattr(model, "inputs", None) is None else None
+    shape = built.get("input_shape") if isinstance(built, Mapping) else None
+    if not isinstance(shape, list) or not shape or not all(n is None or isinstance(n, int) for n in shape):
+        return model
+    given = keras.Input(shape[1:])
+    return keras.Model(given, model(given))
+
+
+@on_cpu()
 def _load(keras: Any, stored: Stored, config: Any, objects: Mapping[str, Any], allow_lambda: bool) -> Any:
     if stored.generation == 1 and keras.__name__ == "tf_keras":
         with quiet_logs("absl", "tensorflow"), keras.saving.custom_object_scope(dict(objects)):
@@ -207,12 +222,20 @@ def _load(keras: Any, stored: Stored, config: Any, objects: Mapping[str, Any], a
             keras1_weights.assign(model, stored.path, backend=stored.backend)
         return model
     options = {"custom_objects": dict(objects), "safe_mode": not allow_lambda}
+    if stored.kind == "hdf5" and archive.is_tree(stored.path):
+        with quiet_logs("absl", "tensorflow"), keras.saving.custom_object_scope(dict(objects)):
+            if "module" in config:
+                model = keras.saving.deserialize_keras_object(config, **options)
+            else:
+                model = keras.layers.deserialize(config)
+            archive.load_weights(model, stored.path)
+        return model
     with quiet_logs("absl", "tensorflow"), repair.with_config(stored, config) as path:
         if stored.kind == "keras" and keras.__name__ == "tf_keras":
             return archive.load(keras, path, config, objects, safe_mode=not allow_lambda)
         if stored.kind == "hdf5" and isinstance(config, Mapping) and "module" in config:
             model = keras.saving.deserialize_keras_object(config, **options)
-            model.load_weights(path)
+            archive.load_weights(model, stored.path)
             return model
         if stored.kind == "hdf5" and merged.begins_with_merge(stored.config):
             model = keras.layers.deserialize(config, custom_objects=dict(objects))
@@ -220,11 +243,11 @@ def _load(keras: Any, stored: Stored, config: Any, objects: Mapping[str, Any], a
         else:
             model = keras.models.load_model(path, compile=False, **options)
     if stored.backend == "theano":
-        _flip_kernels(model)
+        flip_kernels(model)
     return model
 
 
-def _flip_kernels(model: Any) -> None:
+def flip_kernels(model: Any) -> None:
     """Turn Theano's convolution kernels, which it applies mirrored, into correlation kernels.
 
     Keras up to 2.3 did so on loading (keras.utils.conv_utils.convert_kernel); its successors forgot it.
@@ -299,7 +322,8 @@ def _operations(keras: Any) -> set[str]:
     return {name for module in modules for name, value in vars(module).items() if isinstance(value, type)}
 
 
-def _title(library: str) -> str:
+def title(library: str) -> str:
+    """What people call the library."""
     return {"keras": "Keras", "tf_keras": "tf-keras"}[library]
 
 

@@ -363,12 +363,13 @@ def with_config(stored: Stored, config: Any) -> Iterator[Path]:
         The file itself where nothing changes, else a temporary copy.
     """
     suffix = {"hdf5": ".h5", "keras": ".keras"}[stored.kind]
-    if config == stored.config and stored.path.suffix == suffix:
+    same = config == stored.config and _holds_architecture(stored)
+    if same and stored.path.suffix == suffix:
         yield stored.path
         return
     with tempfile.TemporaryDirectory(prefix="edgecnn-") as folder:
         path = Path(folder) / (stored.path.stem + suffix)
-        if config == stored.config:
+        if same:
             path.symlink_to(stored.path.resolve())
         elif stored.kind == "hdf5":
             shutil.copyfile(stored.path, path)
@@ -382,6 +383,14 @@ def with_config(stored: Stored, config: Any) -> Iterator[Path]:
         else:
             _copy_archive(stored.path, path, {"config.json": json.dumps(config).encode()})
         yield path
+
+
+def _holds_architecture(stored: Stored) -> bool:
+    """Whether the architecture stands in the file itself; that of weights alone was given."""
+    if stored.kind == "keras":
+        return True
+    with require("h5py").File(stored.path, "r") as f:
+        return "model_config" in f.attrs
 
 
 def _move_weights(file: Any, keras_version: str | None) -> None:
