@@ -165,7 +165,7 @@ WRONG = {
     "net.py": "names no function; net.py defines build, nothing, needy",
     "net.py:nothing": "nothing returns nothing; let it return the model",
     "net.py:needy": "needy has missing a required argument: 'width'",
-    "net.py:SIZE": "SIZE is a int, no function",
+    "net.py:SIZE": "SIZE is of type int, no function",
     "model.yaml": r"is YAML, which edgecnn doesn't read: save model.to_json\(\) instead",
     "net.ipynb:build": "does not exist",
     "model.txt": "is neither a .json file nor file.py:function",

@@ -292,7 +292,7 @@ def check(option: str, path: Path) -> list[str]:
         with quiet_logs():
             parts = ast.parse(text, str(path)).body
     except SyntaxError as e:
-        raise InputError(f"{option} {path} is no Python that runs here: line {e.lineno}: {e.msg}") from None
+        raise InputError(f"{option} {path} is no Python that runs here: line {e.lineno or 1}: {e.msg}") from None
     except ValueError as e:
         raise InputError(f"{option} {path} is no Python file: {e}") from None
     return [part.name for part in parts if isinstance(part, (ast.FunctionDef, ast.ClassDef))]

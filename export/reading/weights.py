@@ -119,7 +119,9 @@ def _built(file: Path, name: str, library: str, defined: list[str]) -> Any:
     if _is_model(found):
         return found
     if not callable(found):
-        raise InputError(f"{_OPTION} {file}: {name} is a {type(found).__name__}, no function that returns a model")
+        raise InputError(
+            f"{_OPTION} {file}: {name} is of type {type(found).__name__}, no function that returns a model"
+        )
     try:
         inspect.signature(found).bind()
     except TypeError as e:
@@ -129,7 +131,7 @@ def _built(file: Path, name: str, library: str, defined: list[str]) -> Any:
     with script.running():
         model = found()
     if not _is_model(model):
-        given = "nothing" if model is None else f"a {type(model).__name__}"
+        given = "nothing" if model is None else f"something of type {type(model).__name__}"
         raise InputError(f"{_OPTION} {file}: {name} returns {given}; let it return the model")
     return model
 
