@@ -130,16 +130,16 @@ def reason(error: BaseException) -> str:
         return text
     if "Table not initialized" in text:
         return "a lookup or text layer has lost its words, which HDF5 does not keep: save the model as .keras"
+    # "Exception encountered when calling layer ..." is only where; what happened stands behind an empty line.
+    text = re.sub(r"^Exception encountered when calling [^\n]*\n\s*\n", "", text)
     inner = re.search(r"Exception encountered: *(.+)", text)
     if inner:
         text = inner[1]
     elif text.startswith("in user code:"):
         said = [line.strip() for line in text.splitlines() if re.match(r"\s*\w*(Error|Exception): ", line)]
-        text = said[-1] if said else text
+        text = said[-1].removeprefix(f"{type(error).__name__}: ") if said else text
     elif node := re.match(r"Graph execution error:\s+Detected at node (\S+) .+\n\n(.+?)\n\s*\[\[", text, re.DOTALL):
         text = f"{node[2].splitlines()[-1]} (at {node[1]})"
-    # "Exception encountered when calling layer ..." is only where; what happened stands behind an empty line.
-    text = re.sub(r"^Exception encountered when calling [^\n]*\n\s*\n", "", text)
     text = re.sub(r"\{\{function_node [^}]*\}\} *| *\[Op:\w+\]( name:.*)?", "", text)
     # An empty line ends what matters, save after a colon.
     line = " ".join(re.split(r"(?<!:)\n\s*\n|\n\s*\[\[", text)[0].split())

@@ -248,14 +248,15 @@ def load(
     stamp = read_stamp(stored.path)
     if stored.config is None and architecture is not None and not architecture.endswith(".json"):
         return _source(stored, weights.build(stored, architecture), stamp)
+    told: list[str] = []
     if stored.config is None and architecture is not None:
-        stored = weights.with_architecture(stored, Path(architecture))
+        stored, told = weights.with_architecture(stored, Path(architecture))
     expressions = _expressions(stored, lambdas or {})
     screen.refuse_code(stored, replaced=expressions, allow_lambda=allow_lambda)
     if allow_lambda:
         bytecode.check(stored, replaced=expressions)
     opened = open_model(stored, expressions, allow_lambda=allow_lambda, custom=custom, free_batch=free_batch)
-    return _source(stored, opened, stamp)
+    return _source(stored, dataclasses.replace(opened, notes=(*told, *opened.notes)), stamp)
 
 
 def _expressions(stored: Stored, lambdas: Mapping[str, str]) -> dict[str, Expression]:

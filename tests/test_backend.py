@@ -38,3 +38,15 @@ def test_a_reason_is_what_happened_not_where():
     with pytest.raises(ValueError, match="incompatible") as caught:
         tf_keras.layers.Dense(2)(tf_keras.layers.Input(()))
     assert reason(caught.value).startswith("ValueError: Input 0 of layer")
+
+
+def test_a_reason_inside_a_layer_that_was_traced():
+    class Failing(tf_keras.layers.Layer):
+        def call(self, x):
+            return tf.image.resize_bilinear(x)
+
+    with pytest.raises(AttributeError) as caught:
+        Failing()(tf_keras.layers.Input((2,)))
+    assert (
+        reason(caught.value) == "AttributeError: module 'tensorflow._api.v2.image' has no attribute 'resize_bilinear'"
+    )

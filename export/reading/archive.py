@@ -1,4 +1,5 @@
-"""Reads the .keras archives of Keras 2.12 to 2.15 with tf-keras, whatever their writer called the weights.
+"""Reads the .keras archives of Keras 2.12 to 2.15 with tf-keras, whatever their writer called the weights; and weights
+alone (.weights.h5), which have the same form.
 
 The paths of the weights depend on the writer: backslashes on Windows, and up to 2.13 the layers stand under
 `_layer_checkpoint_dependencies`, counted twice where they have weights. So the file's own tree is followed.
@@ -38,18 +39,45 @@ def load(keras: Any, path: Path, config: Any, objects: Mapping[str, Any], *, saf
     with keras.saving.custom_object_scope(dict(objects)):
         model = keras.saving.deserialize_keras_object(config, custom_objects=dict(objects), safe_mode=safe_mode)
     with zipfile.ZipFile(path) as archive:
-        tree = _tree(archive.read("model.weights.h5"))
+        tree = _tree(io.BytesIO(archive.read("model.weights.h5")))
         _add_assets(tree, archive)
+    _restore_all(model, tree, "archive")
+    return model
+
+
+def is_tree(path: Path) -> bool:
+    """Whether an HDF5 file of weights alone has the form of .weights.h5, that of the archives, whatever its name."""
+    with require("h5py").File(path, "r") as f:
+        return "layer_names" not in f.attrs and "model_weights" not in f
+
+
+def load_weights(model: Any, path: Path) -> None:
+    """Give a model the weights of a file of weights alone, in the form that the file has, whatever its name.
+
+    Raises:
+        ModelError: a weight of the model is not in the file. Keras raises errors of its own.
+    """
+    tree = is_tree(path)
+    if tree and any(cls.__module__.startswith("tf_keras.") for cls in type(model).__mro__):
+        _restore_all(model, _tree(path), "file")
+        return
+    with tempfile.TemporaryDirectory(prefix="edgecnn-") as folder:
+        # Keras goes by the name.
+        named = Path(folder, "of.weights.h5" if tree else "of.h5")
+        named.symlink_to(path.resolve())
+        model.load_weights(named)
+
+
+def _restore_all(model: Any, tree: Tree, what: str) -> None:
     restored = _restore(model, tree)
     # A vocabulary, which is among the weights too, stands in the architecture or in an asset.
     lost = [w.name for w in model.weights if hasattr(w, "name") and id(w) not in restored]
     if lost:
-        raise ModelError(f"the archive holds no values for {', '.join(lost[:3])} ({len(lost)} in all)")
-    return model
+        raise ModelError(f"the {what} holds no values for {', '.join(lost[:3])} ({len(lost)} in all)")
 
 
-def _tree(content: bytes) -> Tree:
-    """The datasets of an HDF5 file as nested dicts, split at slashes of either kind."""
+def _tree(content: Any) -> Tree:
+    """The datasets of an HDF5 file, open or named, as nested dicts, split at slashes of either kind."""
     h5py = require("h5py")
     root: Tree = {}
 
@@ -63,7 +91,7 @@ def _tree(content: bytes) -> Tree:
         else:
             node.setdefault(parts[-1], {})
 
-    with h5py.File(io.BytesIO(content)) as f:
+    with h5py.File(content) as f:
         f.visititems(add)
     return root
 

@@ -9,10 +9,8 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-import importlib.util
 import os
 import re
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,12 +19,18 @@ from edgecnn.errors import InputError, MissingDependencyError, ModelError
 
 from ..backend import cause, quiet_logs, reason, require, tensorflow
 from ..tracing import on_cpu
-from . import archive, keras1, keras1_weights, limits, merged, repair, retired, screen, shapes, standins
+from . import archive, author, keras1, keras1_weights, limits, merged, repair, retired, screen, shapes, standins
 from .expression import Expression
 from .stored import Stored
 
-_UNKNOWN = re.compile(r"(?:Unknown|Could not locate) (\w[\w ]*?):? (?=['\"])['\"]([\w>]+)")
+_UNKNOWN = re.compile(r"(?:Unknown|Could not locate) (\w[\w ]*?):? (?=['\"])['\"](?:\{.*?'config': ')?([\w>]+)")
 """How Keras names a class or function that it doesn't have."""
+
+_REFUSED = re.compile(
+    r"(?:Keyword argument not understood:'?,?|unexpected keyword argument|Unrecognized keyword arguments? passed to "
+    r"\w+:) \W*(?P<key>\w+)|(?P<kind>\w+) layer must be called on"
+)
+"""How Keras refuses what a file stores for one of its layers."""
 
 INSTALL_LEGACY = "python -m pip install tf-keras"
 """What opens the files of Keras 1 and 2 with their own meaning."""
@@ -70,14 +74,27 @@ def open_model(
     """
     tensorflow()
     own = "tf_keras" if stored.generation < 3 else "keras"
-    given = _under_stored_names(stored, _definitions(Path(custom), own)) if custom is not None else {}
+    with author.registrations_kept(own) if custom is not None else contextlib.nullcontext():
+        return _open_model(stored, expressions, own, allow_lambda, custom, free_batch)
+
+
+def _open_model(
+    stored: Stored,
+    expressions: Mapping[str, Expression],
+    own: str,
+    allow_lambda: bool,
+    custom: str | os.PathLike[str] | None,
+    free_batch: bool,
+) -> Opened:
+    given: dict[str, Any] = {}
+    told: list[str] = []
+    if custom is not None:
+        found = author.Script("--custom", Path(custom), own).definitions()
+        given, told = _given(stored, found, require(own), os.fspath(custom))
     # The other library is imported only where its own one doesn't know a class.
     missing = screen.custom_classes(stored, _known_layers(own), given)
     if missing and screen.custom_classes(stored, _known_layers("keras", "tf_keras"), given):
-        raise ModelError(
-            f"{stored.path} needs the class {', '.join(missing)}, whose code is not in the file; pass --custom "
-            "FILE.py that defines it"
-        )
+        raise ModelError(_needs(stored, f"class{'es' * (len(missing) > 1)} {', '.join(missing)}", len(missing)))
     config = shapes.complete(stored)
     errors: list[tuple[str, Exception]] = []
     for attempt in _attempts(stored):
@@ -85,23 +102,23 @@ def open_model(
             keras = require(attempt.library)
             with limits.bounded_weights(keras, stored.path), limits.bounded_rounds(keras):
                 model, notes = _open(keras, stored, config, attempt, expressions, given, allow_lambda, free_batch)
+            model = _with_inputs(keras, model, config)
             shapes.check_inputs(model, config)
             limits.check_tensors(parts(model))
         except Exception as e:
             if (of_user := cause(e, InputError)) is not None:
                 raise of_user from e
-            errors.append((_title(attempt.library), e))
+            errors.append((title(attempt.library), e))
             continue
         if attempt.library != own:
-            why = next(reason(e) for name, e in errors if name == _title(own))
+            why = next(reason(e) for name, e in errors if name == title(own))
             notes.append(
-                f"written by Keras {stored.keras_version or '1'} but opened by {_title(attempt.library)}, since "
-                f"{_title(own)} said: {why}; its inputs have the shapes that the file stores, and what the two "
+                f"written by Keras {stored.keras_version or '1'} but opened by {title(attempt.library)}, since "
+                f"{title(own)} said: {why}; its inputs have the shapes that the file stores, and what the two "
                 "compute differently was mapped, but its own Keras could not confirm the outputs"
             )
-        return Opened(
-            model, f"{_title(attempt.library)} {keras.__version__}", tuple(notes), repair.stored_batch(stored.config)
-        )
+        version = f"{title(attempt.library)} {keras.__version__}"
+        return Opened(model, version, (*told, *notes), repair.stored_batch(stored.config))
     name, error = errors[0]
     if isinstance(error, MissingDependencyError):
         others = "; ".join(f"{n}: {reason(e)}" for n, e in errors[1:2])
@@ -110,12 +127,21 @@ def open_model(
             f"{INSTALL_LEGACY} ({others})"
         ) from error
     unknown = _UNKNOWN.search(str(error))
+    if unknown and unknown[1] == "activation function":
+        functions = [c["config"] for c in stored.layers() if c["class_name"] == "function"] or [unknown[2]]
+        called = next((f for f in functions if not _has(require(own), f) and f not in given), unknown[2])
+        raise ModelError(_needs(stored, f"activation function {called!r}")) from error
     if unknown:
-        raise ModelError(
-            f"{stored.path} needs the {unknown[1]} {unknown[2]}, whose code is not in the file; pass --custom FILE.py "
-            "that defines it"
-        ) from error
-    raise ModelError(f"{name} can't open {stored.path}: {reason(error)}{_hint(error)}") from error
+        raise ModelError(_needs(stored, f"{unknown[1]} {unknown[2]}")) from error
+    hint = _hint(error) or ("" if custom is not None else _perhaps_own(stored, str(error)))
+    raise ModelError(f"{name} can't open {stored.path}: {reason(error)}{hint}") from error
+
+
+def _needs(stored: Stored, what: str, count: int = 1) -> str:
+    return (
+        f"{stored.path} needs the {what}, whose code is not in the file; pass --custom FILE.py that defines "
+        f"{'it' if count == 1 else 'them'}"
+    )
 
 
 def _attempts(stored: Stored) -> Iterator[_Attempt]:
@@ -160,6 +186,8 @@ def _open(
     """The model as inference wants it, with a free batch where that is asked for and works."""
     for change in attempt.changes:
         config = change(config)
+    if attempt.library == "tf_keras":
+        config = repair.with_named_functions(config)
     config = standins.replace(config, expressions)
     objects = {**standins.layers(keras), **repair.functions(keras, attempt.library), **given}
     if stored.generation < 3 and attempt.library == "tf_keras":
@@ -173,6 +201,20 @@ def _open(
 
 
 @on_cpu()
+def _with_inputs(keras: Any, model: Any, config: Any) -> Any:
+    """The model, or one around it where it is of a class of its author's: that has no inputs before it is called.
+
+    An archive stores the shape of the first data that it was called on.
+    """
+    built = config.get("build_config") if getattr(model, "inputs", None) is None else None
+    shape = built.get("input_shape") if isinstance(built, Mapping) else None
+    if not isinstance(shape, list) or not shape or not all(n is None or isinstance(n, int) for n in shape):
+        return model
+    given = keras.Input(shape[1:])
+    return keras.Model(given, model(given))
+
+
+@on_cpu()
 def _load(keras: Any, stored: Stored, config: Any, objects: Mapping[str, Any], allow_lambda: bool) -> Any:
     if stored.generation == 1 and keras.__name__ == "tf_keras":
         with quiet_logs("absl", "tensorflow"), keras.saving.custom_object_scope(dict(objects)):
@@ -180,12 +222,20 @@ def _load(keras: Any, stored: Stored, config: Any, objects: Mapping[str, Any], a
             keras1_weights.assign(model, stored.path, backend=stored.backend)
         return model
     options = {"custom_objects": dict(objects), "safe_mode": not allow_lambda}
+    if stored.kind == "hdf5" and archive.is_tree(stored.path):
+        with quiet_logs("absl", "tensorflow"), keras.saving.custom_object_scope(dict(objects)):
+            if "module" in config:
+                model = keras.saving.deserialize_keras_object(config, **options)
+            else:
+                model = keras.layers.deserialize(config)
+            archive.load_weights(model, stored.path)
+        return model
     with quiet_logs("absl", "tensorflow"), repair.with_config(stored, config) as path:
         if stored.kind == "keras" and keras.__name__ == "tf_keras":
             return archive.load(keras, path, config, objects, safe_mode=not allow_lambda)
         if stored.kind == "hdf5" and isinstance(config, Mapping) and "module" in config:
             model = keras.saving.deserialize_keras_object(config, **options)
-            model.load_weights(path)
+            archive.load_weights(model, stored.path)
             return model
         if stored.kind == "hdf5" and merged.begins_with_merge(stored.config):
             model = keras.layers.deserialize(config, custom_objects=dict(objects))
@@ -193,11 +243,11 @@ def _load(keras: Any, stored: Stored, config: Any, objects: Mapping[str, Any], a
         else:
             model = keras.models.load_model(path, compile=False, **options)
     if stored.backend == "theano":
-        _flip_kernels(model)
+        flip_kernels(model)
     return model
 
 
-def _flip_kernels(model: Any) -> None:
+def flip_kernels(model: Any) -> None:
     """Turn Theano's convolution kernels, which it applies mirrored, into correlation kernels.
 
     Keras up to 2.3 did so on loading (keras.utils.conv_utils.convert_kernel); its successors forgot it.
@@ -219,58 +269,34 @@ def parts(layer: Any) -> Iterator[Any]:
                 yield from parts(child)
 
 
-def _definitions(path: Path, library: str) -> dict[str, Any]:
-    """Classes and functions of the user's Python file, by name; what it calls keras is the library."""
-    if not path.is_file():
-        raise InputError(f"--custom {path} does not exist")
-    spec = importlib.util.spec_from_file_location("edgecnn_custom", path)
-    if spec is None or spec.loader is None:
-        raise InputError(f"--custom {path} is no Python file")
-    module = importlib.util.module_from_spec(spec)
-    try:
-        with _called_keras(library):
-            spec.loader.exec_module(module)
-    except Exception as e:
-        raise InputError(f"--custom {path} can't be run: {type(e).__name__}: {e}") from e
-    return {k: v for k, v in vars(module).items() if callable(v) and not k.startswith("_")}
+def _given(stored: Stored, found: Mapping[str, Any], keras: Any, path: str) -> tuple[dict[str, Any], list[str]]:
+    """What of the author's definitions stands for a name in the file, and notes on what doesn't.
 
-
-@contextlib.contextmanager
-def _called_keras(library: str) -> Iterator[None]:
-    """Let `import keras` and `tensorflow.keras` be tf-keras, for code from the time of Keras 2.
-
-    tf.keras stays what it was given here until the next call, since that code may use it when it runs.
+    A class of layers does, also under a name that Keras has; a function only where Keras has none of that name, or
+    where the file says that it was registered: scripts are full of a softmax or sigmoid that no layer ever used.
     """
-    tf = tensorflow()
-    if library == "keras":
-        tf.keras = require("keras._tf_keras.keras")
-        yield
-        return
-    keras = tf.keras = require(library)
-
-    def names() -> list[str]:
-        return [n for n in sys.modules if re.match(r"(tensorflow\.)?keras(\.|$)", n)]
-
-    aside = {name: sys.modules.pop(name) for name in names()}
-    sys.modules["keras"] = sys.modules["tensorflow.keras"] = keras
-    try:
-        yield
-    finally:
-        for name in names():
-            del sys.modules[name]
-        sys.modules.update(aside)
+    meant = {
+        str(config["class_name"]).split(">")[-1]
+        for config in stored.layers()
+        if not screen.is_keras(config.get("module")) or ">" in str(config["class_name"])
+    }
+    given, notes, words = {}, [], set(screen.words(stored.config))
+    for name, value in found.items():
+        is_layer = isinstance(value, type) and issubclass(value, keras.layers.Layer) and name not in screen.MODELS
+        if not _has(keras, name) or (is_layer and name in meant):
+            given[name] = value
+        elif name in words and not isinstance(value, type):
+            notes.append(f"{name} in the file is Keras's own, not the function of that name in {path}")
+    for word in words:
+        if ">" in word and word.split(">")[-1] in found:
+            given[word] = found[word.split(">")[-1]]
+    return given, notes
 
 
-def _under_stored_names(stored: Stored, found: Mapping[str, Any]) -> dict[str, Any]:
-    """The definitions, also under 'package>Name' where the file calls them so."""
-    named = dict(found)
-    for config in stored.layers():
-        function = config.get("config") if config["class_name"] == "function" else None
-        for name in (config["class_name"], config.get("registered_name"), function):
-            plain = str(name).split(">")[-1]
-            if plain in found:
-                named[str(name)] = found[plain]
-    return named
+def _has(keras: Any, name: str) -> bool:
+    """Whether this Keras has a class or function that a file may name so."""
+    places = (keras.layers, keras.activations, keras.initializers, keras.regularizers, keras.constraints)
+    return name in screen.MODELS or any(hasattr(place, name) for place in places)
 
 
 def _known_layers(*libraries: str) -> set[str]:
@@ -296,8 +322,19 @@ def _operations(keras: Any) -> set[str]:
     return {name for module in modules for name, value in vars(module).items() if isinstance(value, type)}
 
 
-def _title(library: str) -> str:
+def title(library: str) -> str:
+    """What people call the library."""
     return {"keras": "Keras", "tf_keras": "tf-keras"}[library]
+
+
+def _perhaps_own(stored: Stored, error: str) -> str:
+    """A hint where one of Keras's layers refuses what the file stores: it may be another of the same name."""
+    refused = _REFUSED.search(error)
+    if not refused:
+        return ""
+    of_key = (c["class_name"] for c in stored.layers() if refused["key"] in (c.get("config") or ()))
+    kind = refused["kind"] or next(of_key, "a layer")
+    return f"; if {kind} is a layer of its author's own, pass --custom FILE.py that defines it"
 
 
 def _hint(error: Exception) -> str:

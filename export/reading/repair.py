@@ -149,6 +149,18 @@ def for_tf_keras(config: Any) -> Any:
     return config
 
 
+def with_named_functions(config: Any) -> Any:
+    """A Keras 2 architecture with functions as activations by their name, as tf-keras finds those in HDF5."""
+    config = copy.deepcopy(config)
+    for layer in class_configs(config):
+        inner = layer.get("config")
+        for key, value in inner.items() if isinstance(inner, dict) else ():
+            if key.endswith("activation") and isinstance(value, dict) and value.get("class_name") == "function":
+                registered = str(value.get("registered_name"))
+                inner[key] = registered if ">" in registered else value["config"]
+    return config
+
+
 def with_corners(config: Any) -> Any:
     """A Keras 2.2 or 2.3 architecture whose bilinear upsampling stays that of TensorFlow 1 (retired.py)."""
     config = copy.deepcopy(config)
@@ -351,12 +363,13 @@ def with_config(stored: Stored, config: Any) -> Iterator[Path]:
         The file itself where nothing changes, else a temporary copy.
     """
     suffix = {"hdf5": ".h5", "keras": ".keras"}[stored.kind]
-    if config == stored.config and stored.path.suffix == suffix:
+    same = config == stored.config and _holds_architecture(stored)
+    if same and stored.path.suffix == suffix:
         yield stored.path
         return
     with tempfile.TemporaryDirectory(prefix="edgecnn-") as folder:
         path = Path(folder) / (stored.path.stem + suffix)
-        if config == stored.config:
+        if same:
             path.symlink_to(stored.path.resolve())
         elif stored.kind == "hdf5":
             shutil.copyfile(stored.path, path)
@@ -370,6 +383,14 @@ def with_config(stored: Stored, config: Any) -> Iterator[Path]:
         else:
             _copy_archive(stored.path, path, {"config.json": json.dumps(config).encode()})
         yield path
+
+
+def _holds_architecture(stored: Stored) -> bool:
+    """Whether the architecture stands in the file itself; that of weights alone was given."""
+    if stored.kind == "keras":
+        return True
+    with require("h5py").File(stored.path, "r") as f:
+        return "model_config" in f.attrs
 
 
 def _move_weights(file: Any, keras_version: str | None) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from edgecnn.errors import ModelError
 
-from .stored import Stored
+from .stored import Stored, class_configs
 
 _MODULES = ("keras", "tf_keras", "builtins", "tensorflow.keras", "tensorflow.python.keras")
 """Where the classes of a stored architecture may come from; anything else would be imported by name."""
@@ -39,6 +39,9 @@ _TOUCHING = re.compile(r"PyFunc|ReadFile|WriteFile|MatchingFiles|Save|Restore|Da
 
 MODELS = frozenset({"Model", "Functional", "Sequential", "Network", "Graph"})
 """Classes of whole models."""
+
+ONLY_TRAINING = ("_initializer", "_regularizer", "_constraint")
+"""How the options of a layer end that only training needs: the file's weights replace every initial value."""
 
 BUILT_IN = frozenset(
     {
@@ -170,27 +173,47 @@ def _outside(config: Any, replaced: Collection[str]) -> Iterator[Mapping[str, An
 def custom_classes(stored: Stored, known: Collection[str], given: Collection[str] = ()) -> list[str]:
     """Classes and functions that are in no library: the file has their weights but not their code.
 
+    Those that only training needs don't count: initial values, penalties and limits of weights.
+
     Args:
         known: classes of the libraries, and what the program registered.
         given: classes and functions that the user's own file defines.
     """
     found = []
-    layers = {id(config) for config in _layers(stored.config)}
-    for config in stored.layers():
-        kind, module, registered = str(config["class_name"]), config.get("module"), config.get("registered_name")
+    config = _after_training(stored.config)
+    layers = {id(entry) for entry in _layers(config)}
+    for entry in class_configs(config):
+        kind, module, registered = str(entry["class_name"]), entry.get("module"), entry.get("registered_name")
         if kind == "function":
-            kind = str(config.get("config"))
+            kind = str(entry.get("config"))
         names = {kind, kind.split(">")[-1], registered}
         if names & set(given) or registered in known:
             continue
-        foreign = isinstance(module, str) and not _is_keras(module)
-        if (foreign or (id(config) in layers and kind not in known)) and kind not in found:
+        foreign = isinstance(module, str) and not is_keras(module)
+        if (foreign or (id(entry) in layers and kind not in known)) and kind not in found:
             found.append(kind)
     return found
 
 
-def _is_keras(module: str) -> bool:
-    return any(module == name or module.startswith(name + ".") for name in _MODULES)
+def _after_training(config: Any) -> Any:
+    """The architecture without what stands for a weight's initial value, penalty or limit."""
+    if isinstance(config, Mapping):
+        return {k: _after_training(v) for k, v in config.items() if not str(k).endswith(ONLY_TRAINING)}
+    return [_after_training(value) for value in config] if isinstance(config, list) else config
+
+
+def is_keras(module: Any) -> bool:
+    """Whether a stored module is one of Keras's own; HDF5 stores none."""
+    return isinstance(module, str) and any(module == name or module.startswith(name + ".") for name in _MODULES)
+
+
+def words(config: Any) -> Iterator[str]:
+    """Every text in a stored architecture that is a value."""
+    if isinstance(config, str):
+        yield config
+    elif isinstance(config, (Mapping, list)):
+        for value in config.values() if isinstance(config, Mapping) else config:
+            yield from words(value)
 
 
 def _layers(config: Any) -> Iterator[Mapping[str, Any]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
+import inspect
 import json
 from pathlib import Path
 from typing import Any
@@ -11,53 +11,149 @@ from typing import Any
 from edgecnn.errors import InputError, ModelError
 
 from ..backend import quiet_logs, reason, require, tensorflow
-from .generations import Opened
+from . import archive, author
+from .generations import Opened, flip_kernels, title
 from .stored import Stored
 
+_OPTION = "--architecture"
 
-def with_architecture(stored: Stored, path: Path) -> Stored:
-    """stored with the architecture of a model.json (model.to_json()).
+
+def with_architecture(stored: Stored, path: Path) -> tuple[Stored, list[str]]:
+    """stored with the architecture of a model.json (model.to_json()), and what a user should know about that.
 
     Raises:
         InputError: the file is missing or no such JSON.
     """
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(config, str):
+            config = json.loads(config)
     except (OSError, ValueError) as e:
-        raise InputError(f"--architecture {path} can't be read: {e}") from None
-    if isinstance(config, str):
-        config = json.loads(config)
+        raise InputError(f"{_OPTION} {path} can't be read: {e}") from None
     if not isinstance(config, dict) or "class_name" not in config:
-        raise InputError(f"--architecture {path} is no architecture as model.to_json() writes it")
-    version = stored.keras_version or config.get("keras_version")
-    return dataclasses.replace(stored, config=config, keras_version=version)
+        raise InputError(f"{_OPTION} {path} is no architecture as model.to_json() writes it")
+    # The words are those of the Keras that wrote them, which may be another than that of the weights. Keras 3 gives no
+    # version, but says where its classes are.
+    version = config.get("keras_version") or (None if "module" in config else stored.keras_version)
+    joined = dataclasses.replace(stored, config=config, keras_version=version)
+    if stored.keras_version is None or (stored.generation < 3) == (joined.generation < 3):
+        return joined, []
+    told = f"the weights are of Keras {stored.keras_version}, but {path} is of Keras {joined.generation}"
+    return joined, [f"{told}, as which the model is read; {_differs(stored.generation)}"]
 
 
 def build(stored: Stored, architecture: str) -> Opened:
-    """The model that file.py:function returns, with the weights of stored.
+    """The model of file.py:function, with the weights of stored, by the Keras that wrote them where that works.
 
     Raises:
         InputError: the function can't be found or run.
         ModelError: the weights don't fit the model.
     """
-    file, colon, function = architecture.rpartition(":")
-    if not colon or not file.endswith(".py"):
-        raise InputError(f"--architecture {architecture} is neither a .json file nor file.py:function")
+    file, _, name = architecture.rpartition(":") if not architecture.endswith(".py") else (architecture, "", "")
+    if Path(architecture).suffix in (".yaml", ".yml"):
+        raise InputError(f"{_OPTION} {architecture} is YAML, which edgecnn doesn't read: save model.to_json() instead")
+    if not file.endswith((".py", ".ipynb")):
+        raise InputError(f"{_OPTION} {architecture} is neither a .json file nor file.py:function")
+    defined = author.check(_OPTION, Path(file))
+    if not name:
+        raise InputError(f"{_OPTION} {architecture} names no function; {_choice(file, defined)}")
     tensorflow()
+    own, other = ("tf_keras", "keras") if _generation(stored) in (1, 2) else ("keras", "tf_keras")
+    errors: list[InputError | ModelError] = []
+    for library in (own, other):
+        try:
+            with author.registrations_kept(library):
+                model = _built(Path(file), name, library, defined)
+                _assign(model, stored, architecture)
+        except (InputError, ModelError) as e:
+            errors.append(e)
+            continue
+        used = _library_of(model)
+        version = f"{title(used)} {require(used).__version__}"
+        return Opened(model, version, tuple(_notes(stored, own, used, errors)))
+    raise errors[0]
+
+
+def _notes(stored: Stored, own: str, used: str, errors: list[InputError | ModelError]) -> list[str]:
+    """What a user should know about the library that built the model."""
+    if used != own and (errors or _generation(stored) is not None):
+        why = f"since {title(own)} said: {errors[0]}" if errors else "which the file imports"
+        told = f"the weights look like those of {title(own)}, but the model was built by {title(used)}, {why}"
+        return [f"{told}; {_differs(2 if own == 'tf_keras' else 3)}"]
+    if used == own and _generation(stored) is None:
+        return [
+            "the weights don't tell which Keras wrote them, so Keras 3 built the model; where that is wrong, import "
+            f"tf_keras in the file: {_differs(2)}"
+        ]
+    return []
+
+
+def _generation(stored: Stored) -> int | None:
+    """The Keras of the weights, by their version or form; None where that doesn't tell."""
+    if stored.keras_version is not None:
+        return stored.generation
+    if not archive.is_tree(stored.path):
+        return 2
+    with require("h5py").File(stored.path, "r") as f:
+        # Keras 3 names what it stores, in time, and the rate is among its optimizer's variables; neither in tf-keras,
+        # which stores metrics.
+        second = f.get("optimizer/vars/1")
+        if "name" in getattr(f.get("vars"), "attrs", ()) or (second is not None and second.shape == ()):
+            return 3
+        of_keras_2 = "metrics" in f or "_layer_checkpoint_dependencies" in f or second is not None
+        return 2 if of_keras_2 else None
+
+
+def _differs(generation: int) -> str:
+    return f"a function such as hard_sigmoid is another one in Keras {generation}"
+
+
+def _built(file: Path, name: str, library: str, defined: list[str]) -> Any:
+    """What a dotted name of the file is, or gives when it is called: a model."""
+    script = author.Script(_OPTION, file, library)
+    found: Any = script.module
+    for part in name.split("."):
+        if not hasattr(found, part):
+            raise InputError(f"{_OPTION} {file} has no {name}; {_choice(str(file), defined)}")
+        found = getattr(found, part)
+    if _is_model(found):
+        return found
+    if not callable(found):
+        raise InputError(
+            f"{_OPTION} {file}: {name} is of type {type(found).__name__}, no function that returns a model"
+        )
     try:
-        spec = importlib.util.spec_from_file_location("edgecnn_architecture", file)
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        model: Any = getattr(module, function)()
-    except Exception as e:
-        raise InputError(f"--architecture {architecture} can't be run: {reason(e)}") from e
+        inspect.signature(found).bind()
+    except TypeError as e:
+        raise InputError(
+            f"{_OPTION} {file}: {name} has {e}, but is called without any; write a function that calls it with them"
+        ) from None
+    with script.running():
+        model = found()
+    if not _is_model(model):
+        given = "nothing" if model is None else f"something of type {type(model).__name__}"
+        raise InputError(f"{_OPTION} {file}: {name} returns {given}; let it return the model")
+    return model
+
+
+def _choice(file: str, defined: list[str]) -> str:
+    return f"{file} defines {', '.join(defined)}: write {file}:{defined[0]}" if defined else f"{file} defines none"
+
+
+def _is_model(value: Any) -> bool:
+    return not isinstance(value, type) and hasattr(value, "load_weights") and hasattr(value, "layers")
+
+
+def _library_of(model: Any) -> str:
+    modules = [cls.__module__.split(".")[0] for cls in type(model).__mro__]
+    return "tf_keras" if "tf_keras" in modules else "keras"
+
+
+def _assign(model: Any, stored: Stored, architecture: str) -> None:
     try:
         with quiet_logs("absl", "tensorflow"):
-            model.load_weights(stored.path)
+            archive.load_weights(model, stored.path)
     except Exception as e:
         raise ModelError(f"the weights of {stored.path} don't fit the model of {architecture}: {reason(e)}") from e
-    name = "tf-keras" if type(model).__module__.startswith("tf_keras") else "Keras"
-    version = require("tf_keras" if name == "tf-keras" else "keras").__version__
-    return Opened(model, f"{name} {version}", ())
+    if stored.backend == "theano":
+        flip_kernels(model)

@@ -1,0 +1,357 @@
+"""Runs the user's own Python file, as its author would have run it.
+
+The file finds the Keras that it was written for, whatever it calls it and wherever that Keras once kept a name, and
+the modules beside it. It does so in functions called later too: its modules have an __import__ of their own, so
+nothing else in the process ever sees those names.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import contextlib
+import functools
+import importlib.abc
+import importlib.machinery
+import importlib.util
+import logging
+import os
+import re
+import sys
+import types
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from edgecnn.errors import InputError
+
+from ..backend import quiet_logs, reason, require, tensorflow
+
+_GONE = re.compile(
+    r"engine(\.\w+)?|legacy(\.interfaces)?|utils\.\w+_utils|backend\.\w+_backend|layers\.(core|normalization|noise|"
+    r"convolutional|convolutional_recurrent|recurrent|merge|advanced_activations|pooling|embeddings|wrappers|local|"
+    r"cudnn_recurrent)"
+)
+"""Modules of Keras up to 2.12 that are none today."""
+
+_PLACES = ("", "layers", "models", "utils", "backend", "initializers", "regularizers", "constraints", "activations")
+"""Where today's Keras has what those held."""
+
+_RENAMED = {"_obtain_input_shape": "obtain_input_shape", "Network": "Model", "Container": "Model"}
+
+_TO_TENSORFLOW_1 = (
+    "disable_eager_execution", "disable_v2_behavior", "disable_v2_tensorshape", "disable_resource_variables",
+    "disable_control_flow_v2", "disable_tensor_equality",
+)  # fmt: skip
+"""What old scripts begin with, for the whole process and for good: inside a script it does nothing."""
+
+_APART = "put the definitions that the model needs in a file of their own"
+
+
+class Script(importlib.abc.MetaPathFinder):
+    """A Python file of the user's that was run; as a finder it finds the modules beside it."""
+
+    def __init__(self, option: str, path: Path, library: str) -> None:
+        """Run the file.
+
+        Args:
+            option: the option that named it, for messages.
+            path: the file.
+            library: tf_keras or keras, what it finds as keras.
+
+        Raises:
+            InputError: it is no Python file, or can't be run.
+        """
+        self._option, self._path, self._library = f"{option} {path}", path.absolute(), library
+        check(option, path)
+        self._old = _Keras("keras", library, library)
+        self._given = self._old if library != "keras" else _Keras("tensorflow.keras", "keras._tf_keras.keras", library)
+        self._modules: dict[str, types.ModuleType] = {}
+        self._names: set[str] = set()
+        self._entered = False
+        self.builtins = {**vars(builtins), "__import__": self._import, "print": _print}
+        name = self._path.stem
+        spec = importlib.util.spec_from_file_location(name, self._path, loader=_Loader(self, name, str(self._path)))
+        assert spec is not None
+        assert spec.loader is not None
+        self.module = importlib.util.module_from_spec(spec)
+        with self.running():
+            sys.modules.setdefault(name, self.module)
+            spec.loader.exec_module(self.module)
+
+    def definitions(self) -> dict[str, Any]:
+        """Classes and functions that the file or a module beside it defines, by name; nothing that they import."""
+        modules = [*self._modules.values(), self.module]
+        own = {module.__name__ for module in modules}
+        found: dict[str, Any] = {}
+        for name, value in (item for module in modules for item in vars(module).items()):
+            made_of = value.func if isinstance(value, functools.partial) else value
+            if callable(value) and getattr(made_of, "__module__", None) in own and not name.startswith("__"):
+                found[name] = value
+                found.setdefault(getattr(value, "__name__", name), value)
+        return found
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[None]:
+        """The process as the file's code expects it, and as it was again after that.
+
+        Raises:
+            InputError: the code fails, or ends the process.
+        """
+        arguments, folder, root = sys.argv, os.getcwd(), logging.getLogger()
+        handlers, level = root.handlers[:], root.level
+        sys.argv = [str(self._path)]
+        try:
+            with contextlib.ExitStack() as stack:
+                stack.enter_context(contextlib.redirect_stdout(sys.stderr))
+                stack.enter_context(quiet_logs("absl", "tensorflow"))
+                stack.enter_context(self._beside())
+                stack.enter_context(_staying_in_tensorflow_2())
+                stack.enter_context(_called_keras(self._library, self._given))
+                yield
+        except SystemExit as e:
+            raise InputError(f"{self._option} ended itself (SystemExit: {e.code}); {_APART}") from e
+        except InputError:
+            raise
+        except Exception as e:
+            raise InputError(f"{self._option} can't be run: {self._line(e)}{reason(e)}; {_APART}") from e
+        finally:
+            sys.argv = arguments
+            os.chdir(folder)
+            root.handlers[:], root.level = handlers, level
+
+    def _line(self, error: Exception) -> str:
+        """'line 3: ', the last one of the file that an error went through."""
+        lines, at = [], error.__traceback__
+        while at is not None:
+            if at.tb_frame.f_code.co_filename == str(self._path):
+                lines.append(at.tb_lineno)
+            at = at.tb_next
+        return f"line {lines[-1]}: " if lines else ""
+
+    @contextlib.contextmanager
+    def _beside(self) -> Iterator[None]:
+        """The modules beside the file can be imported, those that it imported before are there."""
+        if self._entered:
+            yield
+            return
+        paths, wrote = sys.path[:], sys.dont_write_bytecode
+        sys.path.insert(0, str(self._path.parent))
+        sys.meta_path.insert(0, self)
+        sys.dont_write_bytecode = self._entered = True
+        sys.modules.update({n: m for n, m in self._modules.items() if n not in sys.modules})
+        try:
+            yield
+        finally:
+            sys.path[:], sys.dont_write_bytecode, self._entered = paths, wrote, False
+            sys.meta_path.remove(self)
+            if sys.modules.get(self.module.__name__) is self.module:
+                del sys.modules[self.module.__name__]
+            for name in self._names & set(sys.modules):
+                self._modules[name] = sys.modules.pop(name)
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None = None, target: types.ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        """A module in the file's folder, or in a package there, that gets the file's own __import__ too."""
+        spec = importlib.machinery.PathFinder.find_spec(fullname, path or [str(self._path.parent)])
+        origin = spec.origin if spec is not None else None
+        if spec is None or origin is None or not isinstance(spec.loader, importlib.machinery.SourceFileLoader):
+            return None
+        if self._path.parent not in Path(origin).parents:
+            return None
+        spec.loader = _Loader(self, fullname, origin)
+        self._names.add(fullname)
+        return spec
+
+    def _import(
+        self,
+        name: str,
+        globals: Mapping[str, Any] | None = None,
+        locals: Mapping[str, Any] | None = None,
+        fromlist: Sequence[str] | None = (),
+        level: int = 0,
+    ) -> types.ModuleType:
+        """As __import__, with today's modules under the names that Keras had for them."""
+        match = re.fullmatch(r"(?:(tensorflow)(\.python)?\.)?keras(?:\.(.+))?", name) if level == 0 else None
+        if match is None or (match[2] and not fromlist):
+            with self._beside():
+                return builtins.__import__(name, globals, locals, fromlist or (), level)
+        root = self._given if match[1] else self._old
+        module = root.below(match[3] or "")
+        if module is None:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+        if fromlist:
+            return module
+        return tensorflow() if match[1] else root
+
+
+class _Loader(importlib.machinery.SourceFileLoader):
+    """Gives a module of the user's the script's own __import__ and print before it runs."""
+
+    def __init__(self, script: Script, name: str, path: str) -> None:
+        super().__init__(name, path)
+        self._script = script
+
+    def exec_module(self, module: types.ModuleType) -> None:
+        module.__dict__["__builtins__"] = self._script.builtins
+        super().exec_module(module)
+
+
+class _Keras(types.ModuleType):
+    """A module of Keras under the name that it once had; what it lacks today is looked up where it is now."""
+
+    def __init__(self, name: str, root: str, library: str, path: str = "") -> None:
+        """path: its place below the root, which is the module of the library that stands for keras."""
+        super().__init__(name)
+        self.__path__: list[str] = []
+        self._root, self._library, self._at = root, library, path
+        self._below: dict[str, _Keras] = {}
+        dot = "." if path else ""
+        places = [f"{root}{dot}{path}", f"{library}.src{dot}{path}"]
+        if path == "backend":
+            places.append(f"{library}.src.utils.conv_utils")
+        if _GONE.fullmatch(path):
+            first = path.split(".")[0]
+            places += [f"{root}.{place}".rstrip(".") for place in (first, *_PLACES)]
+        self._found = [module for module in map(_imported, places) if module is not None]
+
+    def below(self, path: str) -> _Keras | None:
+        """The module at a path below this one; None where no Keras had it."""
+        first, _, rest = path.partition(".")
+        if not first:
+            return self
+        if first not in self._below:
+            at = f"{self._at}.{first}".strip(".")
+            module = _Keras(f"{self.__name__}.{first}", self._root, self._library, at)
+            if not module._found:
+                return None
+            self._below[first] = module
+        return self._below[first].below(rest)
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "__all__":
+            return [n for n in dir(self) if not n.startswith("_")]
+        special = _special(self._at, name)
+        if special is not None:
+            return special
+        for place in self._found:
+            for called in (name, _RENAMED.get(name, name)):
+                if hasattr(place, called):
+                    value = getattr(place, called)
+                    inside = isinstance(value, types.ModuleType) and self.below(name)
+                    return inside or value
+        module = self.below(name) if not name.startswith("__") else None
+        if module is None:
+            raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
+        return module
+
+    def __dir__(self) -> list[str]:
+        return sorted({n for place in self._found[:1] or () for n in dir(place)})
+
+
+def _special(path: str, name: str) -> Any:
+    """What Keras has nowhere any more, but old code still calls."""
+    if path == "legacy.interfaces":
+        return (lambda **_: _unchanged) if name.startswith("generate_") else _unchanged
+    if name == "image_dim_ordering" and path.startswith("backend"):
+        return lambda: "th" if tensorflow().keras.backend.image_data_format() == "channels_first" else "tf"
+    if name == "tf" and path.startswith("backend"):
+        return tensorflow()
+    return None
+
+
+def _unchanged(function: Callable[..., Any]) -> Callable[..., Any]:
+    return function
+
+
+def _imported(name: str) -> types.ModuleType | None:
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        return None
+
+
+def check(option: str, path: Path) -> list[str]:
+    """The names of the functions and classes that a Python file defines.
+
+    Raises:
+        InputError: there is no such file, or it is no Python.
+    """
+    if path.is_dir():
+        raise InputError(f"{option} {path} is a folder; give the Python file itself")
+    try:
+        text = path.read_bytes()
+    except OSError as e:
+        raise InputError(f"{option} {path} does not exist, or can't be read ({e.strerror})") from None
+    if path.suffix == ".ipynb" or re.match(rb'\s*\{\s*"(cells|nbformat|metadata)"', text):
+        raise InputError(
+            f"{option} {path} is a Jupyter notebook; save the cells that define what the model needs as a .py file"
+        )
+    try:
+        with quiet_logs():
+            parts = ast.parse(text, str(path)).body
+    except SyntaxError as e:
+        raise InputError(f"{option} {path} is no Python that runs here: line {e.lineno or 1}: {e.msg}") from None
+    except ValueError as e:
+        raise InputError(f"{option} {path} is no Python file: {e}") from None
+    return [part.name for part in parts if isinstance(part, (ast.FunctionDef, ast.ClassDef))]
+
+
+@contextlib.contextmanager
+def registrations_kept(library: str) -> Iterator[None]:
+    """What code registers with Keras inside the block is forgotten after it: the next file may mean another."""
+    registered = require(library).saving.get_custom_objects()
+    before = dict(registered)
+    try:
+        yield
+    finally:
+        registered.clear()
+        registered.update(before)
+
+
+@contextlib.contextmanager
+def _called_keras(library: str, given: types.ModuleType) -> Iterator[None]:
+    """Let packages that the code imports find tf-keras as keras and tensorflow.keras, where it is of Keras 2.
+
+    tf.keras stays what it was given here until the next call, since code may use it when it is called.
+    """
+    tensorflow().keras = given
+    if library == "keras":
+        yield
+        return
+
+    def names() -> list[str]:
+        return [n for n in sys.modules if re.match(r"(tensorflow\.)?keras(\.|$)", n)]
+
+    aside = {name: sys.modules.pop(name) for name in names()}
+    sys.modules["keras"] = sys.modules["tensorflow.keras"] = require(library)
+    try:
+        yield
+    finally:
+        for name in names():
+            del sys.modules[name]
+        sys.modules.update(aside)
+
+
+@contextlib.contextmanager
+def _staying_in_tensorflow_2() -> Iterator[None]:
+    """Let the functions that turn TensorFlow into its version 1 do nothing inside the block."""
+    places = [
+        tensorflow().compat.v1,
+        require("tensorflow.python.framework.ops"),
+        require("tensorflow.python.compat.v2_compat"),
+    ]
+    kept = [(place, n, getattr(place, n)) for place in places for n in _TO_TENSORFLOW_1 if hasattr(place, n)]
+    for place, name, _ in kept:
+        setattr(place, name, lambda: None)
+    try:
+        yield
+    finally:
+        for place, name, function in kept:
+            setattr(place, name, function)
+
+
+def _print(*values: Any, file: Any = None, **options: Any) -> None:
+    """As print, but standard output is the export's own."""
+    print(*values, file=sys.stderr if file is None else file, **options)

@@ -1,0 +1,354 @@
+"""edgecnn.export.reading.author: the user's own Python runs as its author would have run it."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from edgecnn import InputError, ModelError
+from edgecnn.cli import guard
+from edgecnn.export.load import load
+from edgecnn.export.reading.author import Script
+from edgecnn.export.to_onnx import main
+
+tf_keras = pytest.importorskip("tf_keras")
+
+# Keras itself calls numpy in a way that numpy 2 deprecates; tf-keras finds its own HDF5 old-fashioned.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file:UserWarning"),
+]
+
+ROWS = np.random.default_rng(30).normal(size=(4, 5)).astype(np.float32)
+SCALE = """
+from tensorflow.keras.layers import Layer
+class Scale(Layer):
+    def call(self, x):
+        return x * 2.0
+"""
+LIBRARIES = pytest.mark.parametrize("library", [keras, tf_keras], ids=["Keras", "tf-keras"])
+SUFFIXES = pytest.mark.parametrize("suffix", [".h5", ".keras"])
+
+
+def scaled(library):
+    """A model with a layer that --custom must bring, and with functions of Keras's own."""
+    scale = type("Scale", (library.layers.Layer,), {"call": lambda self, x: x * 2.0})
+    row = library.layers.Input((5,))
+    hidden = scale(name="s")(library.layers.Dense(4, activation="tanh")(row))
+    return library.Model(row, library.layers.Dense(3, activation="softmax")(hidden))
+
+
+@pytest.fixture
+def saved(tmp_path):
+    """m.h5, a scaled() of tf-keras, and its outputs on ROWS."""
+    model = scaled(tf_keras)
+    model.save(tmp_path / "m.h5")
+    return tmp_path / "m.h5", np.asarray(model(ROWS))
+
+
+def outputs(saved, code, **others):
+    """The outputs with --custom code, beside which stand files of other names."""
+    path, expected = saved
+    for name, text in others.items():
+        (path.parent / f"{name}.py").write_text(text)
+    (path.parent / "mine.py").write_text(code)
+    (got,) = load(path, custom=path.parent / "mine.py")([ROWS])
+    np.testing.assert_allclose(got, expected, atol=1e-6)
+
+
+@LIBRARIES
+@SUFFIXES
+@pytest.mark.parametrize(
+    "before",
+    [
+        "import tensorflow as tf\ndef softmax(x):\n    return tf.exp(x) / tf.reduce_sum(tf.exp(x))",
+        "def tanh(x):\n    return 1 - x**2",
+        "from math import *",
+        "from numpy import *",
+        "from tensorflow.keras.layers import *\nfrom tensorflow.keras.models import *",
+        "class Dense:\n    pass",
+    ],
+)
+def test_what_keras_has_stays_keras_own(tmp_path, library, suffix, before):
+    model = scaled(library)
+    model.save(tmp_path / f"m{suffix}")
+    (tmp_path / "mine.py").write_text(before + SCALE)
+    source = load(tmp_path / f"m{suffix}", custom=tmp_path / "mine.py")
+    np.testing.assert_allclose(source([ROWS])[0], np.asarray(model(ROWS)), atol=1e-6)
+    assert any("softmax in the file is Keras's own" in n for n in source.notes) == ("def softmax" in before)
+
+
+@LIBRARIES
+@SUFFIXES
+def test_a_layer_of_ones_own_may_have_a_name_of_keras(tmp_path, library, suffix):
+    name = library.__name__
+    code = (
+        f"from {name} import layers\n"
+        "class Attention(layers.Layer):\n"
+        "    def __init__(self, step_dim, **options):\n"
+        "        super().__init__(**options)\n"
+        "        self.step_dim = step_dim\n"
+        "    def call(self, x):\n"
+        "        return x[:, self.step_dim] * 2\n"
+        "    def get_config(self):\n"
+        "        return {**super().get_config(), 'step_dim': self.step_dim}\n"
+    )
+    scope = {"__name__": "mine"}
+    exec(code, scope)
+    steps = library.layers.Input((5, 2))
+    model = library.Model(steps, scope["Attention"](3)(library.layers.Dense(2)(steps)))
+    model.save(tmp_path / f"m{suffix}")
+    (tmp_path / "mine.py").write_text(code)
+    x = np.random.default_rng(31).normal(size=(3, 5, 2)).astype(np.float32)
+    (got,) = load(tmp_path / f"m{suffix}", custom=tmp_path / "mine.py")([x])
+    np.testing.assert_allclose(got, np.asarray(model(x)), atol=1e-6)
+    with pytest.raises(ModelError, match=r"Attention.*--custom FILE.py that defines it"):
+        load(tmp_path / f"m{suffix}")
+
+
+@SUFFIXES
+@pytest.mark.parametrize(
+    "imports", ["", "from tensorflow.keras.layers import Activation\n", "from keras.layers import *\n"]
+)
+def test_a_function_as_activation(tmp_path, suffix, imports):
+    def odd_swish(x):
+        return x * tf.nn.relu6(x + 2.5) / 5
+
+    row = tf_keras.layers.Input((5,))
+    model = tf_keras.Model(row, tf_keras.layers.Activation(odd_swish)(tf_keras.layers.Dense(3)(row)))
+    model.save(tmp_path / f"m{suffix}")
+    with pytest.raises(ModelError, match="needs the activation function 'odd_swish', whose code is not in the file"):
+        load(tmp_path / f"m{suffix}")
+    code = f"{imports}import tensorflow as tf\ndef odd_swish(x):\n    return x * tf.nn.relu6(x + 2.5) / 5\n"
+    (tmp_path / "mine.py").write_text(code)
+    source = load(tmp_path / f"m{suffix}", custom=tmp_path / "mine.py")
+    assert source.loaded_by.startswith("tf-keras")
+    np.testing.assert_allclose(source([ROWS])[0], np.asarray(model(ROWS)), atol=1e-6)
+
+
+def test_a_registered_function_of_a_name_of_keras(tmp_path):
+    @keras.saving.register_keras_serializable("author")
+    def relu(x):
+        return keras.ops.maximum(x, -1.0)
+
+    row = keras.layers.Input((5,))
+    model = keras.Model(row, keras.layers.Activation(relu)(keras.layers.Dense(3, activation="relu")(row)))
+    model.save(tmp_path / "m.keras")
+    del keras.saving.get_custom_objects()["author>relu"]
+    code = "import keras\ndef relu(x):\n    return keras.ops.maximum(x, -1.0)\n"
+    (tmp_path / "mine.py").write_text(code)
+    source = load(tmp_path / "m.keras", custom=tmp_path / "mine.py")
+    np.testing.assert_allclose(source([ROWS])[0], np.asarray(model(ROWS)), atol=1e-6)
+
+
+OLD = """
+from keras.engine.topology import Layer, InputSpec
+from keras.engine import Layer as _Layer
+from keras.engine.base_layer import Layer as _Base, InputSpec as _Spec
+from keras.engine.training import Model
+from keras.layers.core import Dense, Flatten
+from keras.layers.normalization import BatchNormalization
+from keras.layers.convolutional import Conv2D, MaxPooling2D
+from keras.layers.recurrent import LSTM
+from keras.layers.merge import concatenate
+from keras.layers.advanced_activations import LeakyReLU
+from keras.layers.pooling import GlobalAveragePooling2D
+from keras.layers.embeddings import Embedding
+from keras.layers.wrappers import TimeDistributed
+from keras.layers.noise import GaussianNoise
+from keras.layers.local import LocallyConnected1D
+from keras.layers.core import *
+from keras.utils import np_utils, conv_utils
+from keras.utils.np_utils import to_categorical
+from keras.utils.generic_utils import get_custom_objects
+from keras.utils.vis_utils import plot_model
+from keras.backend.tensorflow_backend import floatx
+from keras.legacy import interfaces
+from keras.preprocessing.image import ImageDataGenerator
+from keras.applications.vgg16 import VGG16
+from keras.applications.imagenet_utils import _obtain_input_shape
+from tensorflow.keras.layers.core import Dropout
+from tensorflow.python.keras.layers import Layer as _Python
+from tensorflow.python.keras import backend as _backend
+import keras.engine.topology as topology
+import keras.backend as K
+import tensorflow as tf
+
+assert Layer is _Layer is _Base is _Python is tf.keras.layers.Layer is topology.Layer
+assert InputSpec is _Spec and conv_utils.normalize_tuple(2, 2, "size") == (2, 2)
+assert K.image_dim_ordering() == "tf" and BatchNormalization is tf.keras.layers.BatchNormalization
+
+class Scale(Layer):
+    @interfaces.legacy_dense_support
+    def __init__(self, **options):
+        super(Scale, self).__init__(**options)
+        from keras.engine.topology import Layer
+        self.kind = Layer
+
+    def call(self, x):
+        print("called")
+        from keras import backend
+        from keras.layers.core import Lambda
+        from beside import two
+        return x * backend.cast(two(), K.floatx()) + backend.sum(x * 0.0)
+"""
+
+
+def test_the_old_places_of_keras(saved, capsys):
+    """Also in functions that run later, when the model is called and converted."""
+    keras_3, paths, finders = sys.modules["keras"], sys.path[:], sys.meta_path[:]
+    beside = "from keras.engine.topology import Layer\ndef two():\n    from keras.engine import Model\n    return 2\n"
+    outputs(saved, OLD, beside=beside)
+    path = saved[0]
+    mine = path.parent / "mine.py"
+    assert guard(main, [str(path), "-o", str(path.parent / "m.onnx"), "--custom", str(mine)]) == 0
+    assert capsys.readouterr().out.strip() == str(path.parent / "m.onnx")
+    assert sys.modules["keras"] is keras_3
+    assert (sys.path, sys.meta_path) == (paths, finders)
+    assert "beside" not in sys.modules
+
+
+def test_what_keras_2_never_had_stays_missing(saved):
+    for line in ("import keras.ops", "from keras import ops", "from keras.layers.core import Nonsense"):
+        with pytest.raises(InputError, match=r"mine.py can't be run: line 1: \w*Error: .*(ops|Nonsense)"):
+            outputs(saved, line)
+    with pytest.raises(InputError, match="line 1: ModuleNotFoundError: No module named 'keras_contrib'; put the"):
+        outputs(saved, "import keras_contrib")
+
+
+def test_modules_beside_the_file(saved, tmp_path_factory):
+    """Of a name that another folder has too."""
+    outputs(saved, "from layers import Scale", layers=SCALE)
+    other = tmp_path_factory.mktemp("other")
+    (other / "layers.py").write_text("from math import sin\nHERE = 1\ndef own():\n    pass\n")
+    (other / "mine.py").write_text("import layers\nfrom layers import *\n")
+    found = Script("--custom", other / "mine.py", "tf_keras").definitions()
+    assert set(found) == {"own"}
+    assert not list(other.glob("**/*.pyc"))
+
+
+def test_the_command_line_is_the_files_own(saved, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["edgecnn", "export", "--nonsense"])
+    parse = "import argparse, sys\np = argparse.ArgumentParser()\np.add_argument({})\np.parse_args()\n"
+    outputs(saved, parse.format("'--epochs'") + SCALE)
+    assert sys.argv == ["edgecnn", "export", "--nonsense"]
+    with pytest.raises(InputError, match=r"mine.py ended itself \(SystemExit: 2\); put the definitions"):
+        outputs(saved, parse.format("'data'") + SCALE)
+    with pytest.raises(InputError, match=r"ended itself \(SystemExit: usage: train.py DATA\)"):
+        outputs(saved, "import sys\nsys.exit('usage: train.py DATA')")
+    with pytest.raises(KeyboardInterrupt):
+        outputs(saved, "raise KeyboardInterrupt")
+
+
+def test_what_a_file_prints_and_warns(saved, capsys):
+    code = "import logging, sys, warnings\nprint('loading')\nsys.stdout.write('data')\nwarnings.warn('old')\n"
+    outputs(saved, code + "logging.basicConfig(level=1)\n" + SCALE)
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "loading\ndata" in said.err
+
+
+@pytest.mark.parametrize("function", ["disable_v2_behavior", "disable_eager_execution"])
+def test_a_file_changes_neither_the_folder_nor_tensorflow(saved, monkeypatch, function):
+    path, expected = saved
+    monkeypatch.chdir(path.parent)
+    before = f"import os\nos.chdir('/')\nimport tensorflow.compat.v1 as tf\ntf.{function}()\n"
+    (path.parent / "mine.py").write_text(before + SCALE)
+    np.testing.assert_allclose(load("m.h5", custom="mine.py")([ROWS])[0], expected, atol=1e-6)
+    assert os.getcwd() == str(path.parent)
+    assert tf.executing_eagerly()
+    assert getattr(tf.compat.v1, function).__name__ == function
+
+
+@LIBRARIES
+def test_what_a_file_registers_is_forgotten(tmp_path, library):
+    model = scaled(library)
+    model.save(tmp_path / "m.h5")
+    code = "from tensorflow import keras\nkeras.utils.get_custom_objects()['tanh'] = lambda x: x\n"
+    (tmp_path / "mine.py").write_text("import tensorflow as tf\n@tf.keras.utils.register_keras_serializable()" + SCALE)
+    (tmp_path / "mine.py").write_text(
+        (code + SCALE).replace("class", "@keras.utils.register_keras_serializable()\nclass")
+    )
+    for _ in range(2):
+        load(tmp_path / "m.h5", custom=tmp_path / "mine.py")
+    assert not {"tanh", "Custom>Scale"} & set(library.saving.get_custom_objects())
+
+
+def test_files_that_are_no_python(saved):
+    path = saved[0]
+    (path.parent / "mine.ipynb").write_text(json.dumps({"cells": []}))
+    with pytest.raises(InputError, match=r"mine.ipynb is a Jupyter notebook; save the cells"):
+        load(path, custom=path.parent / "mine.ipynb")
+    with pytest.raises(InputError, match="is a folder"):
+        load(path, custom=path.parent)
+    with pytest.raises(InputError, match=r"nothing.py does not exist"):
+        load(path, custom=path.parent / "nothing.py")
+    with pytest.raises(InputError, match=r"mine.py is no Python that runs here: line 2: Missing parentheses"):
+        outputs(saved, "import os\nprint 'hello'\n")
+    with pytest.raises(InputError, match=r"mine.py can't be run: line 3: NameError: name 'y' is not defined; put the"):
+        outputs(saved, "def f(x):\n    x += 1\n    return x + y\nf(1)\n")
+
+
+def test_several_missing_classes(tmp_path):
+    one, two = (type(n, (tf_keras.layers.Layer,), {"call": lambda self, x: x}) for n in ("One", "Two"))
+    row = tf_keras.layers.Input((5,))
+    tf_keras.Model(row, two()(one()(tf_keras.layers.Dense(2)(row)))).save(tmp_path / "m.h5")
+    with pytest.raises(ModelError, match=r"needs the classes One, Two, whose code is not in the file; .* defines them"):
+        load(tmp_path / "m.h5")
+
+
+TRAINING = {
+    "kernel_initializer": ("initializers.Initializer", "def __call__(self, shape, dtype=None): return ones(shape)"),
+    "kernel_regularizer": ("regularizers.Regularizer", "def __call__(self, x): return sum_of(x * x)"),
+    "kernel_constraint": ("constraints.Constraint", "def __call__(self, w): return w * 0.5"),
+}
+
+
+@LIBRARIES
+@SUFFIXES
+@pytest.mark.parametrize("option", TRAINING)
+def test_what_only_training_needs_is_not_asked_for(tmp_path, library, suffix, option):
+    base, call = TRAINING[option]
+    code = f"class Mine({library.__name__}.{base}):\n    {call}\n    def get_config(self): return {{'a': 1}}\n"
+    code += "    def __init__(self, a=1): self.a = a\n"
+    scope = {library.__name__: library, "__name__": "mine", "sum_of": tf.reduce_sum, "ones": tf.ones}
+    exec(code, scope)
+    row = library.layers.Input((5,))
+    model = library.Model(row, library.layers.Dense(3, **{option: scope["Mine"]()})(row))
+    model.save(tmp_path / f"m{suffix}")
+    source = load(tmp_path / f"m{suffix}")
+    assert source.loaded_by.startswith("tf-keras" if library is tf_keras else "Keras")
+    np.testing.assert_allclose(source([ROWS])[0], np.asarray(model(ROWS)), atol=1e-6)
+
+
+@LIBRARIES
+def test_a_model_class_of_ones_own(tmp_path, library):
+    """It has no inputs before it is called, but its archive stores the shape that it was built with."""
+    code = f"""
+import {library.__name__} as k
+class Own(k.Model):
+    def __init__(self, n=3, **options):
+        super().__init__(**options)
+        self.n, self.a, self.b = n, k.layers.Dense(4), k.layers.Dense(n)
+    def call(self, x):
+        return self.b(self.a(x))
+    def get_config(self):
+        return {{"n": self.n}}
+"""
+    scope = {"__name__": "mine"}
+    exec(code, scope)
+    model = scope["Own"](2)
+    expected = np.asarray(model(ROWS))
+    model.save(tmp_path / "m.keras")
+    (tmp_path / "mine.py").write_text(code.replace(library.__name__, "tensorflow.keras"))
+    source = load(tmp_path / "m.keras", custom=tmp_path / "mine.py")
+    assert [t.shape for t in (*source.inputs, *source.outputs)] == [(None, 5), (None, 2)]
+    np.testing.assert_allclose(source([ROWS])[0], expected, atol=1e-6)
+    argv = [str(tmp_path / "m.keras"), "-o", str(tmp_path / "m.onnx"), "--custom", str(tmp_path / "mine.py")]
+    assert guard(main, argv) == 0

@@ -1,0 +1,197 @@
+"""edgecnn.export.reading.weights: weights alone find their architecture, and the Keras that wrote them."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+
+import h5py
+import keras
+import numpy as np
+import pytest
+
+from edgecnn import InputError, ModelError
+from edgecnn.export.load import load
+
+tf_keras = pytest.importorskip("tf_keras")
+
+# Keras itself calls numpy in a way that numpy 2 deprecates; tf-keras finds its own HDF5 old-fashioned.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file:UserWarning"),
+]
+
+STEPS = np.random.default_rng(40).normal(size=(3, 6, 2)).astype(np.float32)
+HARD = """
+def build():
+    model = Sequential()
+    model.add(LSTM(4, recurrent_activation="hard_sigmoid", name="l", input_shape=(6, 2)))
+    model.add(Dense(2, name="d"))
+    return model
+"""
+OLD = """from keras.models import Sequential
+from keras.layers.core import Dense
+from keras.layers.recurrent import LSTM
+"""
+TODAY = "from tensorflow.keras.models import Sequential\nfrom tensorflow.keras.layers import *\n"
+LIBRARIES = pytest.mark.parametrize("library", [keras, tf_keras], ids=["Keras", "tf-keras"])
+
+
+def hard(library):
+    """What HARD builds, whose hard_sigmoid is another one in Keras 2 and 3."""
+    library.utils.set_random_seed(41)
+    layers = library.layers
+    lstm = layers.LSTM(4, recurrent_activation="hard_sigmoid", name="l")
+    model = library.Sequential([layers.Input((6, 2)), lstm, layers.Dense(2, name="d")])
+    model.set_weights([w * 2 for w in model.get_weights()])
+    return model
+
+
+def check(path, model, architecture):
+    source = load(path, architecture=str(architecture))
+    np.testing.assert_allclose(source([STEPS])[0], np.asarray(model(STEPS)), atol=1e-6)
+    return source
+
+
+@pytest.mark.parametrize("imports", [OLD, TODAY], ids=["old", "today"])
+@pytest.mark.parametrize("ending", ["h5", "weights.h5"])
+@LIBRARIES
+def test_a_file_builds_with_the_keras_of_the_weights(tmp_path, library, ending, imports):
+    model = hard(library)
+    model.compile("adam", "mse", metrics=["mae"])
+    model.fit(STEPS, STEPS[:, 0], verbose=0)
+    model.save_weights(tmp_path / ("w.weights.h5" if library is keras else f"w.{ending}"))
+    if library is keras:
+        os.rename(tmp_path / "w.weights.h5", tmp_path / f"w.{ending}")
+    (tmp_path / "net.py").write_text(imports + HARD)
+    source = check(tmp_path / f"w.{ending}", model, f"{tmp_path / 'net.py'}:build")
+    assert source.loaded_by.startswith("tf-keras" if library is tf_keras else "Keras 3")
+    assert source.notes == ()
+
+
+def test_weights_that_do_not_tell_their_keras(tmp_path):
+    model = hard(tf_keras)
+    model.save_weights(tmp_path / "w.weights.h5")
+    (tmp_path / "net.py").write_text(TODAY + HARD)
+    source = load(tmp_path / "w.weights.h5", architecture=f"{tmp_path / 'net.py'}:build")
+    assert source.loaded_by.startswith("Keras 3")
+    assert "don't tell which Keras wrote them, so Keras 3 built the model" in source.notes[0]
+    (tmp_path / "net.py").write_text(
+        "import tf_keras\n"
+        + HARD.replace("Seq", "tf_keras.Seq")
+        .replace("LSTM", "tf_keras.layers.LSTM")
+        .replace("Dense", "tf_keras.layers.Dense")
+    )
+    assert check(tmp_path / "w.weights.h5", model, f"{tmp_path / 'net.py'}:build").notes == ()
+    model.save_weights(tmp_path / "w.h5")
+    with h5py.File(tmp_path / "w.h5", "r+") as f:
+        del f.attrs["keras_version"]
+    (tmp_path / "net.py").write_text(TODAY + HARD)
+    check(tmp_path / "w.h5", model, f"{tmp_path / 'net.py'}:build")
+
+
+def test_the_other_library_where_the_own_one_fails(tmp_path):
+    model = hard(tf_keras)
+    model.save_weights(tmp_path / "w.h5")
+    (tmp_path / "net.py").write_text("import keras.ops\n" + TODAY + HARD)
+    source = load(tmp_path / "w.h5", architecture=f"{tmp_path / 'net.py'}:build")
+    assert source.loaded_by.startswith("Keras 3")
+    assert "look like those of tf-keras, but the model was built by Keras, since tf-keras said" in source.notes[0]
+    assert "No module named 'keras.ops'" in source.notes[0]
+
+
+@pytest.mark.parametrize("ending", ["h5", "weights.h5"])
+@LIBRARIES
+def test_the_form_counts_and_not_the_name(tmp_path, library, ending):
+    model = hard(library)
+    (tmp_path / "model.json").write_text(model.to_json())
+    model.save_weights(tmp_path / "w.weights.h5")
+    shutil.copy(tmp_path / "w.weights.h5", tmp_path / f"copy.{ending}")
+    assert check(tmp_path / f"copy.{ending}", model, tmp_path / "model.json").notes == ()
+    if library is tf_keras:
+        model.save_weights(tmp_path / "w.h5")
+        shutil.copy(tmp_path / "w.h5", tmp_path / f"old.{ending}")
+        check(tmp_path / f"old.{ending}", model, tmp_path / "model.json")
+
+
+def test_an_architecture_of_another_keras(tmp_path):
+    model, other = hard(tf_keras), hard(keras)
+    (tmp_path / "model.json").write_text(other.to_json())
+    model.save_weights(tmp_path / "w.h5")
+    other.set_weights(model.get_weights())
+    source = check(tmp_path / "w.h5", other, tmp_path / "model.json")
+    assert source.loaded_by.startswith("Keras 3")
+    assert "the weights are of Keras 2." in source.notes[0]
+
+
+@pytest.mark.parametrize("ending", ["h5", "weights.h5"])
+@LIBRARIES
+def test_weights_of_another_model(tmp_path, library, ending):
+    model = hard(library)
+    model.save_weights(tmp_path / "w.weights.h5")
+    if ending == "h5" and library is tf_keras:
+        model.save_weights(tmp_path / "w.h5")
+    path = tmp_path / f"w.{ending}" if library is tf_keras else tmp_path / "w.weights.h5"
+    (tmp_path / "model.json").write_text(model.to_json().replace('"units": 2', '"units": 3'))
+    (tmp_path / "net.py").write_text(TODAY + HARD.replace("Dense(2", "Dense(3"))
+    for architecture in (tmp_path / "model.json", f"{tmp_path / 'net.py'}:build"):
+        with pytest.raises(ModelError, match=r"\(4, 3\).*\(4, 2\)"):
+            load(path, architecture=str(architecture))
+
+
+def test_an_architecture_without_layers(tmp_path):
+    hard(tf_keras).save_weights(tmp_path / "w.h5")
+    (tmp_path / "model.json").write_text(
+        json.dumps({"class_name": "Sequential", "config": {"name": "m", "layers": []}})
+    )
+    with pytest.raises(ModelError, match="expected 0 layers, found 2 saved layers"):
+        load(tmp_path / "w.h5", architecture=str(tmp_path / "model.json"))
+
+
+@pytest.mark.parametrize("name", ["build", "model", "Net.build", "Net.kept"])
+def test_ways_to_name_a_model(tmp_path, monkeypatch, name):
+    model = hard(tf_keras)
+    model.save_weights(tmp_path / "w.h5")
+    others = "model = build()\nclass Net:\n    kept = model\n    def build(n=3):\n        return build()\n"
+    (tmp_path / "net.py").write_text("import os\nfrom parts import *\n" + HARD + others + "os.chdir('/')\n")
+    (tmp_path / "parts.py").write_text(OLD)
+    monkeypatch.chdir(tmp_path)
+    check("w.h5", model, f"net.py:{name}")
+
+
+WRONG = {
+    "net.py:nope": "net.py has no nope; net.py defines build, nothing, needy: write net.py:build",
+    "net.py": "names no function; net.py defines build, nothing, needy",
+    "net.py:nothing": "nothing returns nothing; let it return the model",
+    "net.py:needy": "needy has missing a required argument: 'width'",
+    "net.py:SIZE": "SIZE is of type int, no function",
+    "model.yaml": r"is YAML, which edgecnn doesn't read: save model.to_json\(\) instead",
+    "net.ipynb:build": "does not exist",
+    "model.txt": "is neither a .json file nor file.py:function",
+    "gone.py:build": "gone.py does not exist",
+    "empty.json": "can't be read",
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_what_is_no_architecture(tmp_path, monkeypatch, name):
+    hard(tf_keras).save_weights(tmp_path / "w.h5")
+    code = TODAY + "SIZE = 3" + HARD + "def nothing():\n    pass\ndef needy(width):\n    return build()\n"
+    (tmp_path / "net.py").write_text(code)
+    (tmp_path / "empty.json").write_text('""')
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=WRONG[name]):
+        load("w.h5", architecture=name)
+
+
+def test_kernels_of_theano_are_turned_for_a_file_too(tmp_path):
+    model = tf_keras.Sequential([tf_keras.layers.Input((6, 2)), tf_keras.layers.Conv1D(3, 3, name="c")])
+    model.save_weights(tmp_path / "w.h5")
+    with h5py.File(tmp_path / "w.h5", "r+") as f:
+        f.attrs["backend"] = "theano"
+        kernel = f["c/c/kernel:0"]
+        kernel[...] = kernel[()][::-1]
+    code = TODAY + "def build():\n    return Sequential([Input((6, 2)), Conv1D(3, 3)])\n"
+    (tmp_path / "net.py").write_text(code)
+    check(tmp_path / "w.h5", model, f"{tmp_path / 'net.py'}:build")
