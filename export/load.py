@@ -172,7 +172,9 @@ class Source:
             twin.set_weights(self.model.get_weights())
             wide = [a.astype(np.float64) if a.dtype == np.float32 else a for a in arrays]
             exact = dataclasses.replace(self, model=twin)
-            return exact._run(lambda some: [np.asarray(y) for y in tf.nest.flatten(exact._call(some))], wide)
+            return exact._run(
+                lambda some: [as_numbers(np.asarray(y)) for y in tf.nest.flatten(exact._call(some))], wide
+            )
         except Exception:  # a SavedModel, a layer of the author's, one that knows float32 only
             return None
 

@@ -29,7 +29,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         type=_named,
         metavar="NAME=EXPR",
-        help="what a Lambda layer computes, as in lambda_1='x / 127.5 - 1' (x0, x1 for several inputs) or a whole "
+        help="what a Lambda layer computes, or a lambda that is a layer's activation, as in lambda_1='x / 127.5 - 1' "
+        "(x0, x1 for several inputs) or a whole "
         "'lambda a, b: abs(a - b)', with slices, comparisons and the functions of keras.backend and TensorFlow; "
         "a name may be a pattern such as block_*; may be given several times",
     )

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from .backend import require
+from .colours import HANDLERS as COLOURS
 from .recurrent import Registry, insert
 from .resizing import HANDLERS as RESIZING
 from .text import HANDLERS as TEXT
@@ -31,7 +32,9 @@ def handlers(layers: Registry) -> dict[str, tuple[Handler, list[Any]]]:
         insert(ctx, node, name, layers)
 
     calls = {name: (call, []) for name in ("PartitionedCall", "StatefulPartitionedCall")}
-    return {name: (handler, []) for name, handler in (HANDLERS | RESIZING | TEXT).items()} | (calls if layers else {})
+    return {name: (handler, []) for name, handler in (HANDLERS | COLOURS | RESIZING | TEXT).items()} | (
+        calls if layers else {}
+    )
 
 
 def _erfc(ctx: Any, node: Any, name: str, args: Any) -> None:

@@ -179,6 +179,7 @@ def test_an_output_for_all_samples_together_is_named(tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file:UserWarning")
+@pytest.mark.filterwarnings("ignore:The object being serialized includes a `lambda`:UserWarning")
 @pytest.mark.parametrize("library", ["tf_keras", "keras"])
 class TestExpressions:
     """Lambda layers of both Kerases, replaced by expressions."""
@@ -209,6 +210,17 @@ class TestExpressions:
         k.Sequential([k.Input((3,)), *inner, k.layers.Dense(2)]).save(tmp_path / "m.h5")
         with pytest.raises(InputError, match="several Lambda layers called 'lam'"):
             load(tmp_path / "m.h5", lambdas={"lam": "x * 2"})
+
+    def test_a_lambda_as_an_activation(self, library, tmp_path):
+        wanted = {"kernel_initializer": "ones", "activation": lambda x: x * 2 + 1}
+        model, path = self.file(library, tmp_path, lambda k: k.layers.Dense(3, name="odd", **wanted))
+        with pytest.raises(
+            ModelError, match=r"a lambda as the activation of the layer 'odd', .* --lambda odd='x \* 2'"
+        ):
+            load(path)
+        x = np.random.default_rng(0).normal(size=(2, 4, 3)).astype(np.float32)
+        (got,) = load(path, lambdas={"odd": "x * 2 + 1"})([x])
+        np.testing.assert_allclose(got, model.predict(x, verbose=0), rtol=1e-5, atol=1e-5)
 
     def test_a_file_without_any_needs_none(self, library, tmp_path):
         _, path = self.file(library, tmp_path, lambda k: k.layers.Dense(3))

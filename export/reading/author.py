@@ -19,25 +19,14 @@ import os
 import re
 import sys
 import types
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from edgecnn.errors import InputError
 
 from ..backend import quiet_logs, reason, require, tensorflow
-
-_GONE = re.compile(
-    r"engine(\.\w+)?|legacy(\.interfaces)?|utils\.\w+_utils|backend\.\w+_backend|layers\.(core|normalization|noise|"
-    r"convolutional|convolutional_recurrent|recurrent|merge|advanced_activations|pooling|embeddings|wrappers|local|"
-    r"cudnn_recurrent)"
-)
-"""Modules of Keras up to 2.12 that are none today."""
-
-_PLACES = ("", "layers", "models", "utils", "backend", "initializers", "regularizers", "constraints", "activations")
-"""Where today's Keras has what those held."""
-
-_RENAMED = {"_obtain_input_shape": "obtain_input_shape", "Network": "Model", "Container": "Model"}
+from .places import Keras
 
 _TO_TENSORFLOW_1 = (
     "disable_eager_execution", "disable_v2_behavior", "disable_v2_tensorshape", "disable_resource_variables",
@@ -64,8 +53,8 @@ class Script(importlib.abc.MetaPathFinder):
         """
         self._option, self._path, self._library = f"{option} {path}", path.absolute(), library
         check(option, path)
-        self._old = _Keras("keras", library, library)
-        self._given = self._old if library != "keras" else _Keras("tensorflow.keras", "keras._tf_keras.keras", library)
+        self._old = Keras("keras", library, library)
+        self._given = self._old if library != "keras" else Keras("tensorflow.keras", "keras._tf_keras.keras", library)
         self._modules: dict[str, types.ModuleType] = {}
         self._names: set[str] = set()
         self._entered = False
@@ -196,80 +185,6 @@ class _Loader(importlib.machinery.SourceFileLoader):
     def exec_module(self, module: types.ModuleType) -> None:
         module.__dict__["__builtins__"] = self._script.builtins
         super().exec_module(module)
-
-
-class _Keras(types.ModuleType):
-    """A module of Keras under the name that it once had; what it lacks today is looked up where it is now."""
-
-    def __init__(self, name: str, root: str, library: str, path: str = "") -> None:
-        """path: its place below the root, which is the module of the library that stands for keras."""
-        super().__init__(name)
-        self.__path__: list[str] = []
-        self._root, self._library, self._at = root, library, path
-        self._below: dict[str, _Keras] = {}
-        dot = "." if path else ""
-        places = [f"{root}{dot}{path}", f"{library}.src{dot}{path}"]
-        if path == "backend":
-            places.append(f"{library}.src.utils.conv_utils")
-        if _GONE.fullmatch(path):
-            first = path.split(".")[0]
-            places += [f"{root}.{place}".rstrip(".") for place in (first, *_PLACES)]
-        self._found = [module for module in map(_imported, places) if module is not None]
-
-    def below(self, path: str) -> _Keras | None:
-        """The module at a path below this one; None where no Keras had it."""
-        first, _, rest = path.partition(".")
-        if not first:
-            return self
-        if first not in self._below:
-            at = f"{self._at}.{first}".strip(".")
-            module = _Keras(f"{self.__name__}.{first}", self._root, self._library, at)
-            if not module._found:
-                return None
-            self._below[first] = module
-        return self._below[first].below(rest)
-
-    def __getattr__(self, name: str) -> Any:
-        if name == "__all__":
-            return [n for n in dir(self) if not n.startswith("_")]
-        special = _special(self._at, name)
-        if special is not None:
-            return special
-        for place in self._found:
-            for called in (name, _RENAMED.get(name, name)):
-                if hasattr(place, called):
-                    value = getattr(place, called)
-                    inside = isinstance(value, types.ModuleType) and self.below(name)
-                    return inside or value
-        module = self.below(name) if not name.startswith("__") else None
-        if module is None:
-            raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
-        return module
-
-    def __dir__(self) -> list[str]:
-        return sorted({n for place in self._found[:1] or () for n in dir(place)})
-
-
-def _special(path: str, name: str) -> Any:
-    """What Keras has nowhere any more, but old code still calls."""
-    if path == "legacy.interfaces":
-        return (lambda **_: _unchanged) if name.startswith("generate_") else _unchanged
-    if name == "image_dim_ordering" and path.startswith("backend"):
-        return lambda: "th" if tensorflow().keras.backend.image_data_format() == "channels_first" else "tf"
-    if name == "tf" and path.startswith("backend"):
-        return tensorflow()
-    return None
-
-
-def _unchanged(function: Callable[..., Any]) -> Callable[..., Any]:
-    return function
-
-
-def _imported(name: str) -> types.ModuleType | None:
-    try:
-        return importlib.import_module(name)
-    except ImportError:
-        return None
 
 
 def check(option: str, path: Path) -> list[str]:

@@ -33,10 +33,10 @@ _TENSORFLOW = {
     "nn": "avg_pool avg_pool1d avg_pool2d batch_normalization bias_add crelu depth_to_space elu gelu leaky_relu "
     "local_response_normalization log_softmax max_pool max_pool1d max_pool2d moments relu relu6 selu silu "
     "softmax softsign space_to_depth swish",
-    "image": "adjust_brightness adjust_contrast central_crop convert_image_dtype crop_and_resize crop_to_bounding_box "
-    "extract_patches flip_left_right flip_up_down grayscale_to_rgb hsv_to_rgb pad_to_bounding_box "
-    "per_image_standardization resize resize_with_crop_or_pad resize_with_pad rgb_to_grayscale rgb_to_hsv rot90 "
-    "rgb_to_yuv yuv_to_rgb total_variation transpose",
+    "image": "adjust_brightness adjust_contrast adjust_hue adjust_saturation central_crop convert_image_dtype "
+    "crop_and_resize crop_to_bounding_box extract_patches flip_left_right flip_up_down grayscale_to_rgb "
+    "hsv_to_rgb pad_to_bounding_box per_image_standardization resize resize_with_crop_or_pad resize_with_pad "
+    "rgb_to_grayscale rgb_to_hsv rot90 rgb_to_yuv sobel_edges yuv_to_rgb total_variation transpose",
     "linalg": "band_part diag diag_part l2_normalize matmul matrix_transpose normalize trace",
     "signal": "fft rfft stft",
     "compat.v1": "div extract_image_patches to_float to_int32 to_int64",

@@ -188,8 +188,13 @@ def _open(
         config = change(config)
     if attempt.library == "tf_keras":
         config = repair.with_named_functions(config)
-    config = standins.replace(config, expressions)
-    objects = {**standins.layers(keras), **repair.functions(keras, attempt.library), **given}
+    config = standins.replace(keras, config, expressions)
+    objects = {
+        **standins.layers(keras),
+        **standins.activations(expressions),
+        **repair.functions(keras, attempt.library),
+        **given,
+    }
     if stored.generation < 3 and attempt.library == "tf_keras":
         objects = {**retired.layers(keras), **objects}
     for free in (True, False) if free_batch else (False,):

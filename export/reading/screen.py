@@ -56,10 +56,13 @@ BUILT_IN = frozenset(
 
 
 def lambda_arguments(stored: Stored) -> dict[str, dict[str, Any]]:
-    """Name of each Lambda layer -> the plain arguments that it stores for its function."""
+    """Name of each layer that an expression can stand in for -> the plain arguments that it stores for its function.
+
+    That is every Lambda layer, and every layer with a lambda as its activation.
+    """
     found = {}
     for config in stored.layers():
-        if is_lambda(config):
+        if is_lambda(config) or lambda_activations(config):
             inner = config.get("config") or {}
             given = inner.get("arguments") or {}
             found[_name(config)] = {k: _plain(v) for k, v in given.items()}
@@ -98,6 +101,12 @@ def refuse_code(stored: Stored, *, replaced: Collection[str] = (), allow_lambda:
     lambdas, bytecode = [], False
     for config in _outside(stored.config, replaced):
         _refuse_calls(stored, config)
+        if lambda_activations(config):
+            name = _name(config)
+            raise ModelError(
+                f"{stored.path} has a lambda as the activation of the layer {name!r}, which Keras can't read back; say "
+                f"what it computes, as in --lambda {shlex.quote(name)}='x * 2'"
+            )
         if is_lambda(config):
             lambdas.append(_name(config))
         bytecode |= config["class_name"] == "__lambda__"
@@ -139,6 +148,19 @@ def is_lambda(config: Mapping[str, Any]) -> bool:
     return config["class_name"] == "Lambda" or (merges and inner.get("mode_type", "raw") == "lambda")
 
 
+def lambda_activations(config: Mapping[str, Any]) -> list[str]:
+    """The options of a layer that are lambdas, of which no Keras stores more than that they are, or their bytecode."""
+    inner = config.get("config")
+    options = inner.items() if isinstance(inner, Mapping) and not is_lambda(config) else ()
+    return [key for key, value in options if str(key).endswith("activation") and _is_lambda_function(value)]
+
+
+def _is_lambda_function(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return isinstance(value.get("value"), list) or value.get("config") == "<lambda>"
+    return bool(value == "<lambda>")
+
+
 def _refuse_calls(stored: Stored, config: Mapping[str, Any]) -> None:
     """Raise where an entry names a function that would be imported or called while loading."""
     kind, inner = config["class_name"], config.get("config")
@@ -157,10 +179,13 @@ def _refuse_calls(stored: Stored, config: Mapping[str, Any]) -> None:
 
 
 def _outside(config: Any, replaced: Collection[str]) -> Iterator[Mapping[str, Any]]:
-    """Every object with a class_name that is not within a replaced Lambda layer."""
+    """Every object with a class_name that is not within a replaced Lambda layer or activation."""
     if isinstance(config, Mapping):
-        if isinstance(config.get("class_name"), str) and is_lambda(config) and _name(config) in replaced:
-            return
+        if isinstance(config.get("class_name"), str) and _name(config) in replaced:
+            if is_lambda(config):
+                return
+            gone = lambda_activations(config)
+            config = {**config, "config": {k: v for k, v in (config.get("config") or {}).items() if k not in gone}}
         if isinstance(config.get("class_name"), str):
             yield config
         for value in config.values():

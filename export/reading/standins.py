@@ -8,7 +8,7 @@ from typing import Any
 
 from ..backend import require, tensorflow
 from .expression import Expression
-from .screen import is_lambda
+from .screen import is_lambda, lambda_activations
 from .stored import class_configs
 
 NAMES = ("EdgeCornerCrop", "EdgeExpression", "EdgePassOn", "EdgeWholeDiscretization")
@@ -35,24 +35,34 @@ _ONLY_KERAS_2 = {"RandomFourierFeatures": "layers.kernelized"}
 APART = frozenset({*_APART, *_ONLY_KERAS_2})
 """Layers that Keras defines beside an application of its own, or as an experiment: it doesn't find them by itself."""
 
+_ACTIVATION = "edge_activation_"
+"""How the name of a function begins that stands in for a lambda as an activation."""
+
 _KEPT = ("name", "batch_input_shape", "dtype", "trainable")
 """What a stand-in takes over from the layer that it replaces."""
 
 
-def replace(config: Any, expressions: Mapping[str, Expression]) -> Any:
+def replace(keras: Any, config: Any, expressions: Mapping[str, Expression]) -> Any:
     """The architecture with stand-ins.
 
     Args:
-        expressions: name of a Lambda layer -> what it computes.
+        keras: the Keras that reads it.
+        config: the architecture.
+        expressions: name of a Lambda layer, or of one with a lambda as its activation -> what it computes.
     """
     config = copy.deepcopy(config)
     for layer in list(class_configs(config)):
         inner = layer.get("config")
         if not isinstance(inner, dict):
             continue
-        expression = expressions.get(str(inner.get("name"))) if is_lambda(layer) else None
+        expression = expressions.get(str(inner.get("name")))
+        for key in lambda_activations(layer) if expression is not None else ():
+            inner[key] = _ACTIVATION + str(inner.get("name"))
+            if keras.__name__ != "tf_keras":
+                function = {"module": "builtins", "class_name": "function", "registered_name": "function"}
+                inner[key] = {**function, "config": inner[key]}
         kept: dict[str, Any] = {k: v for k, v in inner.items() if k in _KEPT}
-        if expression is not None:
+        if expression is not None and is_lambda(layer):
             layer["class_name"] = "EdgeExpression"
             layer["config"] = {**kept, "expression": expression.text, "arguments": expression.arguments}
         elif layer["class_name"] in _ONLY_TRAINING:
@@ -62,6 +72,19 @@ def replace(config: Any, expressions: Mapping[str, Expression]) -> Any:
         if "module" in layer:
             layer["module"], layer["registered_name"] = None, layer["class_name"]
     return config
+
+
+def activations(expressions: Mapping[str, Expression]) -> dict[str, Any]:
+    """Name that replace() gives -> function, for the expressions."""
+
+    def function(name: str, expression: Expression) -> Any:
+        def call(x: Any) -> Any:
+            return expression(x)
+
+        call.__name__ = name
+        return call
+
+    return {_ACTIVATION + name: function(_ACTIVATION + name, e) for name, e in expressions.items()}
 
 
 def layers(keras: Any) -> dict[str, type]:
