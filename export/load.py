@@ -168,7 +168,7 @@ class Source:
         try:
             known = {type(part).__name__: type(part) for part in parts(self.model)}
             with keras.saving.custom_object_scope(known), quiet_logs("absl", "tensorflow"):
-                twin = type(self.model).from_config(_with_text(self.model.get_config(), "float32", "float64"))
+                twin = type(self.model).from_config(_in_float64(self.model.get_config()))
             twin.set_weights(self.model.get_weights())
             wide = [a.astype(np.float64) if a.dtype == np.float32 else a for a in arrays]
             exact = dataclasses.replace(self, model=twin)
@@ -191,13 +191,20 @@ def _furthest(worst: list[float], outputs: Arrays, expected: Sequence[npt.NDArra
     return [max(w, float(np.nanmax(m, initial=0.0))) for w, m in zip(worst, moved, strict=True)]
 
 
-def _with_text(config: Any, old: str, new: str) -> Any:
-    """A configuration with one text in the place of another, wherever it stands by itself."""
+def _in_float64(config: Any) -> Any:
+    """A configuration with float64 in the place of float32, as Keras and TensorFlow's operators call them."""
     if isinstance(config, dict):
-        return {key: _with_text(value, old, new) for key, value in config.items()}
+        constants = config.get("constants")  # of an operator, by number
+        wide = {key: _in_float64(value) for key, value in config.items() if key != "constants"}
+        return wide | ({"constants": {k: _wide(v) for k, v in constants.items()}} if constants else {})
     if isinstance(config, (list, tuple)):
-        return type(config)(_with_text(value, old, new) for value in config)
-    return new if isinstance(config, str) and config == old else config
+        return type(config)(_in_float64(value) for value in config)
+    return {"float32": "float64", "DT_FLOAT": "DT_DOUBLE"}.get(config, config) if isinstance(config, str) else config
+
+
+def _wide(value: Any) -> Any:
+    array = np.asarray(value)
+    return array.astype(np.float64) if array.dtype.kind == "f" else value
 
 
 def _sizes(arrays: Sequence[npt.NDArray[Any]]) -> str:

@@ -329,7 +329,7 @@ HANDLERS: dict[str, Handler] = {
 """TensorFlow operator -> what replaces it."""
 
 
-_LARGE_AREA = 1024
+_LARGE_AREA = 256
 """Values from which a mean is taken axis by axis."""
 
 

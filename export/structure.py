@@ -149,7 +149,7 @@ def _operand(nodes: Any) -> Any:
         if isinstance(nodes[0], dict):
             found = nodes[0]["args"][1]
         else:
-            found = next(v for k, v in nodes[0][3].items() if k in ("y", "bias"))
+            found = next((v for k, v in nodes[0][3].items() if k in ("y", "bias")), None)
         kind = found.get("class_name") if isinstance(found, dict) else None
         return None if kind == "__keras_tensor__" or (isinstance(found, list) and isinstance(found[0], str)) else found
     return None

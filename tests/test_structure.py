@@ -44,6 +44,15 @@ def test_arithmetic_before_the_first_weights_is_scaling(tmp_path, library):
     assert hints(source) == ["the model scales its input itself (x / 127.5 - 1), so it wants 0..255"]
 
 
+def test_a_mean_as_an_array_and_two_tensors(tmp_path):
+    k = pytest.importorskip("tf_keras")
+    x = k.Input((8, 8, 3))
+    source = source_of(k.Model(x, k.layers.Conv2D(2, 3)((x - [1.0, 2.0, 3.0]) / 4.0)), tmp_path)
+    assert hints(source) == ["the model scales its input itself (x - a mean / 4), so it wants 0..255"]
+    source = source_of(k.Model(x, k.layers.Conv2D(2, 3)(k.layers.Add()([x, x]))), tmp_path)
+    assert hints(source) == []
+
+
 def test_a_backbone_suggests_its_preset(tmp_path):
     backbone = keras.applications.MobileNetV2(weights=None, input_shape=(32, 32, 3), include_top=False, alpha=0.35)
     source = source_of(keras.Sequential([L.Input((32, 32, 3)), backbone, L.Flatten(), L.Dense(2)]), tmp_path)

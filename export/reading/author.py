@@ -97,6 +97,7 @@ class Script(importlib.abc.MetaPathFinder):
                 stack.enter_context(self._beside())
                 stack.enter_context(_staying_in_tensorflow_2())
                 stack.enter_context(_called_keras(self._library, self._given))
+                stack.enter_context(as_once(require(self._library)))
                 yield
         except SystemExit as e:
             raise InputError(f"{self._option} ended itself (SystemExit: {e.code}); {_APART}") from e
@@ -223,6 +224,31 @@ def registrations_kept(library: str) -> Iterator[None]:
     finally:
         registered.clear()
         registered.update(before)
+
+
+@contextlib.contextmanager
+def as_once(keras: Any) -> Iterator[None]:
+    """Let layers of an author's use tf-keras as they could Keras 1 and 2: weights by shape, and set as an attribute."""
+    if keras.__name__ != "tf_keras":
+        yield
+        return
+    layer = keras.layers.Layer
+    add_weight, assign = layer.add_weight, layer.__setattr__
+
+    def by_shape(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if args and isinstance(args[0], (tuple, list)):
+            kwargs["shape"], args = args[0], ()
+        return add_weight(self, *args, **kwargs)
+
+    def counted_anyway(self: Any, name: str, value: Any) -> None:
+        if name not in ("trainable_weights", "non_trainable_weights"):
+            assign(self, name, value)
+
+    layer.add_weight, layer.__setattr__ = by_shape, counted_anyway
+    try:
+        yield
+    finally:
+        layer.add_weight, layer.__setattr__ = add_weight, assign
 
 
 @contextlib.contextmanager

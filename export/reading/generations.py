@@ -100,7 +100,7 @@ def _open_model(
     for attempt in _attempts(stored):
         try:
             keras = require(attempt.library)
-            with limits.bounded_weights(keras, stored.path), limits.bounded_rounds(keras):
+            with limits.bounded_weights(keras, stored.path), limits.bounded_rounds(keras), author.as_once(keras):
                 model, notes = _open(keras, stored, config, attempt, expressions, given, allow_lambda, free_batch)
             model = _with_inputs(keras, model, config)
             shapes.check_inputs(model, config)
