@@ -352,3 +352,33 @@ class Own(k.Model):
     np.testing.assert_allclose(source([ROWS])[0], expected, atol=1e-6)
     argv = [str(tmp_path / "m.keras"), "-o", str(tmp_path / "m.onnx"), "--custom", str(tmp_path / "mine.py")]
     assert guard(main, argv) == 0
+
+
+OF_ONCE = """
+from keras import backend as K
+from keras.engine.topology import Layer
+class Weighted(Layer):
+    def build(self, input_shape):
+        self.w = self.add_weight((input_shape[-1],), initializer="uniform", name="w")
+        self.gamma = K.variable([1.0] * input_shape[-1], name="gamma")
+        self.trainable_weights = [self.w, self.gamma]
+        super(Weighted, self).build(input_shape)
+    def call(self, x):
+        return x * self.w * self.gamma
+"""
+
+
+def test_weights_as_layers_of_keras_1_and_2_made_them(tmp_path):
+    """By shape first, and as an attribute that tf-keras lets nobody set: the L2Normalization of every SSD does."""
+
+    class Weighted(tf_keras.layers.Layer):
+        def build(self, shape):
+            self.w = self.add_weight("w", (shape[-1],), initializer="uniform")
+            self.gamma = self.add_weight("gamma", (shape[-1],), initializer="uniform")
+
+        def call(self, x):
+            return x * self.w * self.gamma
+
+    model = tf_keras.Sequential([tf_keras.Input((5,)), Weighted()])
+    model.save(tmp_path / "m.h5")
+    outputs((tmp_path / "m.h5", np.asarray(model(ROWS))), OF_ONCE)
