@@ -280,7 +280,8 @@ def _expressions(stored: Stored, lambdas: Mapping[str, str]) -> dict[str, Expres
             raise InputError(
                 f"{stored.path} has no Lambda layer {pattern!r}; its Lambda layers: {', '.join(arguments)}"
             )
-        found |= {name: Expression(text, arguments[name]) for name in names}
+        early = stored.before_tensorflow_2
+        found |= {name: Expression(text, arguments[name], early=early) for name in names}
     twice = [name for name in found if name in screen.ambiguous_lambdas(stored)]
     if twice:
         raise InputError(

@@ -165,6 +165,15 @@ def test_each_library_means_what_it_means(text, expected):
     np.testing.assert_allclose(got.numpy(), wanted.numpy(), rtol=1e-6)
 
 
+def test_bilinear_resizes_of_files_before_tensorflow_2_keep_their_corner():
+    x, text = tf.constant(X[..., None]), "K.resize_images(x, 2, 3, 'channels_last', interpolation='bilinear')"
+    early = Expression(text, early=True)(x)
+    np.testing.assert_array_equal(early, tf.compat.v1.image.resize_bilinear(x, (6, 12)))
+    later = Expression(text)(x)
+    np.testing.assert_array_equal(later, tf_keras.backend.resize_images(x, 2, 3, "channels_last", "bilinear"))
+    assert np.abs(early - later).max() > 0.01
+
+
 def test_several_tensors_are_summed_by_python():
     np.testing.assert_allclose(Expression("sum(x)")([tf.constant(X), tf.constant(X)]).numpy(), 2 * X, rtol=1e-6)
 

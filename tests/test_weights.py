@@ -195,3 +195,18 @@ def test_kernels_of_theano_are_turned_for_a_file_too(tmp_path):
     code = TODAY + "def build():\n    return Sequential([Input((6, 2)), Conv1D(3, 3)])\n"
     (tmp_path / "net.py").write_text(code)
     check(tmp_path / "w.h5", model, f"{tmp_path / 'net.py'}:build")
+
+
+def test_the_optimizers_that_old_files_build_with(tmp_path):
+    """They take lr and decay, which those of today refuse."""
+    model = hard(tf_keras)
+    model.save_weights(tmp_path / "w.h5")
+    compiled = (
+        OLD
+        + "from keras.optimizers import SGD\n"
+        + HARD.replace(
+            "    return", "    model.compile(SGD(lr=0.01, decay=1e-6, momentum=0.9, nesterov=True), 'mse')\n    return"
+        )
+    )
+    (tmp_path / "net.py").write_text(compiled)
+    check(tmp_path / "w.h5", model, f"{tmp_path / 'net.py'}:build")

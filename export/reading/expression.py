@@ -72,13 +72,16 @@ _NAMES = "; the input is called x (or x0, x1 ...), and what the code around the 
 class Expression:
     """A parsed expression in x (and x[0], x[1] ... where the layer takes several tensors)."""
 
-    def __init__(self, text: str, arguments: Mapping[str, Any] | None = None, keras: Any = None) -> None:
+    def __init__(
+        self, text: str, arguments: Mapping[str, Any] | None = None, keras: Any = None, *, early: bool = False
+    ) -> None:
         """Parse.
 
         Args:
             text: an expression in x, a whole 'lambda x: ...', or a function's name.
             arguments: further names and their values, as a Lambda layer stores them.
             keras: the Keras that reads the model; tf-keras where it isn't given.
+            early: the model is of a Keras before TensorFlow 2.
 
         Raises:
             InputError: it isn't an expression, or uses something outside arithmetic, comparisons,
@@ -86,6 +89,7 @@ class Expression:
         """
         self.text = text
         self.arguments = dict(arguments or {})
+        self.early = early
         self._keras = keras
         self._names: dict[str, int | None] = {"x": None}
         self._local: set[str] = set()
@@ -187,6 +191,8 @@ class Expression:
         known = functions.PREFIXES
         if len(path) > 1 and path[0] not in known and not functions.is_application(path[0]):
             raise InputError(f"{self.text!r}: {path[0]!r} is unknown; names may begin with K., tf., ops. or np.")
+        if self.early and path[-1] == "resize_images" and "tf" not in path[:-1]:
+            return functions.resize_images_once
         try:
             return functions.find(path, self._keras or require("tf_keras"))
         except InputError as e:

@@ -111,6 +111,19 @@ def find(path: Sequence[str], keras: Any) -> Any:
     raise InputError(f"{'.'.join(path)!r} is unknown{_nearest(name, bare=not modules)}")
 
 
+def resize_images_once(
+    x: Any, height_factor: int, width_factor: int, data_format: str, interpolation: str = "nearest"
+) -> Any:
+    """keras.backend.resize_images as it was on TensorFlow 1, whose bilinear resize keeps the upper left corner."""
+    tf = tensorflow()
+    if interpolation == "nearest":
+        return require("tf_keras").backend.resize_images(x, height_factor, width_factor, data_format)
+    first = data_format == "channels_first"
+    x = tf.transpose(x, (0, 2, 3, 1)) if first else x
+    x = tf.compat.v1.image.resize_bilinear(x, tf.shape(x)[1:3] * [height_factor, width_factor])
+    return tf.transpose(x, (0, 3, 1, 2)) if first else x
+
+
 def is_application(name: str) -> bool:
     """Whether a module of keras.applications is called so."""
     modules = vars(require("keras.applications"))

@@ -8,7 +8,7 @@ import types
 from collections.abc import Callable
 from typing import Any
 
-from ..backend import tensorflow
+from ..backend import require, tensorflow
 
 _GONE = re.compile(
     r"engine(\.\w+)?|legacy(\.interfaces)?|utils\.\w+_utils|backend\.\w+_backend|layers\.(core|normalization|noise|"
@@ -57,7 +57,7 @@ class Keras(types.ModuleType):
     def __getattr__(self, name: str) -> Any:
         if name == "__all__":
             return [n for n in dir(self) if not n.startswith("_")]
-        special = _special(self._at, name)
+        special = _special(self._at, name, self._library)
         if special is not None:
             return special
         for place in self._found:
@@ -75,8 +75,10 @@ class Keras(types.ModuleType):
         return sorted({n for place in self._found[:1] or () for n in dir(place)})
 
 
-def _special(path: str, name: str) -> Any:
-    """What Keras has nowhere any more, but old code still calls."""
+def _special(path: str, name: str, library: str) -> Any:
+    """What Keras has nowhere any more, or only without the options that old code gives it."""
+    if path == "optimizers" and library == "tf_keras":
+        return getattr(require(library).optimizers.legacy, name, None)  # with lr and decay
     if path == "legacy.interfaces":
         return (lambda **_: _unchanged) if name.startswith("generate_") else _unchanged
     if name == "image_dim_ordering" and path.startswith("backend"):

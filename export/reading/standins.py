@@ -64,7 +64,8 @@ def replace(keras: Any, config: Any, expressions: Mapping[str, Expression]) -> A
         kept: dict[str, Any] = {k: v for k, v in inner.items() if k in _KEPT}
         if expression is not None and is_lambda(layer):
             layer["class_name"] = "EdgeExpression"
-            layer["config"] = {**kept, "expression": expression.text, "arguments": expression.arguments}
+            own = {"expression": expression.text, "arguments": expression.arguments, "early": expression.early}
+            layer["config"] = {**kept, **own}
         elif layer["class_name"] in _ONLY_TRAINING:
             layer["class_name"], layer["config"] = "EdgePassOn", kept
         else:
@@ -92,9 +93,9 @@ def layers(keras: Any) -> dict[str, type]:
     tf = tensorflow()
 
     class EdgeExpression(keras.layers.Layer):  # type: ignore[misc, name-defined]
-        def __init__(self, expression: str, arguments: dict[str, Any], **options: Any) -> None:
+        def __init__(self, expression: str, arguments: dict[str, Any], early: bool = False, **options: Any) -> None:
             super().__init__(**options)
-            self.expression = Expression(expression, arguments, keras)
+            self.expression = Expression(expression, arguments, keras, early=early)
             self.supports_masking = True
 
         def call(self, x: Any, mask: Any = None, training: Any = None) -> Any:
@@ -112,7 +113,8 @@ def layers(keras: Any) -> dict[str, type]:
             """A Lambda hands no mask on."""
 
         def get_config(self) -> dict[str, Any]:
-            own = {"expression": self.expression.text, "arguments": self.expression.arguments}
+            e = self.expression
+            own = {"expression": e.text, "arguments": e.arguments, "early": e.early}
             return {**super().get_config(), **own}
 
     class EdgePassOn(keras.layers.Layer):  # type: ignore[misc, name-defined]
