@@ -48,7 +48,7 @@ def convert(source: Source, *, opset: int = DEFAULT_OPSET, recurrent: bool = Tru
     try:
         # What tf2onnx tells of as an error is told again below, in a sentence.
         quiet = quiet_logs("tf2onnx", below=logging.CRITICAL)
-        with quiet, quiet_logs("absl", "tensorflow"):
+        with quiet, quiet_logs("absl", "tensorflow", "root"):
             recurrent_layers = marked(source.model) if recurrent else contextlib.nullcontext({})
             with recurrent_layers as layers:
                 graph, large, inputs, outputs, tables = _freeze(source, source.trace())
