@@ -21,7 +21,7 @@ from edgecnn.errors import InputError, MissingDependencyError, ModelError
 
 from ..backend import quiet_logs, reason, require, tensorflow
 from ..tracing import on_cpu
-from . import archive, keras1, keras1_weights, limits, merged, repair, retired, screen, shapes, standins
+from . import archive, keras1, keras1_weights, limits, masks, merged, repair, retired, screen, shapes, standins
 from .expression import Expression
 from .stored import Stored
 
@@ -160,8 +160,9 @@ def _open(
     """The model as inference wants it, with a free batch where that is asked for and works."""
     for change in attempt.changes:
         config = change(config)
-    config = standins.replace(config, expressions)
-    objects = {**standins.layers(keras), **repair.functions(keras, attempt.library), **given}
+    as_then = masks.layers(keras, stored)
+    config = masks.named(standins.replace(config, expressions), as_then)
+    objects = {**standins.layers(keras), **as_then, **repair.functions(keras, attempt.library), **given}
     if stored.generation < 3 and attempt.library == "tf_keras":
         objects = {**retired.layers(keras), **objects}
     for free in (True, False) if free_batch else (False,):
