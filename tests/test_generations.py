@@ -377,6 +377,17 @@ def test_codes_of_keras_before_3_12_drop_the_fraction(tmp_path):
     verify(convert(source).SerializeToString(), source, spec=ModelSpec())
 
 
+def test_boundaries_learned_from_data_are_those_of_the_writer(tmp_path):
+    x = np.random.default_rng(31).normal(size=(200, 1)).astype(np.float32)
+    layer = L2.Discretization(num_bins=5)
+    layer.adapt(x)
+    model = tf_keras.Sequential([L2.Input((1,)), layer, L2.Rescaling(0.5)])
+    model.save(tmp_path / "m.keras")
+    (got,) = load(tmp_path / "m.keras")([x])
+    np.testing.assert_array_equal(got, 0.5 * np.digitize(x, layer.bin_boundaries))
+    assert len(np.unique(got)) == 5
+
+
 @pytest.mark.parametrize("suffix", [".h5", ".keras"])
 def test_losses_and_metrics_inside_a_model_are_left_out(tmp_path, suffix):
     """As in a variational autoencoder of Keras 2."""

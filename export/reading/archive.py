@@ -114,6 +114,8 @@ def _restore(target: Any, tree: Tree) -> set[int]:
     values = tree.get("vars")
     if values:
         target.load_own_variables(values)
+        if hasattr(target, "bin_boundaries"):
+            target.finalize_state()  # Keras 2 stored what a Discretization saw, not the boundaries that follow from it
         own = [*getattr(target, "_trainable_weights", ()), *getattr(target, "_non_trainable_weights", ())]
         done |= {id(v) for v in own}
     if _ASSETS in tree and hasattr(target, "load_assets"):

@@ -19,7 +19,20 @@ from edgecnn.errors import InputError, MissingDependencyError, ModelError
 
 from ..backend import cause, quiet_logs, reason, require, tensorflow
 from ..tracing import on_cpu
-from . import archive, author, keras1, keras1_weights, limits, merged, repair, retired, screen, shapes, standins
+from . import (
+    archive,
+    author,
+    keras1,
+    keras1_weights,
+    limits,
+    masks,
+    merged,
+    repair,
+    retired,
+    screen,
+    shapes,
+    standins,
+)
 from .expression import Expression
 from .stored import Stored
 
@@ -188,10 +201,12 @@ def _open(
         config = change(config)
     if attempt.library == "tf_keras":
         config = repair.with_named_functions(config)
-    config = standins.replace(keras, config, expressions)
+    as_then = {name: layer for name, layer in masks.layers(keras, stored).items() if layer.__name__ not in given}
+    config = masks.named(standins.replace(keras, config, expressions), as_then)
     objects = {
         **standins.layers(keras),
         **standins.activations(expressions),
+        **as_then,
         **repair.functions(keras, attempt.library),
         **given,
     }

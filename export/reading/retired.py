@@ -32,7 +32,7 @@ def layers(keras: Any) -> dict[str, type]:
                 k: config.pop(k) for k in list(config) if k not in ("name", "trainable", "dtype", "batch_input_shape")
             }
             super().__init__(**config)
-            self.stored = own
+            self.stored, self.supports_masking = own, True
 
         def get_config(self) -> dict[str, Any]:
             return {**super().get_config(), **self.stored}
