@@ -54,7 +54,10 @@ def test_a_backbones_weights_are_read_from_a_file_of_them_or_of_a_whole_model(mo
 def test_other_weights_and_no_network_are_one_line(mobilenet, tmp_path, monkeypatch):
     (tmp_path / "bytes.h5").write_bytes(b"no weights")
     keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)]).save(tmp_path / "other.h5")
-    for name, message in (("bytes.h5", "is a text and neither HDF5"), ("other.h5", "holds no weights of this backbone")):
+    for name, message in (
+        ("bytes.h5", "is a text and neither HDF5"),
+        ("other.h5", "holds no weights of this backbone"),
+    ):
         with pytest.raises(InputError, match=rf"--weights .*{name}:? {message}") as caught:
             pretrained.build_backbone("mobilenetv2", str(tmp_path / name), SHAPE, 3)
         assert "\n" not in str(caught.value)
