@@ -439,3 +439,57 @@ def test_code_of_ones_own_finds_the_keras_of_its_file(tmp_path, name):
         assert type(source.model).__module__.startswith(own)
         np.testing.assert_allclose(source([x])[0], np.asarray(model(x)), atol=1e-6)
         assert sys.modules["keras"] is keras_3
+
+
+class TestLostShapes:
+    """Keras 2.2 and 2.3 stored a Sequential without the InputLayer that it begins with."""
+
+    @staticmethod
+    def lost(path, layers):
+        """A file as those wrote it, and the model."""
+        tf_keras.utils.set_random_seed(5)
+        model = tf_keras.Sequential(layers)
+        model.save(path)
+        with h5py.File(path, "r+") as file:
+            config = json.loads(file.attrs["model_config"])
+            kept = [y for y in config["config"]["layers"] if y["class_name"] != "InputLayer"]
+            for layer in kept:
+                layer["config"].pop("batch_input_shape", None)
+            config["config"] = {"name": "sequential_1", "layers": kept}
+            file.attrs["model_config"] = json.dumps(config)
+            file.attrs["keras_version"] = "2.2.4"
+        return model
+
+    @pytest.mark.parametrize(
+        ("layers", "shape", "found"),
+        [
+            (lambda k: [k.Input((6,)), k.layers.Dense(4), k.layers.Dense(2)], (6,), (6,)),
+            (lambda k: [k.Input((8, 8, 3)), k.layers.ZeroPadding2D(), k.layers.Conv2D(4, 3),
+                        k.layers.GlobalMaxPooling2D()], (8, 8, 3), (None, None, 3)),
+            (lambda k: [k.Input((5, 4)), k.layers.LSTM(3), k.layers.Dense(2)], (5, 4), (None, 4)),
+            (lambda k: [k.Input((5, 4)), k.layers.Bidirectional(k.layers.GRU(3))], (5, 4), (None, 4)),
+            (lambda k: [k.Input((5, 4)), k.layers.TimeDistributed(k.layers.Dense(3))], (5, 4), (None, 4)),
+            (lambda k: [k.Input((7, 7, 2)), k.layers.Conv2DTranspose(3, 2)], (7, 7, 2), (None, None, 2)),
+            (lambda k: [k.Input((9,)), k.layers.Embedding(20, 3), k.layers.LSTM(2)], (9,), (None,)),
+        ],
+    )  # fmt: skip
+    def test_the_first_kernel_tells_them(self, tmp_path, layers, shape, found):
+        model = self.lost(tmp_path / "m.h5", layers(tf_keras))
+        source = load(tmp_path / "m.h5")
+        assert source.inputs[0].shape == (None, *found)
+        assert any("has lost the shape of its input" in note for note in source.notes)
+        x = np.random.default_rng(0).integers(0, 9, (2, *shape)).astype(np.float32)
+        np.testing.assert_allclose(source([x])[0], model.predict(x, verbose=0), rtol=1e-5, atol=1e-6)
+
+    def test_a_picture_that_is_flattened_first_comes_flat(self, tmp_path):
+        layers = [tf_keras.Input((4, 5)), tf_keras.layers.Flatten(), tf_keras.layers.Dense(3)]
+        model = self.lost(tmp_path / "m.h5", layers)
+        x = np.random.default_rng(0).normal(size=(2, 4, 5)).astype(np.float32)
+        (got,) = load(tmp_path / "m.h5")([x.reshape(2, 20)])
+        np.testing.assert_allclose(got, model.predict(x, verbose=0), rtol=1e-5, atol=1e-6)
+
+    def test_a_size_that_nothing_tells(self, tmp_path):
+        k = tf_keras.layers
+        self.lost(tmp_path / "m.h5", [tf_keras.Input((8, 8, 3)), k.Conv2D(4, 3), k.Flatten(), k.Dense(2)])
+        with pytest.raises(ModelError, match="its weights don't tell it"):
+            load(tmp_path / "m.h5")

@@ -108,7 +108,8 @@ def _open_model(
     missing = screen.custom_classes(stored, _known_layers(own), given)
     if missing and screen.custom_classes(stored, _known_layers("keras", "tf_keras"), given):
         raise ModelError(_needs(stored, f"class{'es' * (len(missing) > 1)} {', '.join(missing)}", len(missing)))
-    config = shapes.complete(stored)
+    config, lost = shapes.complete(stored)
+    told += lost
     errors: list[tuple[str, Exception]] = []
     for attempt in _attempts(stored):
         try:

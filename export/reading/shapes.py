@@ -22,7 +22,95 @@ _KEYS = ("batch_input_shape", "batch_shape")
 """What Keras 1 and 2, and Keras 3, call an input's shape."""
 
 
-def complete(stored: Stored) -> Any:
+def complete(stored: Stored) -> tuple[Any, list[str]]:
+    """(The architecture with the sizes that only its weights tell, what a user should know about them).
+
+    Raises:
+        ModelError: they don't tell them either.
+    """
+    config = stored.config
+    early = stored.generation == 2 and stored.before_tensorflow_2 and stored.kind == "hdf5"
+    if early and _is_sequential(config) and not _has_shape(config):
+        shape = _of_weights(stored, config["config"]["layers"])
+        if shape is None:
+            raise ModelError(
+                f"{stored.path} {_LOST}, and its weights don't tell it; load it in the code that made it and save it "
+                "with a later Keras"
+            )
+        config = copy.deepcopy(config)
+        config["config"]["layers"][0]["config"]["batch_input_shape"] = [None, *shape]
+        return config, [f"the file {_LOST}; its weights say {_text([tuple(shape)])}, None for any size"]
+    return _with_statistics(stored), []
+
+
+_LOST = "has lost the shape of its input, as Keras 2.2 and 2.3 did where a Sequential begins with an InputLayer"
+
+_AXES = {"Conv1D": 1, "Conv2D": 2, "Conv3D": 3, "SeparableConv1D": 1, "SeparableConv2D": 2, "DepthwiseConv2D": 2,
+         "Conv2DTranspose": 2, "Conv3DTranspose": 3, "ConvLSTM2D": 2, "Dense": 0, "LSTM": 1, "GRU": 1, "SimpleRNN": 1,
+         "CuDNNLSTM": 1, "CuDNNGRU": 1}  # fmt: skip
+"""Layers with a kernel -> dimensions of their input between the batch and the channels, steps aside for ConvLSTM2D."""
+
+_SAME_RANK = frozenset(
+    {
+        "Activation", "AlphaDropout", "AveragePooling1D", "AveragePooling2D", "AveragePooling3D", "BatchNormalization",
+        "Cropping1D", "Cropping2D", "Cropping3D", "Dropout", "ELU", "GaussianDropout", "GaussianNoise", "LeakyReLU",
+        "Masking", "MaxPooling1D", "MaxPooling2D", "MaxPooling3D", "ReLU", "SpatialDropout1D", "SpatialDropout2D",
+        "UpSampling1D", "UpSampling2D", "UpSampling3D", "ZeroPadding1D", "ZeroPadding2D", "ZeroPadding3D",
+    }
+)  # fmt: skip
+"""Layers behind which the input still has its rank and its channels."""
+
+
+def _has_shape(config: Any) -> bool:
+    layers = config["config"].get("layers") or [{}]
+    inner = layers[0].get("config")
+    known = not isinstance(inner, Mapping) or any(key in inner for key in _KEYS) or "layers" in inner
+    return known or bool(config["config"].get("build_input_shape")) or layers[0].get("class_name") == "Merge"
+
+
+def _of_weights(stored: Stored, layers: list[Any]) -> list[int | None] | None:
+    """What the first kernel says of the input without its batch; None where there is none, or where sizes matter."""
+    kinds = [str(layer.get("class_name")) for layer in layers]
+    flattened = kinds[0] == "Flatten"  # a row of numbers is flat already
+    for kind, layer in zip(kinds[flattened:], layers[flattened:], strict=True):
+        inner = layer.get("config") or {}
+        wrapped, steps = inner, [None] if kind in ("TimeDistributed", "ConvLSTM2D") else []
+        if kind in ("Bidirectional", "TimeDistributed"):
+            wrapped = inner["layer"]["config"]
+            kind = str(inner["layer"]["class_name"])
+        if kind == "Embedding":
+            return [*steps, wrapped.get("input_length")]
+        if kind in _AXES:
+            break
+        if kind not in _SAME_RANK:
+            return None
+    else:
+        return None
+    kernel = _shape_of(stored, str(inner.get("name")))
+    axes, sizes = _AXES[kind], "Flatten" in kinds[1:] or "Reshape" in kinds
+    if not kernel or (sizes and axes) or (flattened and axes):
+        return None
+    channels = kernel[-1 if kind.endswith("Transpose") else axes if kind.startswith(("Conv", "Sep", "Dep")) else 0]
+    free: list[int | None] = [*steps, *[None] * axes]
+    first = wrapped.get("data_format") == "channels_first"
+    return [*steps, channels, *[None] * axes] if first else [*free, channels]
+
+
+def _shape_of(stored: Stored, layer: str) -> tuple[int, ...]:
+    """The shape of a layer's first kernel; () where it has none."""
+    found: list[tuple[int, ...]] = []
+
+    def look(name: str, item: Any) -> None:
+        parts = name.split("/")
+        if layer in parts[:-1] and parts[-1].split(":")[0].endswith("kernel") and "recurrent" not in parts[-1]:
+            found.append(tuple(item.shape))
+
+    with require("h5py").File(stored.path, "r") as f:
+        f.visititems(look)
+    return found[0] if found else ()
+
+
+def _with_statistics(stored: Stored) -> Any:
     """The architecture, with the sizes that a leading Normalization needs and only its statistics tell.
 
     Keras 2 stored no sizes for a Sequential that saw its first data in fit(), and tf-keras can't read that back.
