@@ -7,6 +7,7 @@ the functions that functions.find knows are carried out, everything else is refu
 from __future__ import annotations
 
 import ast
+import itertools
 import operator
 import re
 from collections.abc import Callable, Mapping
@@ -219,7 +220,7 @@ class Expression:
         if isinstance(node, ast.IfExp):
             return value(node.body if self._plain(value(node.test)) else node.orelse)
         if isinstance(node, ast.ListComp):
-            rounds = list(value(node.generators[0].iter))[:_MOST_ROUNDS]
+            rounds = itertools.islice(value(node.generators[0].iter), _MOST_ROUNDS)
             name = getattr(node.generators[0].target, "id", "")
             return [self._value(node.elt, x, {**local, name: item}) for item in rounds]
         if isinstance(node, ast.Subscript):
