@@ -10,33 +10,18 @@ from typing import Any
 
 import numpy as np
 
+from .steps import Steps
+
 Handler = Callable[..., None]
 
 
-class _Steps:
-    """Adds nodes of one type of number to a graph, under the name of the node that they replace."""
-
-    def __init__(self, ctx: Any, name: str, dtype: int, kind: Any) -> None:
-        self._ctx, self._name, self._dtype, self._kind, self._count = ctx, name, dtype, kind, 0
-
-    def __call__(self, operator: str, *inputs: str, dtype: int | None = None, **attributes: Any) -> str:
-        self._count += 1
-        name = f"{self._name}_{self._count}"
-        made = self._ctx.make_node(operator, list(inputs), name=name, attr=attributes, dtypes=[dtype or self._dtype])
-        return str(made.output[0])
-
-    def constant(self, value: Any, kind: Any = None) -> str:
-        self._count += 1
-        array = np.array(value, kind or self._kind)
-        return str(self._ctx.make_const(f"{self._name}_{self._count}", array).output[0])
-
-    def channel(self, image: str, index: int) -> str:
-        return self("Gather", image, self.constant([index], np.int64), axis=-1)
+def _channel(do: Steps, image: str, index: int) -> str:
+    return do("Gather", image, do.constant([index], np.int64), axis=-1)
 
 
-def _to_hsv(do: _Steps, image: str) -> tuple[str, str, str]:
+def _to_hsv(do: Steps, image: str) -> tuple[str, str, str]:
     """Hue, saturation and value of (..., 3) RGB, each (..., 1)."""
-    red, green, blue = (do.channel(image, i) for i in range(3))
+    red, green, blue = (_channel(do, image, i) for i in range(3))
     zero, one = do.constant(0), do.constant(1)
     value = do("Max", red, green, blue)
     spread = do("Sub", value, do("Min", red, green, blue))
@@ -54,7 +39,7 @@ def _to_hsv(do: _Steps, image: str) -> tuple[str, str, str]:
     return turned, saturation, value
 
 
-def _shares(do: _Steps, hue: str) -> list[str]:
+def _shares(do: Steps, hue: str) -> list[str]:
     """How much of the way from the least to the most each channel has, by the hue."""
     sixths = do("Mul", hue, do.constant(6))
     shares = []
@@ -64,35 +49,35 @@ def _shares(do: _Steps, hue: str) -> list[str]:
     return shares
 
 
-def _to_rgb(do: _Steps, hue: str, saturation: str, value: str) -> str:
+def _to_rgb(do: Steps, hue: str, saturation: str, value: str) -> str:
     """(..., 3) RGB of hue, saturation and value."""
     gray = do("Sub", do.constant(1), saturation)
     channels = [do("Mul", do("Add", gray, do("Mul", saturation, s)), value) for s in _shares(do, hue)]
     return do("Concat", *channels, axis=-1)
 
 
-def _handler(compute: Callable[[_Steps, list[str]], str]) -> Handler:
+def _handler(compute: Callable[[Steps, list[str]], str]) -> Handler:
     def handle(ctx: Any, node: Any, name: str, args: Any) -> None:
         shape, dtype = ctx.get_shape(node.output[0]), ctx.get_dtype(node.output[0])
         inputs, outputs = list(node.input), node.output
         ctx.remove_node(name)
         kind = {1: np.float32, 10: np.float16, 11: np.float64}[dtype]
-        result = compute(_Steps(ctx, name, dtype, kind), inputs)
+        result = compute(Steps(ctx, name, dtype, kind), inputs)
         ctx.make_node("Identity", [result], name=name, outputs=outputs, shapes=[shape], dtypes=[dtype])
 
     return handle
 
 
-def _adjust_saturation(do: _Steps, inputs: list[str]) -> str:
+def _adjust_saturation(do: Steps, inputs: list[str]) -> str:
     hue, saturation, value = _to_hsv(do, inputs[0])
     scaled = do("Clip", do("Mul", saturation, inputs[1]), do.constant(0), do.constant(1))
     return _to_rgb(do, hue, scaled, value)
 
 
-def _adjust_hue(do: _Steps, inputs: list[str]) -> str:
+def _adjust_hue(do: Steps, inputs: list[str]) -> str:
     """Between the least and the most of each pixel, which stay as they are, below zero too."""
     hue, _, most = _to_hsv(do, inputs[0])
-    least = do("Min", *(do.channel(inputs[0], i) for i in range(3)))
+    least = do("Min", *(_channel(do, inputs[0], i) for i in range(3)))
     moved = do("Add", hue, inputs[1])
     spread, turned = do("Sub", most, least), do("Sub", moved, do("Floor", moved))
     return do("Concat", *(do("Add", least, do("Mul", spread, s)) for s in _shares(do, turned)), axis=-1)
@@ -101,7 +86,7 @@ def _adjust_hue(do: _Steps, inputs: list[str]) -> str:
 HANDLERS: dict[str, Handler] = {
     "AdjustHue": _handler(_adjust_hue),
     "AdjustSaturation": _handler(_adjust_saturation),
-    "HSVToRGB": _handler(lambda do, inputs: _to_rgb(do, *(do.channel(inputs[0], i) for i in range(3)))),
+    "HSVToRGB": _handler(lambda do, inputs: _to_rgb(do, *(_channel(do, inputs[0], i) for i in range(3)))),
     "RGBToHSV": _handler(lambda do, inputs: do("Concat", *_to_hsv(do, inputs[0]), axis=-1)),
 }
 """TensorFlow operator -> what replaces it, as in operators.py."""

@@ -20,7 +20,7 @@ from edgecnn.errors import InputError, ModelError
 from edgecnn.golden import as_numbers
 from edgecnn.spec import ModelSpec
 
-from .backend import quiet_logs, reason, require, tensorflow
+from .backend import library_of, quiet_logs, reason, require, tensorflow
 from .batches import Arrays, run_in_batches
 from .reading import bytecode, screen, weights
 from .reading.expression import Expression
@@ -164,7 +164,7 @@ class Source:
 
     def _in_double(self, arrays: Sequence[npt.NDArray[Any]]) -> Arrays | None:
         """What the model's layers give in float64; None where they can't be built so."""
-        tf, keras = tensorflow(), require(type(self.model).__module__.split(".")[0])
+        tf, keras = tensorflow(), require(library_of(self.model))
         try:
             known = {type(part).__name__: type(part) for part in parts(self.model)}
             with keras.saving.custom_object_scope(known), quiet_logs("absl", "tensorflow"):

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from edgecnn.errors import VerificationError
 
-from .backend import require, tensorflow
+from .backend import library_of, require, tensorflow
 from .batches import Arrays
 from .load import Source
 
@@ -94,11 +94,8 @@ def _record(source: Source, inputs: Sequence[Array]) -> list[_Call]:
 @contextlib.contextmanager
 def _patched(model: Any, wrap: Any) -> Iterator[None]:
     """Wrap the __call__ of every layer of model's library inside the block."""
-    if type(model).__module__.startswith("tf_keras"):
-        cls = require("tf_keras").layers.Layer
-    else:
-        # Layers call it as well, and keras.ops in a functional model are nothing more.
-        cls = require("keras").Operation
+    # Layers of Keras 3 are operations as well, and keras.ops in a functional model are nothing more.
+    cls = require("tf_keras").layers.Layer if library_of(model) == "tf_keras" else require("keras").Operation
     original = cls.__call__
     cls.__call__ = wrap(original)
     try:

@@ -15,9 +15,13 @@ from .backend import require
 from .colours import HANDLERS as COLOURS
 from .recurrent import Registry, insert
 from .resizing import HANDLERS as RESIZING
+from .steps import Steps
 from .text import HANDLERS as TEXT
 
 Handler = Callable[..., Any]
+
+_INT64, _BOOL = 7, 9
+"""ONNX's numbers of types."""
 
 
 def handlers(layers: Registry) -> dict[str, tuple[Handler, list[Any]]]:
@@ -264,28 +268,16 @@ def _matrix_diag(ctx: Any, node: Any, name: str, args: Any) -> None:
     if any(c is None or c.size != 1 for c in constants) or [int(c) for c in constants[:3]] not in ([], [0, -1, -1]):
         require("tf2onnx.onnx_opset.tensor").MatrixDiag.version_12(ctx, node)
         return
-    shape, dtype, source, outputs = (
-        ctx.get_shape(node.output[0]),
-        ctx.get_dtype(node.output[0]),
-        node.input[0],
-        node.output,
-    )
-    padding = ctx.make_const(name + "_padding", constants[3].reshape(()) if constants else np.zeros((), np.float32))
+    shape, dtype, outputs = ctx.get_shape(node.output[0]), ctx.get_dtype(node.output[0]), node.output
+    source = node.input[0]
     ctx.remove_node(name)
-
-    def made(kind: str, inputs: list[str], part: str, dtype: int, **attr: Any) -> str:
-        return str(ctx.make_node(kind, inputs, name=f"{name}_{part}", attr=attr, dtypes=[dtype]).output[0])
-
-    first, last, zero, one = (
-        ctx.make_const(f"{name}_{part}", np.array(value, np.int64)).output[0]
-        for part, value in (("first", [0]), ("last", [-1]), ("zero", 0), ("one", 1))
-    )
-    sizes = made("Shape", [source], "sizes", 7)
-    length = made("Gather", [sizes, made("Squeeze", [last], "end", 7)], "length", 7)
-    places = made("Range", [zero, length, one], "places", 7)
-    rows, columns = made("Unsqueeze", [places, last], "rows", 7), made("Unsqueeze", [places, first], "columns", 7)
-    wide = made("Unsqueeze", [source, last], "wide", dtype)
-    inputs = [made("Equal", [rows, columns], "here", 9), wide, padding.output[0]]
+    do = Steps(ctx, name, _INT64)
+    padding = constants[3].reshape(()) if constants else np.zeros((), np.float32)
+    first, last = do.constant([0]), do.constant([-1])
+    length = do("Gather", do("Shape", source), do.constant(-1))
+    places = do("Range", do.constant(0), length, do.constant(1))
+    here = do("Equal", do("Unsqueeze", places, last), do("Unsqueeze", places, first), dtype=_BOOL)
+    inputs = [here, do("Unsqueeze", source, last, dtype=dtype), do.constant(padding, padding.dtype)]
     ctx.make_node("Where", inputs, name=name, outputs=outputs, shapes=[shape], dtypes=[dtype])
 
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .backend import require, tensorflow
+from .backend import library_of, require, tensorflow
 from .reading.generations import parts
 
 MARK = "edgecnn_recurrent_"
@@ -173,7 +173,7 @@ def _describe(layer: Any) -> _Cell | None:
 def _activation(function: Any, layer: Any) -> tuple[str, float | None, float | None] | None:
     """(ONNX's name, alpha, beta) of a Keras activation; None where ONNX's operators don't know it."""
     name = getattr(function, "__name__", "")
-    slope = 0.2 if type(layer).__module__.startswith("tf_keras") else 1 / 6
+    slope = 0.2 if library_of(layer) == "tf_keras" else 1 / 6
     known: dict[str, tuple[str, float | None, float | None]] = {
         "tanh": ("Tanh", None, None),
         "sigmoid": ("Sigmoid", None, None),
@@ -189,7 +189,7 @@ def _activation(function: Any, layer: Any) -> tuple[str, float | None, float | N
 
 def _targets(model: Any) -> list[tuple[type, str, Callable[..., Any]]]:
     """(class, method, wrapper) to replace for this model's library."""
-    if type(model).__module__.startswith("tf_keras"):
+    if library_of(model) == "tf_keras":
         layers = require("tf_keras").layers
         return [(c, "call", _wrap_call) for c in (layers.LSTM, layers.GRU, layers.SimpleRNN)]
     layers = require("keras").layers

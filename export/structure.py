@@ -80,11 +80,13 @@ def _application(source: Source) -> tuple[str, str | None] | None:
 
 def hints(source: Source) -> list[str]:
     """What the structure suggests about an unstated recipe."""
-    found = [f"the model scales its input itself ({what}), so it wants 0..255" for what in _scalings(source)]
+    by_hand = _arithmetic(source.model)
+    inside = [*_scaling_layers(source), *by_hand]
+    found = [f"the model scales its input itself ({what}), so it wants 0..255" for what in inside]
     whole = _application(source)
     if whole is not None:
         return [*found[:1], _wants("the model", *whole)]
-    for part in () if found and _arithmetic(source.model) else parts(source.model):
+    for part in () if by_hand else parts(source.model):
         for pattern, preset in _BACKBONES:
             if part is not source.model and hasattr(part, "layers") and pattern.match(str(part.name)):
                 return [*found[:1], _wants("its backbone", str(part.name), preset)]
@@ -106,16 +108,17 @@ def scaled_twice(source: Source, pixels: PixelSpec) -> list[str]:
 
 
 def _scalings(source: Source) -> Iterator[str]:
+    yield from _scaling_layers(source)
+    yield from _arithmetic(source.model)
+
+
+def _scaling_layers(source: Source) -> Iterator[str]:
     for part in parts(source.model):
         kind = type(part).__name__
         if kind == "Rescaling":
             yield f"Rescaling({_number(part.scale)}, {_number(part.offset)})"
         elif kind == "Normalization":
             yield "Normalization"
-
-    steps = _arithmetic(source.model)
-    if steps:
-        yield f"x {' '.join(steps)}"
 
 
 _STEPS = {
@@ -127,7 +130,7 @@ _STEPS = {
 
 
 def _arithmetic(model: Any) -> list[str]:
-    """What a functional model does to its one input by plain arithmetic, before any weights: '/ 127.5', '- 1'."""
+    """['x / 127.5 - 1'], what a functional model does to its one input before any weights; [] for nothing."""
     if not hasattr(model, "layers") or len(getattr(model, "inputs", None) or ()) != 1:
         return []
     weighted = {layer.name for layer in model.layers if layer.weights}
@@ -140,7 +143,7 @@ def _arithmetic(model: Any) -> list[str]:
         operand = _operand(layer.get("inbound_nodes"))
         if step is not None and operand is not None:
             found.append(f"{step} {_number(operand) if isinstance(operand, (int, float)) else 'a mean'}")
-    return found
+    return [f"x {' '.join(found)}"] if found else []
 
 
 def _operand(nodes: Any) -> Any:

@@ -18,7 +18,7 @@ from typing import Any
 
 from edgecnn.errors import ModelError
 
-from ..backend import require
+from ..backend import library_of, require
 
 _OLD_CONTAINER = "_layer_checkpoint_dependencies"
 
@@ -58,7 +58,7 @@ def load_weights(model: Any, path: Path) -> None:
         ModelError: a weight of the model is not in the file. Keras raises errors of its own.
     """
     tree = is_tree(path)
-    if tree and any(cls.__module__.startswith("tf_keras.") for cls in type(model).__mro__):
+    if tree and library_of(model) == "tf_keras":
         _restore_all(model, _tree(path), "file")
         return
     with tempfile.TemporaryDirectory(prefix="edgecnn-") as folder:

@@ -10,7 +10,7 @@ from typing import Any
 
 from edgecnn.errors import InputError, ModelError
 
-from ..backend import quiet_logs, reason, require, tensorflow
+from ..backend import library_of, quiet_logs, reason, require, tensorflow
 from . import archive, author
 from .generations import Opened, flip_kernels, title
 from .stored import Stored
@@ -68,7 +68,7 @@ def build(stored: Stored, architecture: str) -> Opened:
         except (InputError, ModelError) as e:
             errors.append(e)
             continue
-        used = _library_of(model)
+        used = library_of(model)
         version = f"{title(used)} {require(used).__version__}"
         return Opened(model, version, tuple(_notes(stored, own, used, errors)))
     raise errors[0]
@@ -142,11 +142,6 @@ def _choice(file: str, defined: list[str]) -> str:
 
 def _is_model(value: Any) -> bool:
     return not isinstance(value, type) and hasattr(value, "load_weights") and hasattr(value, "layers")
-
-
-def _library_of(model: Any) -> str:
-    modules = [cls.__module__.split(".")[0] for cls in type(model).__mro__]
-    return "tf_keras" if "tf_keras" in modules else "keras"
 
 
 def _assign(model: Any, stored: Stored, architecture: str) -> None:
