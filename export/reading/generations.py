@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import functools
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -25,7 +24,7 @@ from . import (
     keras1,
     keras1_weights,
     limits,
-    masks,
+    meanings,
     merged,
     repair,
     retired,
@@ -176,7 +175,7 @@ def _attempts(stored: Stored) -> Iterator[_Attempt]:
     else:
         first = (
             repair.with_single_outputs,
-            functools.partial(repair.with_early_meaning, keras_version=stored.keras_version),
+            repair.with_current_arguments,
         )
         if stored.kind == "hdf5" and repair.has_several_axes(stored.config):
             yield _Attempt("keras", (*first, repair.with_modules))
@@ -202,8 +201,8 @@ def _open(
         config = change(config)
     if attempt.library == "tf_keras":
         config = repair.with_named_functions(config)
-    as_then = {name: layer for name, layer in masks.layers(keras, stored).items() if layer.__name__ not in given}
-    config = masks.named(standins.replace(keras, config, expressions), as_then)
+    as_then = {name: layer for name, layer in meanings.layers(keras, stored).items() if layer.__name__ not in given}
+    config = meanings.named(standins.replace(keras, config, expressions), as_then)
     objects = {
         **standins.layers(keras),
         **standins.activations(expressions),

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import copy
 import json
-import re
 import shutil
 import tempfile
 import zipfile
@@ -134,12 +133,6 @@ def for_tf_keras(config: Any) -> Any:
         if kind == "TFOpLambda" and str(layer.get("inbound_nodes")).startswith("[['_CONSTANT_VALUE'"):
             # The operator asks its first argument for its type, but a constant is stored as a list.
             inner["function"] = inner["function"].replace("__operators__.add", "math.add")
-        if kind == "RandomCrop" and isinstance(inner, dict):
-            # After training it resizes, keeping the aspect, as Resizing does; its random branch can't be frozen.
-            layer["class_name"] = "Resizing"
-            layer["config"] = {k: v for k, v in inner.items() if k not in ("seed", "rng_type")} | {
-                "crop_to_aspect_ratio": True
-            }
         if kind == "TextVectorization" and isinstance(inner, dict) and isinstance(inner.get("ngrams"), list):
             inner["ngrams"] = tuple(inner["ngrams"])  # as it was before it was stored
         if kind in ("CuDNNLSTM", "CuDNNGRU") and isinstance(inner, dict):
@@ -170,39 +163,18 @@ def with_corners(config: Any) -> Any:
     return config
 
 
-def with_early_meaning(config: Any, keras_version: str | None) -> Any:
-    """A Keras 3 architecture that means today what it meant to the Keras that wrote it.
-
-    Up to 3.11 a Discretization that gives codes had the type int64, to which its input was turned too, in fit and
-    predict. After training a RandomCrop resized, keeping the aspect, up to 3.5; 3.6 and 3.7 cropped from the corner
-    where the middle of that aspect begins; since 3.8 it does nothing. Some functions of keras.ops had other arguments.
-    """
+def with_current_arguments(config: Any) -> Any:
+    """A Keras 3 architecture whose functions of keras.ops have the arguments that they have today."""
     config = copy.deepcopy(config)
-    version = tuple(int(n) for n in re.findall(r"\d+", keras_version or "")[:2])
     for layer in class_configs(config):
         kind, inner = layer["class_name"], layer.get("config")
-        if not isinstance(inner, dict):
-            continue
-        if kind == "Discretization" and _policy(inner.get("dtype")) == "int64":
-            _become(layer, "EdgeWholeDiscretization", inner)
-        elif kind == "RandomCrop" and (3, 0) <= version < (3, 8):
-            kept = {k: v for k, v in inner.items() if k != "seed"}
-            if version < (3, 6):
-                _become(layer, "Resizing", {**kept, "crop_to_aspect_ratio": True}, "keras.layers")
-            else:
-                _become(layer, "EdgeCornerCrop", kept)
-        elif kind == "Threshold" and "threshold_value" in inner:
+        if kind == "Threshold" and isinstance(inner, dict) and "threshold_value" in inner:
             layer["config"] = {"threshold": inner["threshold_value"], "default_value": inner.get("value")}
         elif kind in ("OnesLike", "ZerosLike"):
             for node in layer.get("inbound_nodes") or ():
                 if isinstance(node, dict) and isinstance(node.get("kwargs"), dict):
                     node["kwargs"].pop("dtype", None)
     return config
-
-
-def _become(layer: dict[str, Any], kind: str, inner: Mapping[str, Any], module: str | None = None) -> None:
-    """Turn a layer of Keras 3 into one of another class."""
-    layer |= {"class_name": kind, "config": inner, "module": module, "registered_name": None if module else kind}
 
 
 def for_keras_3(config: Any) -> Any:

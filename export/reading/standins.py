@@ -11,7 +11,7 @@ from .expression import Expression
 from .screen import is_lambda, lambda_activations
 from .stored import class_configs
 
-NAMES = ("EdgeCornerCrop", "EdgeExpression", "EdgePassOn", "EdgeWholeDiscretization")
+NAMES = ("EdgeExpression", "EdgePassOn")
 """Class names of layers()."""
 
 _ONLY_TRAINING = frozenset(
@@ -126,35 +126,6 @@ def layers(keras: Any) -> dict[str, type]:
         def compute_output_shape(self, shape: Any) -> Any:
             return shape
 
-    class EdgeCornerCrop(keras.layers.Layer):  # type: ignore[misc, name-defined]
-        """A RandomCrop of Keras 3.6 and 3.7 after training; repair.with_early_meaning says why."""
-
-        def __init__(self, height: int, width: int, data_format: str | None = None, **options: Any) -> None:
-            super().__init__(**options)
-            self.height, self.width, self.data_format = height, width, data_format
-
-        def call(self, x: Any, training: Any = None) -> Any:
-            first = 2 if self.data_format == "channels_first" else 1
-            sizes = tuple(x.shape)[first : first + 2]
-            low = (sizes[0] - self._of_aspect(sizes, 0)) // 2, (sizes[1] - self._of_aspect(sizes, 1)) // 2
-            rows, columns = slice(low[0], low[0] + self.height), slice(low[1], low[1] + self.width)
-            x = tf.cast(x, self.compute_dtype)
-            x = x[:, :, rows, columns] if first == 2 else x[:, rows, columns]
-            if tuple(x.shape)[first : first + 2] != (self.height, self.width):
-                x = keras.ops.image.resize(x, (self.height, self.width), data_format=self.data_format)
-            return x
-
-        def _of_aspect(self, sizes: tuple[int, int], axis: int) -> int:
-            """The largest size along an axis that keeps the wanted aspect."""
-            wanted = (self.height, self.width)
-            return max(min(sizes[axis], int(float(sizes[1 - axis] * wanted[axis]) / wanted[1 - axis])), 1)
-
-    class EdgeWholeDiscretization(keras.layers.Discretization):  # type: ignore[misc, name-defined]
-        """Of the input without its fraction; repair.with_early_meaning says why."""
-
-        def call(self, x: Any) -> Any:
-            return super().call(tf.cast(x, "int64"))
-
     modules = _APART | (_ONLY_KERAS_2 if keras.__name__ == "tf_keras" else {})
     own = {name: getattr(require(f"{keras.__name__}.src.{module}"), name) for name, module in modules.items()}
-    return own | {cls.__name__: cls for cls in (EdgeCornerCrop, EdgeExpression, EdgePassOn, EdgeWholeDiscretization)}
+    return own | {cls.__name__: cls for cls in (EdgeExpression, EdgePassOn)}

@@ -1,0 +1,328 @@
+"""What a class of layers meant to the Keras that wrote a file, where the Keras that opens it means something else.
+
+A stand-in's own name is that of the class it stands for, so every other part of the export meets what it knows.
+
+Sources: keras/layers/wrappers.py, recurrent.py, advanced_activations.py and backend/tensorflow_backend.py of Keras
+1.2.2 to 2.3.1; python/keras/layers/preprocessing of TensorFlow 2.3 to 2.6; layers/attention of Keras 2.9 and 2.10;
+src/layers/merging and preprocessing and src/layers/layer.py of Keras 3.0 to 3.13.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ..backend import tensorflow
+from .stored import Stored, class_configs
+
+PREFIX = "Edge"
+"""Before a class's name in an architecture: its stand-in."""
+
+KERAS, TF_KERAS = "keras", "tf.keras"
+"""The two lines of versions: Keras on its own, and TensorFlow's up to Keras 2, which took other paths."""
+
+
+def layers(keras: Any, stored: Stored) -> dict[str, type]:
+    """Name -> class of this Keras with the meaning that it had when the file was written, where it changed since."""
+    line, version = _writer(stored)
+    found = {}
+    for kind, of, first, end, make in _CHANGED:
+        if of == line and first <= version < end:
+            found[PREFIX + kind] = cls = make(keras)
+            cls.__name__ = cls.__qualname__ = kind
+    return found
+
+
+def named(config: Any, stand_ins: Mapping[str, type]) -> Any:
+    """The architecture with the names of these classes."""
+    config = copy.deepcopy(config)
+    for layer in class_configs(config):
+        name = f"{PREFIX}{layer['class_name']}"
+        if name in stand_ins and not _is_operation(layer):
+            layer["class_name"] = name  # type: ignore[index]
+            if "module" in layer:
+                layer |= {"module": None, "registered_name": name}  # type: ignore[operator]
+    return config
+
+
+def _is_operation(layer: Mapping[str, Any]) -> bool:
+    """Whether it is a function of keras.ops, some of which have the names of layers."""
+    known = {"trainable", "layer", "cells", "dtype"}
+    return str(layer.get("module")).startswith("keras.src.ops") or not known & layer["config"].keys()
+
+
+def _writer(stored: Stored) -> tuple[str, tuple[int, ...]]:
+    """(line, version) of the Keras that wrote the file."""
+    text = stored.keras_version or str(stored.generation)
+    version = tuple(int(n) for n in re.findall(r"\d+", text)[:3])
+    plain = stored.generation == 1 or stored.before_tensorflow_2 or stored.generation == 3
+    return KERAS if plain else TF_KERAS, version
+
+
+# What a mask does.
+
+
+def _bidirectional(keras: Any) -> type:
+    class Bidirectional(keras.layers.Bidirectional):  # type: ignore[misc, name-defined]
+        """Repeats the last output at masked steps, where it gives zeros today."""
+
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **options)
+            for layer in (self.forward_layer, self.backward_layer):
+                if hasattr(layer, "zero_output_for_mask"):
+                    layer.zero_output_for_mask = False
+
+    return Bidirectional
+
+
+def _time_distributed(keras: Any) -> type:
+    class TimeDistributed(keras.layers.TimeDistributed):  # type: ignore[misc, name-defined]
+        """Neither asks the layer inside for a mask, nor hands it one."""
+
+        def call(self, inputs: Any, training: Any = None, mask: Any = None) -> Any:
+            return super().call(inputs, training=training)
+
+        def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
+            return mask
+
+    return TimeDistributed
+
+
+def _softmax(keras: Any) -> type:
+    class Softmax(keras.layers.Softmax):  # type: ignore[misc, name-defined]
+        """Takes no mask; today it wants one of the shape of its input."""
+
+        def call(self, inputs: Any, mask: Any = None) -> Any:
+            return super().call(inputs)
+
+    return Softmax
+
+
+def _relu(keras: Any) -> type:
+    class ReLU(keras.layers.ReLU):  # type: ignore[misc, name-defined]
+        """Hands no mask on."""
+
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **options)
+            self.supports_masking = False
+
+    return ReLU
+
+
+def _multi_head_attention(keras: Any) -> type:
+    class MultiHeadAttention(keras.layers.MultiHeadAttention):  # type: ignore[misc, name-defined]
+        """Attends to masked steps too, and hands no mask on."""
+
+        def _compute_attention_mask(self, *tensors: Any, attention_mask: Any = None, **options: Any) -> Any:
+            return attention_mask
+
+        def compute_mask(self, *tensors: Any, **options: Any) -> None:
+            """Handed none on."""
+
+    return MultiHeadAttention
+
+
+def _of_several(kind: str, operation: str | None, keras: Any) -> type:
+    """A layer of several tensors that neither hands a mask on nor leaves masked values out.
+
+    Attention, which has no operation here, still attends to no masked step.
+    """
+
+    class OfSeveral(getattr(keras.layers, kind)):  # type: ignore[misc]
+        def compute_mask(self, inputs: Any, mask: Any = None) -> None:
+            """Handed none on."""
+
+    if operation is not None:
+
+        def merge(self: Any, inputs: Any) -> Any:
+            return functools.reduce(getattr(keras.ops, operation), inputs)
+
+        OfSeveral._merge_function = merge
+    return OfSeveral
+
+
+_OF_SEVERAL = {
+    "Add": None, "Subtract": None, "Average": None, "Concatenate": None, "Dot": None, "Attention": None,
+    "AdditiveAttention": None, "Multiply": "multiply", "Maximum": "maximum", "Minimum": "minimum",
+}  # fmt: skip
+"""Layers that take a list of tensors -> keras.ops's name of what those compute that later took masks into account."""
+
+
+# What is computed.
+
+
+def _matrix_dot(keras: Any) -> type:
+    tf = tensorflow()
+
+    class Dot(keras.layers.Dot):  # type: ignore[misc, name-defined]
+        """Of more than three dimensions: multiplies the matrices of the last two, where it pairs all of them today."""
+
+        def _merge_function(self, inputs: Any) -> Any:
+            first, second = inputs
+            ranks = first.shape.rank, second.shape.rank
+            if ranks[0] != ranks[1] or ranks[0] < 4:
+                return super()._merge_function(inputs)
+            axes = [axis % ranks[0] for axis in ([self.axes] * 2 if isinstance(self.axes, int) else self.axes)]
+            if self.normalize:
+                first, second = (tf.linalg.l2_normalize(x, a) for x, a in zip(inputs, axes, strict=True))
+            last = ranks[0] - 1
+            return tf.matmul(first, second, transpose_a=axes[0] != last, transpose_b=axes[1] == last)
+
+    return Dot
+
+
+def _stacked_cells(keras: Any) -> type:
+    tf = tensorflow()
+
+    class StackedRNNCells(keras.layers.StackedRNNCells):  # type: ignore[misc, name-defined]
+        """Gives its states from the last cell to the first."""
+
+        def __init__(self, cells: Any, **options: Any) -> None:
+            super().__init__(cells, **options)
+            self.reverse_state_order = True
+
+        def call(
+            self, inputs: Any, states: Any, constants: Any = None, training: Any = None, **options: Any
+        ) -> tuple[Any, Any]:
+            """Hand each cell its own states, which today's class forgets to in this order."""
+            given = tf.nest.pack_sequence_as(self.state_size, tf.nest.flatten(states))
+            output, new = super().call(inputs, given[::-1], constants=constants, training=training, **options)
+            return output, new[::-1]
+
+    return StackedRNNCells
+
+
+def _whole_discretization(keras: Any) -> type:
+    class Discretization(keras.layers.Discretization):  # type: ignore[misc, name-defined]
+        """With codes as its output: of the input without its fraction, in fit and predict."""
+
+        def call(self, inputs: Any) -> Any:
+            whole = self.output_mode == "int" and self.compute_dtype == "int64"
+            return super().call(keras.ops.cast(inputs, "int64") if whole else inputs)
+
+    return Discretization
+
+
+def _short_discretization(keras: Any) -> type:
+    tf = tensorflow()
+
+    class Discretization(keras.layers.Discretization):  # type: ignore[misc, name-defined]
+        """Gives its codes as int32."""
+
+        def call(self, inputs: Any) -> Any:
+            return tf.cast(super().call(inputs), "int32")
+
+    return Discretization
+
+
+def _discretization_with_bins(keras: Any) -> type:
+    tf = tensorflow()
+
+    class Discretization(keras.layers.Layer):  # type: ignore[misc, name-defined]
+        """Keeps its boundaries, infinity as the last of them, as a weight; a value on one belongs below it."""
+
+        def __init__(self, bin_boundaries: Any = None, num_bins: int | None = None, **options: Any) -> None:
+            options.pop("epsilon", None)
+            super().__init__(**options)
+            self.size = num_bins if bin_boundaries is None else len(bin_boundaries) + 1
+
+        def build(self, shape: Any) -> None:
+            self.bins = self.add_weight("bins", (self.size,), initializer="zeros", trainable=False)
+
+        def call(self, inputs: Any) -> Any:
+            return tf.reduce_sum(tf.cast(tf.cast(inputs, "float32")[..., None] > self.bins[:-1], "int32"), -1)
+
+    return Discretization
+
+
+def _crop_after_resizing(keras: Any) -> type:
+    tf = tensorflow()
+
+    class RandomCrop(_plain_crop(keras)):  # type: ignore[misc]
+        """After training: brings the shorter side to its size and takes the middle of the longer one."""
+
+        def call(self, x: Any, training: Any = None) -> Any:
+            rows, columns = x.shape[1:3]
+            if rows / columns > self.height / self.width:
+                rows, columns = int(self.width * rows / columns), self.width
+            else:
+                rows, columns = self.height, int(self.height * columns / rows)
+            x = tf.image.resize(x, (rows, columns))
+            top, left = (rows - self.height) // 2, (columns - self.width) // 2
+            return x[:, top : top + self.height, left : left + self.width]
+
+    return RandomCrop
+
+
+def _resizing_to_aspect(keras: Any) -> type:
+    class RandomCrop(keras.layers.Resizing):  # type: ignore[misc, name-defined]
+        """After training: takes the middle of the wanted aspect, and resizes it; its random branch can't be frozen."""
+
+        def __init__(self, height: int, width: int, seed: Any = None, rng_type: Any = None, **options: Any) -> None:
+            super().__init__(height, width, crop_to_aspect_ratio=True, **options)
+
+    return RandomCrop
+
+
+def _crop_from_corner(keras: Any) -> type:
+    class RandomCrop(_plain_crop(keras)):  # type: ignore[misc]
+        """After training: crops from where the middle of the wanted aspect begins, and resizes what is too small."""
+
+        def call(self, x: Any, training: Any = None) -> Any:
+            first = 2 if self.data_format == "channels_first" else 1
+            sizes = tuple(x.shape)[first : first + 2]
+            low = (sizes[0] - self._of_aspect(sizes, 0)) // 2, (sizes[1] - self._of_aspect(sizes, 1)) // 2
+            rows, columns = slice(low[0], low[0] + self.height), slice(low[1], low[1] + self.width)
+            x = keras.ops.cast(x, self.compute_dtype)
+            x = x[:, :, rows, columns] if first == 2 else x[:, rows, columns]
+            if tuple(x.shape)[first : first + 2] != (self.height, self.width):
+                x = keras.ops.image.resize(x, (self.height, self.width), data_format=self.data_format)
+            return x
+
+        def _of_aspect(self, sizes: tuple[int, int], axis: int) -> int:
+            """The largest size along an axis that keeps the wanted aspect."""
+            wanted = (self.height, self.width)
+            return max(min(sizes[axis], int(float(sizes[1 - axis] * wanted[axis]) / wanted[1 - axis])), 1)
+
+    return RandomCrop
+
+
+def _plain_crop(keras: Any) -> type:
+    class Crop(keras.layers.Layer):  # type: ignore[misc, name-defined]
+        def __init__(
+            self, height: int, width: int, seed: Any = None, data_format: str | None = None, **options: Any
+        ) -> None:
+            super().__init__(**options)
+            self.height, self.width, self.data_format = height, width, data_format
+
+    return Crop
+
+
+_CHANGED: tuple[tuple[str, str, tuple[int, ...], tuple[int, ...], Callable[[Any], type]], ...] = (
+    ("Bidirectional", KERAS, (1,), (2, 4), _bidirectional),
+    ("TimeDistributed", KERAS, (1,), (2, 2), _time_distributed),
+    # Both TensorFlow 2.3 and 2.4 say 2.4.0.
+    ("Softmax", KERAS, (2, 1), (2, 4), _softmax),
+    ("Softmax", TF_KERAS, (2,), (2, 5), _softmax),
+    # That TensorFlow 2.3 hands no mask on is certain, of 2.4 nothing is known.
+    ("ReLU", TF_KERAS, (2,), (2, 5), _relu),
+    ("MultiHeadAttention", TF_KERAS, (2, 4), (2, 10), _multi_head_attention),
+    *(
+        (kind, KERAS, (3,), (3, 4), functools.partial(_of_several, kind, operation))
+        for kind, operation in _OF_SEVERAL.items()
+    ),
+    # TensorFlow 1.15 did so too, but says 2.2.4-tf like TensorFlow 2.0, which doesn't.
+    ("Dot", KERAS, (1,), (2, 2, 5), _matrix_dot),
+    ("StackedRNNCells", KERAS, (2,), (2, 2, 3), _stacked_cells),
+    ("Discretization", TF_KERAS, (2,), (2, 5), _short_discretization),
+    ("Discretization", TF_KERAS, (2, 5), (2, 6), _discretization_with_bins),
+    ("Discretization", KERAS, (3,), (3, 12), _whole_discretization),
+    ("RandomCrop", TF_KERAS, (2,), (2, 7), _crop_after_resizing),
+    ("RandomCrop", TF_KERAS, (2, 7), (3,), _resizing_to_aspect),
+    ("RandomCrop", KERAS, (3,), (3, 6), _resizing_to_aspect),
+    ("RandomCrop", KERAS, (3, 6), (3, 8), _crop_from_corner),
+)
+"""(class, line, the first version with that meaning, the first without, what makes the class)."""
