@@ -22,7 +22,7 @@ from edgecnn.spec import ModelSpec
 
 from .backend import library_of, quiet_logs, reason, require, tensorflow
 from .batches import Arrays, run_in_batches
-from .reading import bytecode, screen, weights
+from .reading import bytecode, replicas, screen, weights
 from .reading.expression import Expression
 from .reading.generations import Opened, open_model, parts
 from .reading.savedmodel import open_savedmodel
@@ -106,10 +106,12 @@ class Source:
     def _call(self, tensors: Sequence[Any]) -> Any:
         """The model on one tensor an input, handed over as it was built to take them: one, a list or a dict."""
         taken = getattr(self.model, "_inputs_struct", getattr(self.model, "_nested_inputs", None))
+        given: Any = tensors[0] if len(tensors) == 1 else list(tensors)
         if isinstance(taken, Mapping):
             order = {id(t): x for t, x in zip(self.model.inputs, tensors, strict=True)}
-            return self.model({name: order[id(t)] for name, t in taken.items()}, training=False)
-        return self.model(tensors[0] if len(tensors) == 1 else list(tensors), training=False)
+            given = {name: order[id(t)] for name, t in taken.items()}
+        with quiet_logs():  # advice to the model's author, that this or that is deprecated
+            return self.model(given, training=False)
 
     def _run(self, run: Callable[[Arrays], Arrays], arrays: Sequence[npt.NDArray[Any]]) -> Arrays:
         try:
@@ -260,12 +262,13 @@ def load(
     told: list[str] = []
     if stored.config is None and architecture is not None:
         stored, told = weights.with_architecture(stored, Path(architecture))
+    stored, joined = replicas.joined(stored)
     expressions = _expressions(stored, lambdas or {})
     screen.refuse_code(stored, replaced=expressions, allow_lambda=allow_lambda)
     if allow_lambda:
         bytecode.check(stored, replaced=expressions)
     opened = open_model(stored, expressions, allow_lambda=allow_lambda, custom=custom, free_batch=free_batch)
-    return _source(stored, dataclasses.replace(opened, notes=(*told, *opened.notes)), stamp)
+    return _source(stored, dataclasses.replace(opened, notes=(*told, *joined, *opened.notes)), stamp)
 
 
 def _expressions(stored: Stored, lambdas: Mapping[str, str]) -> dict[str, Expression]:

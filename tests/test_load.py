@@ -143,6 +143,23 @@ def test_lambda_is_refused_unless_allowed(tmp_path, name):
     np.testing.assert_array_equal(y, [[3, 3]])
 
 
+@pytest.mark.parametrize("name", ["m.keras", "m.h5"])
+def test_what_training_alone_needs_is_proposed_as_the_first_input(tmp_path, name):
+    """A loss over what a reader of text gives, or noise on the mean of an autoencoder."""
+
+    def sampling(given):
+        return given[0] + keras.random.normal(keras.ops.shape(given[0])) * given[1]
+
+    inputs = L.Input((3,))
+    mean, spread = L.Dense(2)(inputs), L.Dense(2)(inputs)
+    keras.Model(inputs, L.Lambda(sampling, name="z")([mean, spread])).save(tmp_path / name)
+    with pytest.raises(ModelError, match=r"--lambda z='x\[0\]'"):
+        load(tmp_path / name)
+    x = np.ones((2, 3), np.float32)
+    expected = keras.Model(inputs, mean)(x)
+    np.testing.assert_allclose(load(tmp_path / name, lambdas={"z": "x[0]"})([x])[0], expected, atol=1e-6)
+
+
 def test_importing_the_export_is_light():
     folder = pathlib.Path(__file__).parents[1] / "export"
     modules = [".".join(p.relative_to(folder).with_suffix("").parts) for p in folder.rglob("[a-z]*.py")]

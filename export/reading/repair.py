@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ..backend import require
-from .stored import Stored, class_configs
+from .stored import Stored, class_configs, read_stored
 
 _DROPPED_FOR_KERAS_3 = {
     "DepthwiseConv2D": ("groups",),
@@ -37,8 +37,8 @@ _DROPPED_FOR_KERAS_3 = {
 _RENAMED = {
     "Functional": ("Model", "Network"),
     "BatchNormalization": ("BatchNormalizationV1", "BatchNormalizationV2", "SyncBatchNormalization"),
-    "LSTM": ("CuDNNLSTM",),
-    "GRU": ("CuDNNGRU",),
+    "LSTM": ("CuDNNLSTM", "UnifiedLSTM"),
+    "GRU": ("CuDNNGRU", "UnifiedGRU"),
 }
 """Class -> older names of the same."""
 
@@ -335,7 +335,7 @@ def with_config(stored: Stored, config: Any) -> Iterator[Path]:
         The file itself where nothing changes, else a temporary copy.
     """
     suffix = {"hdf5": ".h5", "keras": ".keras"}[stored.kind]
-    same = config == stored.config and _holds_architecture(stored)
+    same = config == read_stored(stored.path).config
     if same and stored.path.suffix == suffix:
         yield stored.path
         return
@@ -355,14 +355,6 @@ def with_config(stored: Stored, config: Any) -> Iterator[Path]:
         else:
             _copy_archive(stored.path, path, {"config.json": json.dumps(config).encode()})
         yield path
-
-
-def _holds_architecture(stored: Stored) -> bool:
-    """Whether the architecture stands in the file itself; that of weights alone was given."""
-    if stored.kind == "keras":
-        return True
-    with require("h5py").File(stored.path, "r") as f:
-        return "model_config" in f.attrs
 
 
 def _move_weights(file: Any, keras_version: str | None) -> None:

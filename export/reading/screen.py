@@ -5,6 +5,7 @@ tf-keras has no safe mode for HDF5: a Lambda layer's bytecode runs as soon as it
 
 from __future__ import annotations
 
+import base64
 import builtins
 import re
 import shlex
@@ -37,6 +38,11 @@ _EFFECTS = re.compile(
 _TOUCHING = re.compile(r"PyFunc|ReadFile|WriteFile|MatchingFiles|Save|Restore|Dataset|RemoteCall|Print|Reader")
 """Operators of a TensorFlowOpLayer that touch files or run Python."""
 
+_IN_TRAINING = (b"ctc_", b"random_normal", b"sampling")
+"""Words in the code of a Lambda that is a loss over what it takes first, or adds noise to that."""
+
+_BASE64 = re.compile(r"(?:[A-Za-z0-9+/=]{4}|\n)+")
+
 MODELS = frozenset({"Model", "Functional", "Sequential", "Network", "Graph"})
 """Classes of whole models."""
 
@@ -47,7 +53,7 @@ BUILT_IN = frozenset(
     {
         "TFOpLambda", "SlicingOpLambda", "ClassMethod", "InstanceMethod", "InstanceProperty", "TensorFlowOpLayer",
         "BatchNormalizationV1", "BatchNormalizationV2", "SyncBatchNormalization", "CuDNNLSTM", "CuDNNGRU",
-        "StackedRNNCells", "LSTMV2", "GRUV2",
+        "StackedRNNCells", "LSTMV2", "GRUV2", "UnifiedLSTM", "UnifiedGRU",
         "LSTMCell", "GRUCell", "SimpleRNNCell", "ConvLSTM2D", "ConvLSTM2DCell", "Operation",
         "AddLoss", "AddMetric", "TFDConcat", "TFDIdentity", "SequenceFeatures",
     }
@@ -98,7 +104,8 @@ def refuse_code(stored: Stored, *, replaced: Collection[str] = (), allow_lambda:
     Raises:
         ModelError: a Lambda layer, a function in bytecode, or a name that leads out of Keras.
     """
-    lambdas, bytecode = [], False
+    lambdas: dict[str, str] = {}
+    bytecode = False
     for config in _outside(stored.config, replaced):
         _refuse_calls(stored, config)
         if lambda_activations(config):
@@ -108,18 +115,18 @@ def refuse_code(stored: Stored, *, replaced: Collection[str] = (), allow_lambda:
                 f"what it computes, as in --lambda {shlex.quote(name)}='x * 2'"
             )
         if is_lambda(config):
-            lambdas.append(_name(config))
+            lambdas.setdefault(_name(config), _example(config))
         bytecode |= config["class_name"] == "__lambda__"
     if allow_lambda or not (lambdas or bytecode):
         return
-    names = list(dict.fromkeys(lambdas))
+    names = list(lambdas)
     if not names:
         raise ModelError(
             f"{stored.path} holds Python code as a function; pass --allow-lambda to run it if you trust the file"
         )
     layers = f"Lambda layer{'s' * (len(names) > 1)} {', '.join(map(repr, names))}"
     functions = list(dict.fromkeys(f for config in _outside(stored.config, replaced) if (f := _called(config))))
-    options = " ".join(f"--lambda {shlex.quote(name)}='x / 127.5 - 1'" for name in names)
+    options = " ".join(f"--lambda {shlex.quote(name)}='{example}'" for name, example in lambdas.items())
     if functions and not bytecode:
         raise ModelError(
             f"{stored.path} calls {', '.join(functions)} in the {layers}, whose code is not in the file; say what "
@@ -130,6 +137,15 @@ def refuse_code(stored: Stored, *, replaced: Collection[str] = (), allow_lambda:
         f"{stored.path} holds Python code in the {layers}; say what {'each' if len(names) > 1 else 'it'} computes, "
         f"as in {options}, or pass --allow-lambda to run it if you trust the file"
     )
+
+
+def _example(config: Mapping[str, Any]) -> str:
+    """An expression to show for a Lambda: the first of its inputs where it is a loss or draws numbers in training."""
+    for text in words(config):
+        code = base64.b64decode(text) if _BASE64.fullmatch(text) else text.encode()
+        if any(word in code for word in _IN_TRAINING):
+            return "x[0]"
+    return "x / 127.5 - 1"
 
 
 def _called(config: Mapping[str, Any]) -> str | None:

@@ -148,7 +148,7 @@ _NAMES: tuple[tuple[tuple[str, ...], str], ...] = (
     ((r"saved_model\.pbtxt",), "is a SavedModel in text (saved_model.pbtxt); load it with TensorFlow and save it "
      "again"),
     ((r"(.*/)?saved_model\.pb(txt)?",), "is {a} around {found}; {give} the folder of that file"),
-    ((r".*\.(keras|h5|hdf5)",), "is {a} around {found}; {give} that file"),
+    ((r"(.*/)?[^/]+\.(keras|h5|hdf5)",), "is {a} around {found}; {give} that file"),
     ((r"(.*/)?checkpoint|.*\.(index|data-\d{5}-of-\d{5})",), f"holds {_CHECKPOINT}"),
     ((r".*\.tflite",), f"holds a TensorFlow Lite model, {{found}}; {_MADE_FROM}"),
     ((r".*\.(onnx|pt|pth|safetensors|gguf|pb|pkl|joblib)",), f"holds {{found}}; {_OURS}"),
