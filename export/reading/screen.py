@@ -142,8 +142,8 @@ def refuse_code(stored: Stored, *, replaced: Collection[str] = (), allow_lambda:
 def _example(config: Mapping[str, Any]) -> str:
     """An expression to show for a Lambda: the first of its inputs where it is a loss or draws numbers in training."""
     for text in words(config):
-        code = base64.b64decode(text) if _BASE64.fullmatch(text) else text.encode()
-        if any(word in code for word in _IN_TRAINING):
+        code = base64.b64decode(text) if _BASE64.fullmatch(text) else b""
+        if any(word in part for word in _IN_TRAINING for part in (code, text.encode())):
             return "x[0]"
     return "x / 127.5 - 1"
 
