@@ -262,6 +262,19 @@ def test_lambda_as_an_expression(tmp_path, library, suffix):
     np.testing.assert_allclose(y, model(x), atol=1e-6)
 
 
+@pytest.mark.parametrize("library", [tf_keras, keras])
+@pytest.mark.parametrize("suffix", [".h5", ".keras"])
+def test_lambda_of_several_inputs_and_another_type(tmp_path, library, suffix):
+    layers = library.layers
+    first, second = layers.Input((3,)), layers.Input((3,))
+    nearer = layers.Lambda(lambda x: x[0], output_shape=(3,), name="nearer")([first, second])
+    library.Model([first, second], layers.Activation("linear")(nearer)).save(tmp_path / f"m{suffix}")
+    source = load(tmp_path / f"m{suffix}", lambdas={"nearer": "K.cast(x[0] < x[1], 'float32') * x[1]"})
+    x = [np.random.default_rng(i).normal(size=(4, 3)).astype(np.float32) for i in (1, 2)]
+    np.testing.assert_array_equal(source(x)[0], (x[0] < x[1]) * x[1])
+    verify(convert(source).SerializeToString(), source, spec=ModelSpec(head="regression"))
+
+
 def test_lambda_on_the_command_line(tmp_path):
     model = keras.Sequential([L3.Input((3,)), L3.Lambda(lambda x: x * 2, name="two"), L3.Dense(2)])
     model.save(tmp_path / "m.keras")

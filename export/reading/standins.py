@@ -104,10 +104,13 @@ def layers(keras: Any) -> dict[str, type]:
 
         if hasattr(keras, "KerasTensor"):
 
+            def compute_output_spec(self, x: Any, **options: Any) -> Any:
+                """By tracing, with whatever types come out; compute_output_shape alone would stand for this too."""
+                return keras.src.backend.compute_output_spec(self.call, x)
+
             def compute_output_shape(self, shape: Any) -> Any:
                 """As TimeDistributed of Keras 3 asks for it."""
-                given = keras.KerasTensor(shape, self.compute_dtype)
-                return keras.src.backend.compute_output_spec(self.call, given).shape
+                return self.compute_output_spec(keras.KerasTensor(shape, self.compute_dtype)).shape
 
         def compute_mask(self, x: Any, mask: Any = None) -> None:
             """A Lambda hands no mask on."""
