@@ -131,7 +131,7 @@ def cause(error: BaseException, kind: type[_Error]) -> _Error | None:
 
 def reason(error: BaseException) -> str:
     """What an error of TensorFlow, Keras or onnxruntime says, on one line: their texts hold whole tracebacks."""
-    text = str(error).strip()
+    text = re.sub(r"\x1b\[[0-9;]*m", "", str(error)).strip()
     if isinstance(error, EdgeCNNError):
         return text
     if "Table not initialized" in text:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-import sys
 from typing import Any
 
 from edgecnn.errors import EdgeCNNError, VerificationError
@@ -15,7 +14,7 @@ from .inference import open_session, run
 from .load import Source
 from .locate import first_difference
 from .parity import OutputsDifferError
-from .report import Report
+from .report import Report, say
 from .samples import Samples
 from .stages import Walk, walk
 from .synthetic import random_samples
@@ -48,7 +47,7 @@ class Blame:
         try:
             found.check_pixels()
         except VerificationError:
-            print(found.table(), file=sys.stderr)
+            say(found.table())
             raise
         return found.describe()
 
@@ -61,7 +60,7 @@ class Blame:
                 layer = first_difference(self._source, graph, error.inputs, self._atol)
             found = dataclasses.replace(self._walk(graph, quantised), layer=layer)
             self._report.stages = found.to_dict()
-            print(found.table(), file=sys.stderr)
+            say(found.table())
         return VerificationError(f"{error}; the first layer whose output differs is {layer}" if layer else str(error))
 
     def _walk(self, graph: Any, quantised: bytes | None) -> Walk:

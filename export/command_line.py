@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 
 from edgecnn.errors import ModelError, SourceError
+from edgecnn.golden import MAX_SAMPLES
 
 from . import loading, recipe, text
 from .convert import DEFAULT_OPSET, OPSETS
+from .files import check_written
 from .golden import DEFAULT_COUNT
 from .load import look
 from .quality import DEFAULT_MAX_DROP
@@ -34,17 +35,17 @@ def parser() -> argparse.ArgumentParser:
     proof.add_argument("--data", metavar="DIR|CSV|NPZ", help=loading.DATA_HELP)
     proof.add_argument(
         "--atol",
-        type=float,
+        type=loading.tolerance,
         default=DEFAULT_ATOL,
         help="largest difference allowed, for outputs above 1 in proportion (default: %(default)g)",
     )
     proof.add_argument(
         "--golden",
-        type=int,
+        type=_count,
         default=DEFAULT_COUNT,
         metavar="N",
         help="samples that travel inside the model, so that `edgecnn selftest` proves it on the device; real ones "
-        "where data is given; 0 for none (default: %(default)s)",
+        f"where data is given; at most {MAX_SAMPLES}, 0 for none (default: %(default)s)",
     )
     proof.add_argument("--report", metavar="FILE.json", help="write what was found, also when it fails")
     small = options.add_argument_group("size and speed")
@@ -60,7 +61,7 @@ def parser() -> argparse.ArgumentParser:
     )
     small.add_argument(
         "--max-drop",
-        type=float,
+        type=loading.tolerance,
         default=DEFAULT_MAX_DROP,
         help="largest loss of accuracy by quantisation, on --data or else on --calibration; without class "
         "folders, of agreement with float32 (default: %(default)g)",
@@ -82,6 +83,20 @@ def jobs(options: argparse.Namespace) -> list[tuple[Path, Path]]:
     """(model, file to write) for every model of the command line."""
     # Of "." and ".." only the whole path has a name, after which the output is called.
     paths = [Path(m) if Path(m).name not in ("", "..") else Path(m).resolve() for m in options.models]
+    pairs = _pairs(paths, options)
+    if options.report:
+        others = [("model", path) for path in paths] + [("file of -o", output) for _, output in pairs]
+        check_written([("--report", Path(options.report))], [*others, *_read(options)])
+    return pairs
+
+
+def _count(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) > MAX_SAMPLES:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 0 to {MAX_SAMPLES}")
+    return int(text)
+
+
+def _pairs(paths: list[Path], options: argparse.Namespace) -> list[tuple[Path, Path]]:
     if len(paths) == 1:
         return [(paths[0], Path(options.output) if options.output else paths[0].with_suffix(".onnx"))]
     folder = Path(options.output) if options.output else None
@@ -95,6 +110,12 @@ def jobs(options: argparse.Namespace) -> list[tuple[Path, Path]]:
     if twice is not None:
         raise ModelError(f"two of the models would be written to {twice}; export them one by one with -o")
     return pairs
+
+
+def _read(options: argparse.Namespace) -> list[tuple[str, Path]]:
+    """(what it is called, path) of the files that the options name to be read."""
+    named = {name: getattr(options, name) for name in ("data", "calibration", "labels", "custom", "architecture")}
+    return [(f"file of --{name}", Path(value.partition(".py:")[0])) for name, value in named.items() if value]
 
 
 def _make_folder(folder: Path) -> None:
@@ -117,12 +138,5 @@ def check(path: Path, output: Path, options: argparse.Namespace) -> Stored:
         where = getattr(options, name)
         if where and not Path(where).exists():
             raise SourceError(f"--{name} {where} does not exist")
-    if output.is_dir():
-        raise ModelError(f"{output} is a folder; -o takes the file to write")
-    if not output.parent.is_dir():
-        raise ModelError(f"the folder {output.parent} does not exist; make it, or choose another -o")
-    if not os.access(output.parent, os.W_OK):
-        raise ModelError(f"the folder {output.parent} can't be written to; choose another -o")
-    if output.exists() and output.samefile(path):
-        raise ModelError(f"-o {output} is the model itself; choose another name")
+    check_written([("-o", output)], [("model", path), *_read(options)])
     return look(path, options.architecture)

@@ -103,6 +103,11 @@ class Source:
 
         return self._run(run, arrays)
 
+    @property
+    def is_double(self) -> bool:
+        """Whether it computes in float64."""
+        return any(t.dtype == "float64" for t in (*self.inputs, *self.outputs))
+
     def _call(self, tensors: Sequence[Any]) -> Any:
         """The model on one tensor an input, handed over as it was built to take them: one, a list or a dict."""
         taken = getattr(self.model, "_inputs_struct", getattr(self.model, "_nested_inputs", None))
@@ -236,6 +241,7 @@ def load(
     custom: str | os.PathLike[str] | None = None,
     architecture: str | None = None,
     free_batch: bool = True,
+    single: bool = False,
 ) -> Source:
     """Read a .keras, .h5 or .hdf5 model or a SavedModel folder for inference.
 
@@ -247,6 +253,7 @@ def load(
         architecture: for weights alone, the model.json saved beside them, or "file.py:function" that returns
             the model; the Python file is run.
         free_batch: make a batch that the file fixes free, where the layers allow it.
+        single: compute in float32 what the file computes in float64.
 
     Raises:
         ModelError: the file is missing, is no Keras model, holds code, or can't be read.
@@ -267,7 +274,9 @@ def load(
     screen.refuse_code(stored, replaced=expressions, allow_lambda=allow_lambda)
     if allow_lambda:
         bytecode.check(stored, replaced=expressions)
-    opened = open_model(stored, expressions, allow_lambda=allow_lambda, custom=custom, free_batch=free_batch)
+    opened = open_model(
+        stored, expressions, allow_lambda=allow_lambda, custom=custom, free_batch=free_batch, single=single
+    )
     return _source(stored, dataclasses.replace(opened, notes=(*told, *joined, *opened.notes)), stamp)
 
 

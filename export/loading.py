@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import functools
+import math
 from pathlib import Path
 
-from edgecnn.errors import InputError
+from edgecnn.errors import InputError, VerificationError
 
+from .convert import convert
+from .inference import open_session
 from .load import Source, load
 from .reading.stored import Stored
 from .synthetic import takes_any_batch
@@ -45,6 +49,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def tolerance(text: str) -> float:
+    """The value of an option that says how much may differ: a number from 0, which nothing but a number passes.
+
+    Raises:
+        argparse.ArgumentTypeError: it is none.
+    """
+    with contextlib.suppress(ValueError):
+        if 0 <= (value := float(text)) < math.inf:
+            return value
+    raise argparse.ArgumentTypeError(f"{text!r} is no number from 0")
+
+
 def load_from(path: str | Path | Stored, options: argparse.Namespace) -> Source:
     """load() with the options above; a batch that the layers rely on is fixed, and a note of the Source says so."""
     lambdas: dict[str, str] = {}
@@ -59,12 +75,24 @@ def load_from(path: str | Path | Stored, options: argparse.Namespace) -> Source:
         architecture=options.architecture,
     )
     source = read(path)
+    if source.is_double and not _runs(source):
+        read = functools.partial(read, single=True)
+        source = read(source.path)
     if source.batch is None and source.stored_batch is not None and not takes_any_batch(source):
         source = read(source.path, free_batch=False)
     if source.batch is None:
         return source
     note = f"the layers rely on a batch of {source.batch}, so the file keeps it; edgecnn pads where fewer samples come"
     return dataclasses.replace(source, notes=(*source.notes, note))
+
+
+def _runs(source: Source) -> bool:
+    """Whether onnxruntime has every operator of the model in the type that it computes in."""
+    try:
+        open_session(convert(source).SerializeToString())
+    except VerificationError:
+        return False
+    return True
 
 
 def _named(text: str) -> tuple[str, str]:

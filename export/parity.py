@@ -100,13 +100,13 @@ class Comparison:
         difference = float(np.abs(expected[finite] - got[finite]).max())
         scale = max(least_scale, float(np.abs(expected[finite]).max()))
         tolerance = self._atol * scale
-        if difference > tolerance:
+        if not difference <= tolerance:  # nor with a tolerance that is no number
             # Costs three runs of the model, so it's asked for only here.
             self._noise = max(self._noise, noise())
             # Small sums of large numbers have the noise of these, which atol itself allows.
             limit = NOISE_LIMIT * scale if scale >= 1 else max(NOISE_LIMIT * scale, self._atol * (1 - scale))
             tolerance += min(NOISE_FACTOR * self._noise, limit)
-        if difference > tolerance:
+        if not difference <= tolerance:
             return (
                 f"differs from Keras by up to {difference:.3g}, more than the tolerance of {tolerance:.3g} "
                 f"({int((np.abs(expected - got) > tolerance).sum())} of {expected.size} values)"

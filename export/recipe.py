@@ -16,8 +16,14 @@ import numpy as np
 
 from edgecnn import __version__
 from edgecnn.errors import SourceError, SpecError
-from edgecnn.presets import add_recipe_options, recipe_from_options, states_recipe
-from edgecnn.spec import ModelSpec, PixelSpec
+from edgecnn.presets import (
+    add_recipe_options,
+    assumed,
+    recipe_from_options,
+    states_recipe,
+    whole_recipe_from_options,
+)
+from edgecnn.spec import SCALED_INSIDE, ModelSpec, PixelSpec
 
 from . import structure
 from .backend import versions
@@ -44,8 +50,14 @@ def build_spec(source: Source, options: argparse.Namespace) -> tuple[ModelSpec, 
     stamp, notes = source.stamp, []
     if stamp is None and options.preset is None and structure.is_teachable_machine(source):
         options = argparse.Namespace(**{**vars(options), "preset": "teachable-machine"})
-        options.labels = options.labels or structure.teachable_labels(source)
-        notes.append(f"recognised as a Teachable Machine model; labels: {options.labels or 'no labels.txt beside it'}")
+        found_labels = "no labels.txt beside it"
+        if options.labels is None and (beside := structure.teachable_labels(source)) is not None:
+            try:
+                read_labels(beside)
+                options.labels = beside
+            except SourceError as e:
+                found_labels = f"none, for the {e}"
+        notes.append(f"recognised as a Teachable Machine model; labels: {options.labels or found_labels}")
     imagenet = structure.imagenet_recipe(source)
     if stamp is None and imagenet is not None and not states_recipe(options):
         options = argparse.Namespace(**{**vars(options), **imagenet[1]})
@@ -63,12 +75,21 @@ def build_spec(source: Source, options: argparse.Namespace) -> tuple[ModelSpec, 
         )
         notes += structure.hints(source)
     if pixels is not None:
+        taken = [] if stamp is not None and stamp.pixels is not None else assumed(options, pixels)
+        notes += [f"not stated, so taken for granted: {' '.join(taken)}"] if taken else []
         notes += structure.scaled_twice(source, pixels)
     if labels is None and head in ("softmax", "logits"):
         notes.append("no class names: results will show indices; give them with --labels FILE")
     found = provenance(source, stamp)
     if pixels is not None and pixels.decode == "fast" and (exact := _decoder_before(source, options)) != "fast":
         found[TRAINING_DECODE] = exact
+    inside = structure.scaling(source) if _takes_images(source) else None
+    if inside is not None:
+        found[SCALED_INSIDE] = inside
+    if not stated and _takes_images(source):
+        found["recipe"] = "unknown"
+    else:
+        found.pop("recipe", None)
     spec = ModelSpec(pixels=pixels, table=table, labels=labels, head=head, provenance=found)
     return spec, notes
 
@@ -99,9 +120,12 @@ def read_labels(path: str | Path) -> tuple[str, ...]:
         SourceError: the file is missing, empty or no UTF-8 text.
     """
     try:
-        text = Path(path).read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as e:
-        raise SourceError(f"labels file {path} can't be read: {e}") from None
+        content = Path(path).read_bytes()
+        text = content.decode("utf-16" if content.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig")
+    except OSError as e:
+        raise SourceError(f"labels file {path} can't be read: {e.strerror or e}") from None
+    except UnicodeDecodeError:
+        raise SourceError(f"labels file {path} is not UTF-8; save it as UTF-8 in a text editor") from None
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     if not lines:
         raise SourceError(f"labels file {path} is empty")
@@ -167,7 +191,7 @@ def _pixels(source: Source, options: argparse.Namespace) -> tuple[PixelSpec | No
     if stamped is None:
         color = "gray" if channels == 1 else "rgb"
         dtype = "uint8" if source.inputs[0].dtype == "uint8" else "float32"
-        pixels = recipe_from_options(options, PixelSpec(**graph, color=color, dtype=dtype))
+        pixels = whole_recipe_from_options(options, PixelSpec(**graph, color=color, dtype=dtype))
     else:
         pixels = dataclasses.replace(recipe_from_options(options, stamped), **graph)
     if pixels.channels != channels:

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from .files import write_atomically
 from .load import Source, Tensor
-from .stamp import write_atomically
 
 
 @dataclasses.dataclass
@@ -72,7 +72,7 @@ class Report:
     def note(self, text: str) -> None:
         """Tell the user something and keep it."""
         self.notes.append(text)
-        print(f"note: {text}", file=sys.stderr)
+        say(f"note: {text}")
 
     @contextlib.contextmanager
     def stage(self, name: str) -> Iterator[list[str]]:
@@ -83,7 +83,13 @@ class Report:
         finally:
             took = time.perf_counter() - start
             self.seconds[name] = round(took, 3)
-            print(f"{name:<10}{took:6.2f} s  {', '.join(details)}".rstrip(), file=sys.stderr)
+            say(f"{name:<10}{took:6.2f} s  {', '.join(details)}".rstrip())
+
+
+def say(text: str) -> None:
+    """A line on stderr; where nobody reads that any more, the work goes on."""
+    with contextlib.suppress(BrokenPipeError):
+        print(text, file=sys.stderr)
 
 
 def write_reports(path: str | Path, reports: list[Report]) -> None:
@@ -103,11 +109,11 @@ def summarize(reports: list[Report]) -> None:
     """Print the lines at the end, on stderr: one model in words, several as a table."""
     if len(reports) == 1:
         report, q = reports[0], reports[0].quantization
-        print(f"exported {report.source} in {sum(report.seconds.values()):.1f} s", file=sys.stderr)
+        say(f"exported {report.source} in {sum(report.seconds.values()):.1f} s")
         if q is not None and q["kind"] != "none":
             agreement = "" if q["top1_agreement"] is None else f"; top-1 agreement {q['top1_agreement']:.2%}"
             sizes = f"{q['quantized_bytes']:,} bytes, float32 would be {q['float32_bytes']:,}"
-            print(f"{q['kind']}: {sizes}{agreement}", file=sys.stderr)
+            say(f"{q['kind']}: {sizes}{agreement}")
         return
     width = max(len(r.source) for r in reports)
     for r in reports:
@@ -116,7 +122,7 @@ def summarize(reports: list[Report]) -> None:
         else:
             found = (r.reason or "").removeprefix(f"{r.source} ")
         seconds = f"{sum(r.seconds.values()):6.1f} s"
-        print(f"{r.source:<{width}}  {r.status}  {seconds}  {found}", file=sys.stderr)
+        say(f"{r.source:<{width}}  {r.status}  {seconds}  {found}")
 
 
 def describe_tensors(tensors: tuple[Tensor, ...]) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ import dataclasses
 import io
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,9 @@ from .samples import Samples, list_images, spread, within_memory
 
 IMAGES = 16
 """Images that take the walk at most: each is decoded and resized twice."""
+
+_ORIENTATION = 0x0112
+"""EXIF's tag of how a picture is turned."""
 
 Run = Callable[[Arrays], Arrays]
 """Inputs -> outputs of one model."""
@@ -70,9 +73,9 @@ class Walk:
     """The first layer whose output differs, where the graph does."""
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields as JSON types; an infinite difference is null, since JSON has no such number."""
+        """The fields as JSON types; what is infinite or NaN is null, since JSON has no such numbers."""
         found = dataclasses.asdict(self)
-        found["stages"] = [{k: None if v == math.inf else v for k, v in s.items()} for s in found["stages"]]
+        found["stages"] = [{k: _json_number(v) for k, v in s.items()} for s in found["stages"]]
         return found
 
     def describe(self) -> str:
@@ -149,9 +152,21 @@ def walk(
             after = run(inputs)
             stages.append(Stage(name, beside, None, _difference(before, after)))
             before = after
-    total = sum(s.output_diff or 0.0 for s in stages)
-    shared = tuple(dataclasses.replace(s, share=(s.output_diff or 0.0) / total if total else 0.0) for s in stages)
-    return Walk(shared, len(inputs[0]), title)
+    return Walk(tuple(_shared(stages)), len(inputs[0]), title)
+
+
+def _shared(stages: Sequence[Stage]) -> Iterator[Stage]:
+    """With the part of each in what all bring; where some bring infinity, those bring all of it."""
+    moved = [s.output_diff or 0.0 for s in stages]
+    if math.inf in moved:
+        moved = [float(m == math.inf) for m in moved]
+    total = sum(moved)
+    for stage, part in zip(stages, moved, strict=True):
+        yield dataclasses.replace(stage, share=part / total if total else 0.0)
+
+
+def _json_number(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _images(samples: Samples, count: int) -> tuple[list[bytes], str]:
@@ -161,10 +176,17 @@ def _images(samples: Samples, count: int) -> tuple[list[bytes], str]:
         return [f.read_bytes() for f in spread(list_images(folder), count)], f"the images in {folder}"
     from PIL import Image
 
+    turned = Image.Exif()
+    turned[_ORIENTATION] = 6  # by a quarter, as a phone held upright writes it
     encoded = []
-    for height, width, form in ((150, 200, "JPEG"), (61, 97, "PNG"), (400, 301, "JPEG")):
+    for height, width, form, options in (
+        (150, 200, "JPEG", {}),
+        (61, 97, "PNG", {}),
+        (400, 301, "JPEG", {}),
+        (120, 90, "JPEG", {"exif": turned}),
+    ):
         file = io.BytesIO()
-        Image.fromarray(synthetic_image(height, width)).save(file, form)
+        Image.fromarray(synthetic_image(height, width)).save(file, form, **options)
         encoded.append(file.getvalue())
     return encoded[:count], "synthetic images"
 

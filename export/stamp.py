@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +21,7 @@ from edgecnn.seal import seal
 from edgecnn.spec import MAX_JSON_BYTES, METADATA_KEY, ModelSpec
 
 from .backend import require
+from .files import replace, write_atomically
 
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 """First eight bytes of an HDF5 file (HDF5 File Format Specification, superblock)."""
@@ -46,9 +45,9 @@ def write_stamp(path: str | os.PathLike[str], spec: ModelSpec) -> None:
     text = spec.to_json()
     kind = _kind(path)
     if kind == "keras":
-        _replace(path, lambda temporary: _write_archive(path, temporary, text))
+        replace(path, lambda temporary: _write_archive(path, temporary, text))
     elif kind == "hdf5":
-        _replace(path, lambda temporary: _write_hdf5(path, temporary, text))
+        replace(path, lambda temporary: _write_hdf5(path, temporary, text))
     else:
         onnx = require("onnx")
         model = _load_onnx(onnx, path)
@@ -88,46 +87,6 @@ def stamp_onnx(model: Any, spec: ModelSpec, golden: Golden | None = None) -> Non
     for key, value in {**kept, **stamps}.items():
         entry = model.metadata_props.add()
         entry.key, entry.value = key, value
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file so that at every moment path is either what it was or all of content.
-
-    Raises:
-        ModelError: the folder is missing or read-only, or the disk is full.
-    """
-
-    def fill(temporary: Path) -> None:
-        with open(temporary, "wb") as f:
-            f.write(content)
-            f.flush()
-            os.fsync(f.fileno())
-
-    _replace(path, fill)
-
-
-def _replace(path: Path, fill: Callable[[Path], None]) -> None:
-    """Let fill write a temporary file beside path, then move it there."""
-    temporary = None
-    try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-        temporary = Path(name)
-        os.close(handle)
-        fill(temporary)
-        # mkstemp makes files private; the result gets the mode that any new file or the old one has.
-        temporary.chmod(path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~_umask())
-        os.replace(temporary, path)
-    except OSError as e:
-        raise ModelError(f"can't write {path}: {e.strerror or e}; nothing was changed there") from e
-    finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def read_head(path: Path, size: int) -> bytes:

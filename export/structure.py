@@ -7,10 +7,13 @@ with its thousand classes of ImageNet; the rest are hints.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from edgecnn.spec import PixelSpec
 
@@ -73,7 +76,7 @@ def _application(source: Source) -> tuple[str, str | None] | None:
     for pattern, preset in _BACKBONES:
         if pattern.match(str(source.model.name)):
             # Those that may scale inside can also be built without.
-            known = preset is not None or next(_scalings(source), None) is not None
+            known = preset is not None or scaling(source) is not None
             return (str(source.model.name), preset) if known else None
     return None
 
@@ -81,16 +84,21 @@ def _application(source: Source) -> tuple[str, str | None] | None:
 def hints(source: Source) -> list[str]:
     """What the structure suggests about an unstated recipe."""
     by_hand = _arithmetic(source.model)
-    inside = [*_scaling_layers(source), *by_hand]
-    found = [f"the model scales its input itself ({what}), so it wants 0..255" for what in inside]
+    inside = _first_scaling(source.model)
+    found = []
+    if inside is not None:
+        wants = "it wants 0..255" if 0 < abs(inside[1] or 0) <= _FROM_BYTES else "its recipe must not"
+        found.append(f"the model scales its input itself ({inside[0]}), so {wants}")
     whole = _application(source)
     if whole is not None:
-        return [*found[:1], _wants("the model", *whole)]
+        return [*found, _wants("the model", *whole)]
     for part in () if by_hand else parts(source.model):
         for pattern, preset in _BACKBONES:
             if part is not source.model and hasattr(part, "layers") and pattern.match(str(part.name)):
-                return [*found[:1], _wants("its backbone", str(part.name), preset)]
-    return found[:1]
+                # Those that may scale inside can also be built without.
+                known = preset is not None or next(_scaling_layers(part), None) is not None
+                return [*found, _wants("its backbone", str(part.name), preset)] if known else found
+    return found
 
 
 def _wants(what: str, name: str, preset: str | None) -> str:
@@ -100,25 +108,41 @@ def _wants(what: str, name: str, preset: str | None) -> str:
 
 def scaled_twice(source: Source, pixels: PixelSpec) -> list[str]:
     """A warning where the recipe scales and the model does too."""
-    scales = pixels.scale != 1 or pixels.divisor is not None or pixels.std is not None
-    inside = next(_scalings(source), None)
-    if not scales or inside is None:
+    inside = scaling(source)
+    if not pixels.scales or inside is None:
         return []
     return [f"the recipe scales the pixels ({pixels.describe()}) and so does the model ({inside}): is that meant?"]
 
 
-def _scalings(source: Source) -> Iterator[str]:
-    yield from _scaling_layers(source)
-    yield from _arithmetic(source.model)
+def scaling(source: Source) -> str | None:
+    """What the model itself does to its input, as 'Rescaling(0.00392157, 0)' or 'x / 127.5 - 1'; None for nothing."""
+    found = _first_scaling(source.model)
+    return None if found is None else found[0]
 
 
-def _scaling_layers(source: Source) -> Iterator[str]:
-    for part in parts(source.model):
+Scaling = tuple[str, float | None]
+"""(what is done to the input, the factor in it; None where it is no number)."""
+
+_FROM_BYTES = 1 / 16
+"""Largest factor that brings pixels of 0..255, rather than those of 0..1, to what a network takes."""
+
+
+def _first_scaling(model: Any) -> Scaling | None:
+    return next(itertools.chain(_scaling_layers(model), _arithmetic(model)), None)
+
+
+def _scaling_layers(model: Any) -> Iterator[Scaling]:
+    """The layers that scale before any other has weights."""
+    for part in parts(model):
         kind = type(part).__name__
         if kind == "Rescaling":
-            yield f"Rescaling({_number(part.scale)}, {_number(part.offset)})"
+            factor = float(part.scale) if isinstance(part.scale, (int, float)) else None
+            yield f"Rescaling({_number(part.scale)}, {_number(part.offset)})", factor
         elif kind == "Normalization":
-            yield "Normalization"
+            spread = np.asarray(part.variance, np.float64)
+            yield "Normalization", float(1 / np.sqrt(spread.mean())) if spread.size and (spread > 0).all() else None
+        elif part.weights and not hasattr(part, "layers"):
+            return
 
 
 _STEPS = {
@@ -129,12 +153,13 @@ _STEPS = {
 """Operations of a functional model, as TensorFlow and Keras 3 call them."""
 
 
-def _arithmetic(model: Any) -> list[str]:
-    """['x / 127.5 - 1'], what a functional model does to its one input before any weights; [] for nothing."""
+def _arithmetic(model: Any) -> list[Scaling]:
+    """[('x / 127.5 - 1', 1 / 127.5)], what a functional model does to its one input before any weights, or []."""
     if not hasattr(model, "layers") or len(getattr(model, "inputs", None) or ()) != 1:
         return []
     weighted = {layer.name for layer in model.layers if layer.weights}
-    found = []
+    found: list[str] = []
+    factor: float | None = 1.0
     for layer in model.get_config().get("layers", ()):
         inner = layer.get("config") or {}
         if layer.get("name", inner.get("name")) in weighted:
@@ -142,8 +167,11 @@ def _arithmetic(model: Any) -> list[str]:
         step = _STEPS.get(inner["function"] if layer["class_name"] == "TFOpLambda" else layer["class_name"])
         operand = _operand(layer.get("inbound_nodes"))
         if step is not None and operand is not None:
+            if step in "*/":
+                number = isinstance(operand, (int, float)) and operand != 0 and factor is not None
+                factor = (factor * operand if step == "*" else factor / operand) if number else None
             found.append(f"{step} {_number(operand) if isinstance(operand, (int, float)) else 'a mean'}")
-    return [f"x {' '.join(found)}"] if found else []
+    return [(f"x {' '.join(found)}", factor)] if found else []
 
 
 def _operand(nodes: Any) -> Any:

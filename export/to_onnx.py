@@ -17,7 +17,9 @@ if __name__ == "__main__":
         from pathlib import Path as _Path
 
         _root = _Path(__file__).resolve().parent.parent
-        sys.exit(f'edgecnn is not installed ({_e}); run: {sys.executable} -m pip install "{_root}[cpu,export]"')
+        _hint = f'run: {sys.executable} -m pip install "{_root}[cpu,export]"'
+        print(f"edgecnn is not installed ({_e}); {_hint}", file=sys.stderr)
+        sys.exit(2)
     from edgecnn.cli import guard as _guard
 
     sys.exit(_guard(_installed.main))
@@ -37,6 +39,7 @@ from . import command_line, loading, recipe, shortcut
 from .backend import tensorflow
 from .blame import Blame
 from .convert import convert, opset_of
+from .files import write_atomically
 from .golden import make_golden
 from .load import Source
 from .optimize import count_nodes, optimize
@@ -44,9 +47,9 @@ from .parity import Parity
 from .quantize import CALIBRATION_LIMIT, Quantized, TooMuchLostError, quantize
 from .reading.strangers import shown
 from .recurrent import OPERATORS as RECURRENT
-from .report import Report, summarize, write_reports
+from .report import Report, say, summarize, write_reports
 from .samples import Samples, infer_table, is_arrays, read_samples
-from .stamp import stamp_onnx, write_atomically
+from .stamp import stamp_onnx
 from .synthetic import random_samples
 from .verify import verify
 
@@ -63,18 +66,19 @@ def main(argv: Sequence[str]) -> int:
     reports, status = [], OK
     for number, (path, output) in enumerate(jobs, 1):
         if len(jobs) > 1:
-            print(f"[{number}/{len(jobs)}] {shown(path)}", file=sys.stderr)
+            say(f"[{number}/{len(jobs)}] {shown(path)}")
         report = Report(source=str(path), output=str(output))
         reports.append(report)
         try:
             _export(path, output, options, report)
             report.status = "passed"
-            print(output, flush=True)
+            with contextlib.suppress(BrokenPipeError):  # the other models are exported all the same
+                print(output, flush=True)
         except Exception as e:
             report.reason = str(e) if isinstance(e, EdgeCNNError) else f"unexpected {type(e).__name__}: {e}"
             if len(jobs) == 1 or not isinstance(e, EdgeCNNError):
                 raise
-            print(f"edgecnn: {e}", file=sys.stderr)
+            say(f"edgecnn: {e}")
             status = max(status, SOME_FAILED if isinstance(e, VerificationError) else UNUSABLE)
         finally:
             if options.report:

@@ -7,6 +7,7 @@ blamed on a stage, and a difference of the graph on a layer.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,8 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from edgecnn.errors import EdgeCNNError, VerificationError
+from edgecnn.errors import EdgeCNNError, ModelError, VerificationError
 from edgecnn.presets import add_recipe_options
+from edgecnn.session import Session
 from edgecnn.spec import ModelSpec
 
 from . import loading, recipe
@@ -23,14 +25,16 @@ from .backend import require
 from .batches import Arrays
 from .blame import Blame
 from .convert import OPSETS, convert, opset_of
+from .files import check_written
 from .inference import open_session, run, run_samples
 from .load import Source, Tensor
 from .optimize import count_nodes, optimize
 from .parity import Comparison, OutputsDifferError, Parity
 from .quality import DEFAULT_MAX_DROP, Quality, measure
+from .reading.stored import sniff
 from .report import Report
 from .samples import CHUNK, Samples, read_samples
-from .stamp import read_stamp
+from .stamp import HDF5_MAGIC, ZIP_MAGIC, read_head, read_stamp
 from .synthetic import BATCHES, random_inputs, random_samples
 
 DEFAULT_ATOL = 1e-5
@@ -128,6 +132,11 @@ def main(argv: Sequence[str]) -> int:
         VerificationError: they differ.
     """
     options = _parser().parse_args(argv)
+    _sort(options)
+    if options.report:
+        named = {"model": options.model, "--against": options.against, "--data": options.data}
+        read = [(f"file of {name}", Path(path)) for name, path in named.items() if path]
+        check_written([("--report", Path(options.report))], read)
     report = Report(source=options.against, output=options.model)
     try:
         _compare_files(options, report)
@@ -142,18 +151,36 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
+def _sort(options: argparse.Namespace) -> None:
+    """Let model be the ONNX file and against the Keras file, in whichever order they came.
+
+    Raises:
+        ModelError: they are two of a kind, or one is missing.
+    """
+    both = options.model, options.against
+    keras = [Path(path).is_dir() or read_head(Path(path), 8).startswith((HDF5_MAGIC, ZIP_MAGIC)) for path in both]
+    if all(keras):
+        raise ModelError(f"{both[0]} and {both[1]} are both Keras files; export one, and give its ONNX file")
+    if not any(keras):
+        sniff(Path(options.against))  # which says what it is, where that is neither
+    if keras[0]:
+        options.model, options.against = options.against, options.model
+
+
 def _compare_files(options: argparse.Namespace, report: Report) -> None:
+    Session(options.model, device="cpu", several=True)  # what a device refuses
     spec = read_stamp(options.model) or ModelSpec()
-    content = Path(options.model).read_bytes()
-    model = require("onnx").ModelProto.FromString(content)
+    model = require("onnx").load(options.model)  # with the weights that lie beside it
+    content = model.SerializeToString()
     report.nodes = count_nodes(model)
     report.opset = opset_of(model)
     with report.stage("load") as line:
         source = loading.load_from(options.against, options)
         line.append(source.loaded_by)
     report.tell(source)
-    samples = read_samples(options.data, spec, source.inputs) if options.data else None
     theirs = recipe.stated_pixels(source, options) or recipe.training_pixels(spec)
+    followed = spec if spec.pixels is not None else dataclasses.replace(spec, pixels=theirs)
+    samples = read_samples(options.data, followed, source.inputs) if options.data else None
     blame = Blame(source, spec, theirs, samples, options.atol, report)
     kind = quantization_kind(model)
     with report.stage("verify") as line:
@@ -190,7 +217,7 @@ def _check_quantised(
     samples = samples or random_samples(source, spec)
     before = [np.concatenate(y) for y in zip(*(source(x) for x in samples.chunks()), strict=True)]
     quality = measure(before, run_samples(session, source, samples), spec, samples)
-    if quality.drop > max_drop:
+    if not quality.drop <= max_drop:
         raise VerificationError(
             f"the quantised model loses {quality.drop:.4f} on {quality.samples} {samples.source}, more than "
             f"--max-drop {max_drop:g}"
@@ -211,7 +238,7 @@ def quantization_kind(model: Any) -> str | None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="edgecnn verify",
-        description="Prove that an ONNX file computes what its Keras source computes.",
+        description="Prove that an ONNX file computes what its Keras source computes; the two may come in any order.",
         epilog="Exit status: 0 they agree; 1 they differ; 2 wrong usage or an unusable file.",
     )
     parser.add_argument("model", metavar="MODEL.onnx")
@@ -219,13 +246,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--data", metavar="DIR|CSV|NPZ", help=loading.DATA_HELP)
     parser.add_argument(
         "--atol",
-        type=float,
+        type=loading.tolerance,
         default=DEFAULT_ATOL,
         help="largest difference allowed, for outputs above 1 in proportion (default: %(default)g)",
     )
     parser.add_argument(
         "--max-drop",
-        type=float,
+        type=loading.tolerance,
         default=DEFAULT_MAX_DROP,
         help="largest loss of accuracy or agreement of a quantised model (default: %(default)g)",
     )

@@ -5,7 +5,14 @@ import pytest
 from PIL import Image, ImageOps
 
 from edgecnn import PRESETS, PixelSpec, SpecError, decode, preprocess
-from edgecnn.presets import add_recipe_options, from_preset, recipe_from_options, states_recipe
+from edgecnn.presets import (
+    add_recipe_options,
+    assumed,
+    from_preset,
+    recipe_from_options,
+    states_recipe,
+    whole_recipe_from_options,
+)
 
 
 @pytest.fixture
@@ -105,6 +112,17 @@ def test_options_change_single_fields_of_a_recipe():
     assert preset == from_preset("opencv", height=8, width=9, fit="pad", layout="nchw")
     gray = recipe_from_options(parse("--preset", "keras-flow"), PixelSpec(height=8, width=9, color="gray"))
     assert gray.color == "gray"
+
+
+def test_a_part_of_a_recipe_is_no_recipe():
+    graph = PixelSpec(height=8, width=9)
+    for given in (["--exif"], ["--fit", "pad"], ["--pillow", "12"], ["--color", "bgr"]):
+        with pytest.raises(SpecError, match=f"{given[0]} changes a part of a recipe, but the model carries none"):
+            whole_recipe_from_options(parse(*given), graph)
+    scaled = whole_recipe_from_options(parse("--scale", "1/255", "--fit", "pad"), graph)
+    assert (scaled.scales, assumed(parse("--scale", "1/255"), scaled)) == (True, ["--resize tf_bilinear"])
+    assert assumed(parse("--resize", "pil_box"), graph) == ["--scale 1"]
+    assert assumed(parse("--preset", "opencv"), graph) == []
 
 
 def test_unknown_preset_names_the_known_ones():

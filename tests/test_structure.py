@@ -48,8 +48,31 @@ def test_a_mean_as_an_array_and_two_tensors(tmp_path):
     k = pytest.importorskip("tf_keras")
     x = k.Input((8, 8, 3))
     source = source_of(k.Model(x, k.layers.Conv2D(2, 3)((x - [1.0, 2.0, 3.0]) / 4.0)), tmp_path)
-    assert hints(source) == ["the model scales its input itself (x - a mean / 4), so it wants 0..255"]
+    assert hints(source) == ["the model scales its input itself (x - a mean / 4), so its recipe must not"]
     source = source_of(k.Model(x, k.layers.Conv2D(2, 3)(k.layers.Add()([x, x]))), tmp_path)
+    assert hints(source) == []
+
+
+@pytest.mark.parametrize(
+    ("layers", "hint"),
+    [
+        ([L.Rescaling(1 / 255)], "(Rescaling(0.00392157, 0)), so it wants 0..255"),
+        ([L.Rescaling(2.0, -1)], "(Rescaling(2, -1)), so its recipe must not"),
+        ([L.Normalization(mean=[110.0, 100, 90], variance=[3600.0] * 3)], "(Normalization), so it wants 0..255"),
+        ([L.Normalization(mean=0.5, variance=0.25)], "(Normalization), so its recipe must not"),
+        ([L.Conv2D(2, 3), L.Rescaling(1 / 255)], None),
+    ],
+    ids=["bytes", "units", "bytes by statistics", "units by statistics", "behind weights"],
+)
+def test_what_is_scaled_inside_tells_the_range(layers, hint, tmp_path):
+    source = source_of(keras.Sequential([L.Input((8, 8, 3)), *layers, L.Flatten(), L.Dense(2)]), tmp_path)
+    assert hints(source) == ([] if hint is None else [f"the model scales its input itself {hint}"])
+
+
+def test_a_backbone_that_may_scale_inside_but_does_not_suggests_nothing(tmp_path):
+    options = {"weights": None, "input_shape": (32, 32, 3), "include_top": False, "include_preprocessing": False}
+    backbone = keras.applications.EfficientNetV2B0(**options)
+    source = source_of(keras.Sequential([L.Input((32, 32, 3)), backbone, L.Flatten(), L.Dense(2)]), tmp_path)
     assert hints(source) == []
 
 

@@ -77,6 +77,7 @@ def open_model(
     allow_lambda: bool = False,
     custom: str | os.PathLike[str] | None = None,
     free_batch: bool = True,
+    single: bool = False,
 ) -> Opened:
     """Open the file, with its own generation of Keras first; a fixed batch is made free where that can be done.
 
@@ -87,7 +88,7 @@ def open_model(
     tensorflow()
     own = "tf_keras" if stored.generation < 3 else "keras"
     with author.registrations_kept(own) if custom is not None else contextlib.nullcontext():
-        return _open_model(stored, expressions, own, allow_lambda, custom, free_batch)
+        return _open_model(stored, expressions, own, allow_lambda, custom, free_batch, single)
 
 
 def _open_model(
@@ -97,6 +98,7 @@ def _open_model(
     allow_lambda: bool,
     custom: str | os.PathLike[str] | None,
     free_batch: bool,
+    single: bool,
 ) -> Opened:
     given: dict[str, Any] = {}
     told: list[str] = []
@@ -114,7 +116,9 @@ def _open_model(
         try:
             keras = require(attempt.library)
             with limits.bounded_weights(keras, stored.path), limits.bounded_rounds(keras), author.as_once(keras):
-                model, notes = _open(keras, stored, config, attempt, expressions, given, allow_lambda, free_batch)
+                model, notes = _open(
+                    keras, stored, config, attempt, expressions, given, allow_lambda, free_batch, single
+                )
             model = _with_inputs(keras, model, config)
             shapes.check_inputs(model, config)
             limits.check_tensors(parts(model))
@@ -195,6 +199,7 @@ def _open(
     given: Mapping[str, Any],
     allow_lambda: bool,
     free_batch: bool,
+    single: bool,
 ) -> tuple[Any, list[str]]:
     """The model as inference wants it, with a free batch where that is asked for and works."""
     for change in attempt.changes:
@@ -213,7 +218,7 @@ def _open(
     if stored.generation < 3 and attempt.library == "tf_keras":
         objects = {**retired.layers(keras), **objects}
     for free in (True, False) if free_batch else (False,):
-        mended, notes = repair.for_inference(config, free_batch=free)
+        mended, notes = repair.for_inference(config, free_batch=free, single=single)
         if mended != config:
             with contextlib.suppress(Exception):
                 return _load(keras, stored, mended, objects, allow_lambda), notes

@@ -61,14 +61,20 @@ _ENCODERS = ("StringLookup", "IntegerLookup", "TextVectorization", "CategoryEnco
 """Layers whose output can be a sparse tensor."""
 
 
-def for_inference(config: Any, *, free_batch: bool = True) -> tuple[Any, list[str]]:
+def for_inference(config: Any, *, free_batch: bool = True, single: bool = False) -> tuple[Any, list[str]]:
     """The architecture with a free batch dimension (unless told otherwise), without state between calls, in float32.
+
+    What computes in float64 does so still, unless single asks for float32.
 
     Dropout inside RNN cells goes too: it does nothing after training, but keeps converters from knowing the cell.
 
     A stateful RNN starts every call from zero, which is what a model does after reset_states().
     """
     config, notes = copy.deepcopy(config), []
+    if single:
+        config = in_type(config, {"float64": "float32", "DT_DOUBLE": "DT_FLOAT"})
+        notes.append("trained in float64, for which onnxruntime has not every operator; the model computes in float32")
+    mixed = any(_is_mixed(layer) for layer in class_configs(config))
     for layer in class_configs(config):
         inner = layer.get("config")
         if not isinstance(inner, dict):
@@ -78,7 +84,8 @@ def for_inference(config: Any, *, free_batch: bool = True) -> tuple[Any, list[st
             if free_batch and isinstance(shape, list) and shape and isinstance(shape[0], int):
                 notes.append(f"the fixed batch of {shape[0]} was made free")
                 inner[key] = [None, *shape[1:]]
-        if _policy(inner.get("dtype")) in ("mixed_float16", "mixed_bfloat16"):
+        # Keras 3.6 also stored the casts between its layers.
+        if _is_mixed(layer) or (mixed and layer["class_name"] == "Cast" and inner.get("dtype") in _HALF):
             inner["dtype"] = "float32"
             notes.append("trained in mixed precision; the model computes in float32, which its weights have")
         for key in ("dropout", "recurrent_dropout"):
@@ -90,6 +97,24 @@ def for_inference(config: Any, *, free_batch: bool = True) -> tuple[Any, list[st
             inner["stateful"] = False
             notes.append("stateful layers start every call from zero, as after reset_states()")
     return config, list(dict.fromkeys(notes))
+
+
+_HALF = ("float16", "bfloat16")
+
+
+def _is_mixed(layer: Mapping[str, Any]) -> bool:
+    """Whether a layer computes in half precision with weights of float32."""
+    inner = layer.get("config")
+    return isinstance(inner, Mapping) and _policy(inner.get("dtype")) in [f"mixed_{half}" for half in _HALF]
+
+
+def in_type(config: Any, names: Mapping[str, str]) -> Any:
+    """A configuration with other types of numbers, by the names that Keras and TensorFlow's operators have for them."""
+    if isinstance(config, Mapping):
+        return {key: in_type(value, names) for key, value in config.items()}
+    if isinstance(config, (list, tuple)):
+        return type(config)(in_type(value, names) for value in config)
+    return names.get(config, config) if isinstance(config, str) else config
 
 
 def stored_batch(config: Any) -> int | None:

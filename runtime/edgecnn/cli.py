@@ -15,8 +15,8 @@ from .errors import EdgeCNNError, MissingDependencyError, VerificationError
 OK, SOME_FAILED, UNUSABLE = 0, 1, 2
 """Exit statuses: all good; some input or a verification failed; wrong usage, model or device."""
 
-_INTERRUPTED = 130
-"""What shells report for Ctrl-C: 128 + SIGINT."""
+_INTERRUPTED, _PIPE_BROKEN = 130, 141
+"""What shells report for Ctrl-C and for a reader that has gone: 128 + SIGINT, 128 + SIGPIPE."""
 
 COMMANDS = {
     "predict": ("edgecnn.predict", "classify images, folders, videos, a camera or table rows"),
@@ -57,7 +57,7 @@ def guard(command: Callable[[Sequence[str]], int], argv: Sequence[str] | None = 
     except BrokenPipeError:
         # The reader has gone (`| head`); keep Python from complaining when it flushes stdout at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return OK
+        return _PIPE_BROKEN
     except EdgeCNNError as e:
         if os.environ.get("EDGECNN_DEBUG"):
             raise

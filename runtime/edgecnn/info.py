@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from .session import Session
+from .sinks import printable
 from .spec import ModelSpec
 
 _COLUMNS = 60
@@ -58,26 +59,30 @@ def main(argv: Sequence[str]) -> int:
         print(json.dumps(info, ensure_ascii=False, indent=2))
         return 0
     seal = "as exported" if info["sealed"] else "no digest: written or changed by another program"
-    print(f"{info['model']}: {info['bytes'] / 1000:.0f} kB, {seal}")
+    _say(f"{info['model']}: {info['bytes'] / 1000:.0f} kB, {seal}")
     for port in info["inputs"]:
-        print(f"  input   {port['name']} {_shape(port['shape'])} {port['dtype']}")
+        _say(f"  input   {port['name']} {_shape(port['shape'])} {port['dtype']}")
     for port in info["outputs"]:
-        print(f"  output  {port['name']} {_shape(port['shape'])}")
+        _say(f"  output  {port['name']} {_shape(port['shape'])}")
     spec = info["spec"]
-    print(f"  recipe  {info['recipe'] or _why_none(info)}")
+    _say(f"  recipe  {info['recipe'] or _why_none(info)}")
     if spec is None:
         return 0
     columns = info["columns"] or {}
     for name, rule in list(columns.items())[:_COLUMNS]:
-        print(f"            {name}: {rule}")
+        _say(f"            {name}: {rule}")
     if len(columns) > _COLUMNS:
-        print(f"            and {len(columns) - _COLUMNS} more (--json shows all)")
+        _say(f"            and {len(columns) - _COLUMNS} more (--json shows all)")
     labels = spec["labels"]
-    print(f"  head    {spec['head']}")
-    print(f"  labels  {f'{len(labels)}: ' + _short(labels) if labels else 'none'}")
+    _say(f"  head    {spec['head']}")
+    _say(f"  labels  {f'{len(labels)}: ' + _short(labels) if labels else 'none'}")
     for key, value in spec["provenance"].items():
-        print(f"  {key}  {value}")
+        _say(f"  {key}  {value}")
     return 0
+
+
+def _say(line: str) -> None:
+    print(printable(line))
 
 
 def _why_none(info: dict[str, Any]) -> str:

@@ -15,11 +15,11 @@ from .cli import OK, SOME_FAILED
 from .errors import InputError, ModelError, SourceError
 from .pipeline import run, run_live
 from .predictor import Prediction, Predictor, default_model, embedded_model
-from .presets import add_recipe_options, recipe_from_options, states_recipe
+from .presets import add_recipe_options, assumed, recipe_from_options, states_recipe, whole_recipe_from_options
 from .session import DEVICES, Session
 from .sinks import FORMATS, Result, Sink, Stderr, VideoFile, Window, write_results
 from .sources import Failure, read_sources
-from .spec import PixelSpec
+from .spec import SCALED_INSIDE, PixelSpec
 
 _CHANNELS = (1, 3)
 """Sizes of the axis that must be the channels, where a model without a recipe leaves its layout open."""
@@ -121,7 +121,14 @@ def _override(path: str | os.PathLike[str], args: argparse.Namespace) -> PixelSp
     if spec is not None and spec.table is not None:
         raise InputError(f"{path}: the model takes table rows; --preset and the recipe's options are for images")
     if spec is None or spec.pixels is None:
-        return recipe_from_options(args, _unstated(session))
+        pixels = whole_recipe_from_options(args, _unstated(session))
+        taken = "".join(f" (not stated: {option})" for option in assumed(args, pixels))
+        print(f"edgecnn: recipe: {pixels.describe()}{taken}", file=sys.stderr)
+        inside = None if spec is None else spec.provenance.get(SCALED_INSIDE)
+        if inside is not None and pixels.scales:
+            twice = f"this recipe scales the pixels, and so does the model itself ({inside}): is that meant?"
+            print(f"edgecnn: {twice}", file=sys.stderr)
+        return pixels
     pixels = recipe_from_options(args, spec.pixels)
     print(f"edgecnn: recipe overridden: {pixels.describe()}", file=sys.stderr)
     return pixels

@@ -63,6 +63,8 @@ def from_preset(name: str, *, height: int, width: int, **overrides: Any) -> Pixe
 _OPTIONS = ("resize", "pillow", "fit", "color", "decode", "exif", "scale", "divisor", "offset", "mean", "std")
 """The single options, by their names in PixelSpec."""
 
+_SCALING = ("scale", "divisor", "offset", "mean", "std")
+
 
 def add_recipe_options(
     parser: argparse.ArgumentParser, title: str = "how the training turned image files into numbers"
@@ -106,6 +108,29 @@ def _numbers(text: str) -> tuple[float, ...]:
 def states_recipe(args: argparse.Namespace) -> bool:
     """Whether any option of add_recipe_options was given."""
     return args.preset is not None or any(getattr(args, name) is not None for name in _OPTIONS)
+
+
+def whole_recipe_from_options(args: argparse.Namespace, graph: PixelSpec) -> PixelSpec:
+    """recipe_from_options for a model that has no recipe: of graph only what the graph dictates is known.
+
+    Raises:
+        SpecError: the options say neither how to resize nor how to scale, or contradict each other.
+    """
+    if args.preset is None and all(getattr(args, name) is None for name in ("resize", *_SCALING)):
+        given = next(name for name in _OPTIONS if getattr(args, name) is not None)
+        raise SpecError(
+            f"--{given} changes a part of a recipe, but the model carries none; state the whole of it with --preset, "
+            "or with --resize and --scale"
+        )
+    return recipe_from_options(args, graph)
+
+
+def assumed(args: argparse.Namespace, pixels: PixelSpec) -> list[str]:
+    """What whole_recipe_from_options took for granted, as the options that would say so."""
+    if args.preset is not None:
+        return []
+    found = [] if args.resize is not None else [f"--resize {pixels.resize}"]
+    return found + ([] if any(getattr(args, name) is not None for name in _SCALING) else ["--scale 1"])
 
 
 def recipe_from_options(args: argparse.Namespace, base: PixelSpec) -> PixelSpec:

@@ -96,6 +96,11 @@ def _finite(value: float) -> float | None:
     return float(str(np.float32(value))) if np.isfinite(value) else None
 
 
+def printable(text: str) -> str:
+    """Text with what a terminal would obey, such as an escape sequence in a model's labels, written out."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
 def to_text(result: Result, top_k: int = 3, threshold: float = 0.0) -> str | None:
     """A result as a line for people; None for a failure, which stderr tells."""
     if isinstance(result, Failure):
@@ -108,9 +113,9 @@ def to_text(result: Result, top_k: int = 3, threshold: float = 0.0) -> str | Non
     odd = "; ".join(f"{name} {', '.join(columns)}" for name, columns in _oddities(result) if columns)
     odd = f" ({odd})" if odd else ""
     if result.value is not None:
-        return f"{where}: {result.value:.6g}{odd}"
+        return printable(f"{where}: {result.value:.6g}{odd}")
     top = [f"{label} {score:.3f}" for label, _, score in result.top(top_k) if not score < threshold]
-    return f"{where}: {', '.join(top) or f'uncertain ({result.label} {result.score:.3f})'}{odd}"
+    return printable(f"{where}: {', '.join(top) or f'uncertain ({result.label} {result.score:.3f})'}{odd}")
 
 
 class _Lines:

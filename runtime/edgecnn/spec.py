@@ -29,6 +29,9 @@ MAX_PIXELS = 2**24
 MAX_JSON_BYTES = 16 * 2**20
 """Largest ModelSpec accepted, bytes: ImageNet-21k with long labels needs 2 MB."""
 
+SCALED_INSIDE = "scaled_inside"
+"""Key of a ModelSpec's provenance: what the model itself does to its input, as 'Rescaling(0.00392157, 0)'."""
+
 RESIZES = (
     "tf_nearest", "tf_bilinear", "tf_bilinear_antialias", "tf_area", "tf_bicubic",
     "pil_nearest", "pil_box", "pil_bilinear", "pil_hamming", "pil_bicubic", "pil_lanczos",
@@ -204,6 +207,11 @@ class PixelSpec(_Spec):
         if self.layout == "nchw":
             return (self.channels, self.height, self.width)
         return (self.height, self.width, self.channels)
+
+    @property
+    def scales(self) -> bool:
+        """Whether it brings the pixels to another range than 0..255."""
+        return self.scale != 1 or self.divisor is not None or self.std is not None
 
     def describe(self) -> str:
         """One line for people: 'pil decode, rgb, stretch, tf_bilinear to 64x64, x * 0.00392157, float32 nhwc'."""
