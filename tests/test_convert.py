@@ -21,10 +21,6 @@ from edgecnn.export.load import load
 from edgecnn.export.synthetic import random_inputs
 from edgecnn.export.verify import verify
 
-# Keras itself calls numpy in a way that numpy 2 deprecates.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept:DeprecationWarning")
-
-
 L = keras.layers
 
 

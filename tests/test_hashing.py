@@ -14,8 +14,6 @@ from edgecnn.spec import ModelSpec
 
 from .test_convert import run, source_of
 
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept:DeprecationWarning")
-
 BOTH = pytest.mark.parametrize("library", [keras, tf_keras], ids=["keras", "tf_keras"])
 
 

@@ -13,9 +13,6 @@ from edgecnn.export.optimize import count_nodes, optimize
 
 tf_keras = pytest.importorskip("tf_keras")
 
-# Keras itself calls numpy in a way that numpy 2 deprecates.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept:DeprecationWarning")
-
 OPERATORS = {"LSTM": "LSTM", "GRU": "GRU", "SimpleRNN": "RNN"}
 OPTIONS = {
     "plain": {},

@@ -18,9 +18,6 @@ from edgecnn.cli import guard
 from edgecnn.export.stamp import read_stamp, write_stamp
 from edgecnn.export.to_onnx import main
 
-# Keras itself calls numpy in a way that numpy 2 deprecates.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept:DeprecationWarning")
-
 L = keras.layers
 ROOT = pathlib.Path(__file__).parents[1]
 PIXELS = PixelSpec(height=16, width=16, resize="pil_bilinear", scale=1 / 255)

@@ -22,9 +22,6 @@ from edgecnn.export.stamp import stamp_onnx
 from edgecnn.export.synthetic import random_inputs, value_range
 from edgecnn.export.verify import verify
 
-# Keras itself calls numpy in a way that numpy 2 deprecates.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept:DeprecationWarning")
-
 L = keras.layers
 SPEC = ModelSpec(table=TableSpec(fields=("a", "b", "c", "d")))
 
