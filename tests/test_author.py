@@ -10,14 +10,13 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+import tf_keras
 
 from edgecnn import InputError, ModelError
 from edgecnn.cli import guard
 from edgecnn.export.load import load
 from edgecnn.export.reading.author import Script
 from edgecnn.export.to_onnx import main
-
-tf_keras = pytest.importorskip("tf_keras")
 
 # tf-keras finds its own HDF5 old-fashioned.
 pytestmark = pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file:UserWarning")

@@ -13,6 +13,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+import tf_keras
 
 from edgecnn import InputError, ModelError, ModelSpec
 from edgecnn.cli import guard
@@ -20,8 +21,6 @@ from edgecnn.export.convert import convert
 from edgecnn.export.load import load
 from edgecnn.export.to_onnx import main
 from edgecnn.export.verify import verify
-
-tf_keras = pytest.importorskip("tf_keras")
 
 # tf-keras finds its own HDF5 old-fashioned.
 pytestmark = pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file:UserWarning")

@@ -19,8 +19,6 @@ from edgecnn.export.load import load
 from edgecnn.export.optimize import optimize
 from edgecnn.export.verify import verify
 
-pytest.importorskip("tf_keras")
-
 # onnxruntime's, of an attribute that tf2onnx writes.
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 

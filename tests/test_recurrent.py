@@ -6,12 +6,11 @@ import keras
 import numpy as np
 import onnxruntime as ort
 import pytest
+import tf_keras
 
 from edgecnn.export.convert import convert
 from edgecnn.export.load import load
 from edgecnn.export.optimize import count_nodes, optimize
-
-tf_keras = pytest.importorskip("tf_keras")
 
 OPERATORS = {"LSTM": "LSTM", "GRU": "GRU", "SimpleRNN": "RNN"}
 OPTIONS = {

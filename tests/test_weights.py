@@ -10,11 +10,10 @@ import h5py
 import keras
 import numpy as np
 import pytest
+import tf_keras
 
 from edgecnn import InputError, ModelError
 from edgecnn.export.load import load
-
-tf_keras = pytest.importorskip("tf_keras")
 
 # tf-keras finds its own HDF5 old-fashioned.
 pytestmark = pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file:UserWarning")

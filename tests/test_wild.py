@@ -13,8 +13,6 @@ from edgecnn.export.to_onnx import main
 
 WILD = pathlib.Path(__file__).parents[2] / "shared/data/keras-wild"
 
-pytest.importorskip("tf_keras")
-
 pytestmark = pytest.mark.skipif(not WILD.is_dir(), reason="the sample of strangers' files is not here")
 
 EXPORTED = {
