@@ -74,7 +74,7 @@ class Source:
     notes: tuple[str, ...] = ()
     """What a user should know about how the file was read."""
     stored_batch: int | None = None
-    """The batch that the file fixes; None where it leaves it free."""
+    """The batch that the file fixes, whether the model still has it or not; None where it leaves it free."""
 
     @property
     def batch(self) -> int | None:
@@ -232,7 +232,7 @@ def _source(stored: Stored, opened: Opened, stamp: ModelSpec | None, signature: 
         stamp=stamp,
         loss=stored.loss,
         notes=opened.notes,
-        stored_batch=opened.stored_batch,
+        stored_batch=stored.batch,
     )
     source = _as_traced(source) if signature is None else source
     for output in source.outputs:

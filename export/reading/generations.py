@@ -56,8 +56,6 @@ class Opened:
     """A keras.Model or tf_keras.Model."""
     loaded_by: str
     notes: tuple[str, ...]
-    stored_batch: int | None = None
-    """The batch that the file fixes, whether the model still has it or not."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,7 +129,7 @@ def _open_model(
                 "compute differently was mapped, but its own Keras could not confirm the outputs"
             )
         version = f"{title(attempt.library)} {keras.__version__}"
-        return Opened(model, version, (*told, *notes), repair.stored_batch(stored.config))
+        return Opened(model, version, (*told, *notes))
     name, error = errors[0]
     if isinstance(error, MissingDependencyError):
         others = "; ".join(f"{n}: {reason(e)}" for n, e in errors[1:2])

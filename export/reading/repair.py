@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ..backend import require
-from .stored import Stored, class_configs, read_stored
+from .stored import SHAPE_KEYS, Stored, class_configs, read_stored
 
 _DROPPED_FOR_KERAS_3 = {
     "DepthwiseConv2D": ("groups",),
@@ -73,7 +73,7 @@ def for_inference(config: Any, *, free_batch: bool = True) -> tuple[Any, list[st
         inner = layer.get("config")
         if not isinstance(inner, dict):
             continue
-        for key in ("batch_input_shape", "batch_shape"):
+        for key in SHAPE_KEYS:
             shape = inner.get(key)
             if free_batch and isinstance(shape, list) and shape and isinstance(shape[0], int):
                 notes.append(f"the fixed batch of {shape[0]} was made free")
@@ -90,17 +90,6 @@ def for_inference(config: Any, *, free_batch: bool = True) -> tuple[Any, list[st
             inner["stateful"] = False
             notes.append("stateful layers start every call from zero, as after reset_states()")
     return config, list(dict.fromkeys(notes))
-
-
-def stored_batch(config: Any) -> int | None:
-    """The batch that an architecture fixes; None where it is free."""
-    for layer in class_configs(config):
-        inner = layer.get("config")
-        for key in ("batch_input_shape", "batch_shape"):
-            shape = inner.get(key) if isinstance(inner, dict) else None
-            if isinstance(shape, (list, tuple)) and shape and isinstance(shape[0], int):
-                return shape[0]
-    return None
 
 
 def _policy(dtype: Any) -> str | None:
