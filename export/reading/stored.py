@@ -59,9 +59,8 @@ class Stored:
     @property
     def batch(self) -> int | None:
         """The batch that the architecture fixes; None where it is free, or isn't known."""
-        for layer in self.layers():
-            inner = layer.get("config")
-            for key in SHAPE_KEYS if isinstance(inner, Mapping) else ():
+        for _, inner in layer_configs(self.config):
+            for key in SHAPE_KEYS:
                 shape = inner.get(key)
                 if isinstance(shape, (list, tuple)) and shape and isinstance(shape[0], int):
                     return shape[0]
@@ -151,6 +150,14 @@ def class_configs(config: Any) -> Iterator[Mapping[str, Any]]:
     elif isinstance(config, list):
         for value in config:
             yield from class_configs(value)
+
+
+def layer_configs(config: Any) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """(entry, its config) of every entry with a class_name whose config is an object, as that of layers is."""
+    for entry in class_configs(config):
+        inner = entry.get("config")
+        if isinstance(entry, dict) and isinstance(inner, dict):
+            yield entry, inner
 
 
 def _generation_by_words(config: Any, kind: str) -> int:
