@@ -240,7 +240,7 @@ def _load(keras: Any, stored: Stored, config: Any, objects: Mapping[str, Any], a
             keras1_weights.assign(model, stored.path, backend=stored.backend)
         return model
     options = {"custom_objects": dict(objects), "safe_mode": not allow_lambda}
-    if stored.kind == "hdf5" and archive.is_tree(stored.path):
+    if stored.kind == "hdf5" and ("module" in config or archive.is_tree(stored.path)):
         with quiet_logs("absl", "tensorflow"), keras.saving.custom_object_scope(dict(objects)):
             if "module" in config:
                 model = keras.saving.deserialize_keras_object(config, **options)
@@ -251,10 +251,6 @@ def _load(keras: Any, stored: Stored, config: Any, objects: Mapping[str, Any], a
     with quiet_logs("absl", "tensorflow"), repair.with_config(stored, config) as path:
         if stored.kind == "keras" and keras.__name__ == "tf_keras":
             return archive.load(keras, path, config, objects, safe_mode=not allow_lambda)
-        if stored.kind == "hdf5" and isinstance(config, Mapping) and "module" in config:
-            model = keras.saving.deserialize_keras_object(config, **options)
-            archive.load_weights(model, stored.path)
-            return model
         if stored.kind == "hdf5" and merged.begins_with_merge(stored.config):
             model = keras.layers.deserialize(config, custom_objects=dict(objects))
             merged.load_weights(model, path)
