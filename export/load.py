@@ -138,7 +138,7 @@ def _sizes(arrays: Sequence[npt.NDArray[Any]]) -> str:
     return ", ".join(f"{a.dtype} {list(a.shape)}" for a in arrays)
 
 
-def look(path: str | os.PathLike[str], architecture: str | None = None) -> Stored:
+def look(path: str | os.PathLike[str], architecture: str | None) -> Stored:
     """What load() reads of a file first, without TensorFlow, refused where that already shows that it can't be loaded.
 
     Raises:

@@ -72,9 +72,9 @@ def open_model(
     stored: Stored,
     expressions: Mapping[str, Expression],
     *,
-    allow_lambda: bool = False,
-    custom: str | os.PathLike[str] | None = None,
-    free_batch: bool = True,
+    allow_lambda: bool,
+    custom: str | os.PathLike[str] | None,
+    free_batch: bool,
 ) -> Opened:
     """Open the file, with its own generation of Keras first; a fixed batch is made free where that can be done.
 

@@ -81,7 +81,7 @@ _DROPPED = (
 """What only the training needed, or said twice."""
 
 
-def translate(config: Any, shapes: Mapping[str, tuple[int, ...]] | None = None, layout: str | None = None) -> Any:
+def translate(config: Any, shapes: Mapping[str, tuple[int, ...]], layout: str | None = None) -> Any:
     """The architecture in Keras 2's words.
 
     Args:
@@ -100,7 +100,7 @@ def translate(config: Any, shapes: Mapping[str, tuple[int, ...]] | None = None, 
         if layer["class_name"] == "Merge":
             _translate_merge(layer, inner)
         else:
-            _translate_layer(layer, inner, (shapes or {}).get(str(inner.get("name")), ()))
+            _translate_layer(layer, inner, shapes.get(str(inner.get("name")), ()))
     return without_training(config)
 
 

@@ -61,8 +61,8 @@ _ENCODERS = ("StringLookup", "IntegerLookup", "TextVectorization", "CategoryEnco
 """Layers whose output can be a sparse tensor."""
 
 
-def for_inference(config: Any, *, free_batch: bool = True) -> tuple[Any, list[str]]:
-    """The architecture with a free batch dimension (unless told otherwise), without state between calls, in float32.
+def for_inference(config: Any, *, free_batch: bool) -> tuple[Any, list[str]]:
+    """The architecture with a free batch dimension where that is asked for, without state between calls, in float32.
 
     Dropout inside RNN cells goes too: it does nothing after training, but keeps converters from knowing the cell.
 
