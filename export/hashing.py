@@ -9,7 +9,8 @@ Bernstein's SipHash-2-4, and TensorFlow's FingerprintCat64.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -34,11 +35,14 @@ _PAD = 72
 class _Graph:
     """The nodes of a function, or of a loop in one, as they are written down."""
 
-    count = 0
-    """Of all names so far."""
-
-    def __init__(self) -> None:
+    def __init__(self, around: _Graph | None = None) -> None:
+        """around: what a loop's body stands in, where its names are known as well."""
         self.nodes: list[Any] = []
+        self._numbers: Iterator[int] = itertools.count() if around is None else around._numbers
+
+    def name(self, kind: str = "n") -> str:
+        """A new name, the same in every export."""
+        return f"{kind}{next(self._numbers)}"
 
     def constant(self, value: int | Sequence[int], dtype: Any = np.uint64) -> Term:
         tensor = require("onnx").numpy_helper.from_array(np.array(value, dtype))
@@ -46,8 +50,7 @@ class _Graph:
 
     def op(self, kind: str, *inputs: Term, outputs: int = 1, domain: str = "", **attributes: Any) -> Any:
         """A node; its output, or all where there are several."""
-        names = [f"n{_Graph.count + i}" for i in range(outputs)]
-        _Graph.count += outputs
+        names = [self.name() for _ in range(outputs)]
         node = require("onnx").helper.make_node(kind, [i.name for i in inputs], names, domain=domain, **attributes)
         self.nodes.append(node)
         made = [Term(self, name) for name in names]
@@ -267,9 +270,8 @@ def _for_each(
     s: _Texts, counts: Term, start: Sequence[Term], take: Callable[[_Texts, Term, Sequence[Term]], list[Term]]
 ) -> list[Term]:
     """State after take was called with 0, 1 ... below each text's count."""
-    onnx, graph, body = require("onnx"), s.graph, _Graph()
-    number, going = Term(body, f"i{_Graph.count}"), Term(body, f"g{_Graph.count}")
-    before = [Term(body, f"s{_Graph.count}_{i}") for i in range(len(start))]
+    onnx, graph, body = require("onnx"), s.graph, _Graph(s.graph)
+    number, going, *before = (Term(body, body.name(kind)) for kind in ("i", "g", *["s"] * len(start)))
     here = number.cast(UINT64) + s.zeros  # for each text
     after = take(_Texts(body, s.words, s.length), here, before)
     is_there = here < counts

@@ -125,6 +125,14 @@ def test_what_no_table_holds_has_no_hash(tmp_path):
         run(graph, np.array([["\U00020000"]], object))
 
 
+def test_functions_are_written_the_same_again(tmp_path):
+    x = keras.Input((1,), dtype="string")
+    source = source_of(keras.Model(x, keras.layers.Hashing(9)(x)), tmp_path)
+    first, second = ([f.SerializeToString() for f in convert(source).functions] for _ in range(2))
+    assert first
+    assert first == second
+
+
 @pytest.mark.parametrize("kind", ["none", "int8", "fp16"])
 def test_a_model_of_hashed_columns_is_exported(tmp_path, capsys, kind):
     layers = keras.layers
