@@ -1,4 +1,4 @@
-"""From Keras to ONNX: load, convert, optimize, quantize, verify, stamp, write.
+"""From Keras to ONNX: load, convert, optimize, verify, quantize, stages, stamp, write.
 
 Importing this package or any module in it imports neither TensorFlow nor onnx.
 """

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .steps import Steps
+from .steps import BOOL, Steps
 
 Handler = Callable[..., None]
 
@@ -25,17 +25,17 @@ def _to_hsv(do: Steps, image: str) -> tuple[str, str, str]:
     zero, one = do.constant(0), do.constant(1)
     value = do("Max", red, green, blue)
     spread = do("Sub", value, do("Min", red, green, blue))
-    coloured = do("Greater", spread, zero, dtype=9)
-    saturation = do("Where", do("Greater", value, zero, dtype=9), do("Div", spread, value), zero)
+    coloured = do("Greater", spread, zero, dtype=BOOL)
+    saturation = do("Where", do("Greater", value, zero, dtype=BOOL), do("Div", spread, value), zero)
     sixth = do("Div", do.constant(1 / 6), do("Where", coloured, spread, one))
 
     def hue(first: str, second: str, offset: float) -> str:
         return do("Add", do("Mul", sixth, do("Sub", first, second)), do.constant(offset))
 
-    of_green = do("Where", do("Equal", green, value, dtype=9), hue(blue, red, 2 / 6), hue(red, green, 4 / 6))
-    turned = do("Where", do("Equal", red, value, dtype=9), hue(green, blue, 0), of_green)
+    of_green = do("Where", do("Equal", green, value, dtype=BOOL), hue(blue, red, 2 / 6), hue(red, green, 4 / 6))
+    turned = do("Where", do("Equal", red, value, dtype=BOOL), hue(green, blue, 0), of_green)
     turned = do("Where", coloured, turned, zero)
-    turned = do("Where", do("Less", turned, zero, dtype=9), do("Add", turned, one), turned)
+    turned = do("Where", do("Less", turned, zero, dtype=BOOL), do("Add", turned, one), turned)
     return turned, saturation, value
 
 
@@ -58,12 +58,8 @@ def _to_rgb(do: Steps, hue: str, saturation: str, value: str) -> str:
 
 def _handler(compute: Callable[[Steps, list[str]], str]) -> Handler:
     def handle(ctx: Any, node: Any, name: str, args: Any) -> None:
-        shape, dtype = ctx.get_shape(node.output[0]), ctx.get_dtype(node.output[0])
-        inputs, outputs = list(node.input), node.output
-        ctx.remove_node(name)
-        kind = {1: np.float32, 10: np.float16, 11: np.float64}[dtype]
-        result = compute(Steps(ctx, name, dtype, kind), inputs)
-        ctx.make_node("Identity", [result], name=name, outputs=outputs, shapes=[shape], dtypes=[dtype])
+        do = Steps(ctx, node)
+        do.last("Identity", compute(do, list(node.input)))
 
     return handle
 

@@ -12,7 +12,8 @@ from edgecnn.errors import ModelError
 from . import lookup, text
 from .backend import quiet_logs, reason, require
 from .load import Source, Tensor
-from .operators import handlers, mend
+from .mend import mend
+from .operators import handlers
 from .reading.generations import parts
 from .recurrent import MARK, Registry, marked
 from .tracing import frozen, nodes_of

@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import io
 from collections.abc import Sequence
-from pathlib import Path
 
 from edgecnn.decode import decode, decode_for
 from edgecnn.errors import EdgeCNNError
@@ -92,8 +91,8 @@ def _images(samples: Samples | None, count: int) -> list[bytes]:
     from PIL import Image
 
     found = []
-    if samples is not None and Path(samples.source).is_dir():
-        for file in spread(list_images(Path(samples.source)), 2 * count):
+    if samples is not None and samples.folder is not None:
+        for file in spread(list_images(samples.folder), 2 * count):
             try:
                 found.append(decode(file, "pil"))
             except EdgeCNNError:

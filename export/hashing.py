@@ -9,19 +9,18 @@ Bernstein's SipHash-2-4, and TensorFlow's FingerprintCat64.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from .backend import require
+from .steps import BOOL, INT32, INT64, STRING, UINT64
 
 DOMAIN = "edgecnn.hash"
 
 _OPSETS = {"": 20, "ai.onnx.ml": 2, "com.microsoft": 1, DOMAIN: 1}
-
-_INT32, _INT64, _STRING, _UINT64 = 6, 7, 8, 13
-"""ONNX's numbers of types."""
 
 _K0, _K1, _K2 = 0xC3A5C85C97CB3127, 0xB492B66FBE98F273, 0x9AE16A3B2F90404F
 """FarmHash's primes."""
@@ -36,11 +35,14 @@ _PAD = 72
 class _Graph:
     """The nodes of a function, or of a loop in one, as they are written down."""
 
-    count = 0
-    """Of all names so far."""
-
-    def __init__(self) -> None:
+    def __init__(self, around: _Graph | None = None) -> None:
+        """around: what a loop's body stands in, where its names are known as well."""
         self.nodes: list[Any] = []
+        self._numbers: Iterator[int] = itertools.count() if around is None else around._numbers
+
+    def name(self, kind: str = "n") -> str:
+        """A new name, the same in every export."""
+        return f"{kind}{next(self._numbers)}"
 
     def constant(self, value: int | Sequence[int], dtype: Any = np.uint64) -> Term:
         tensor = require("onnx").numpy_helper.from_array(np.array(value, dtype))
@@ -48,8 +50,7 @@ class _Graph:
 
     def op(self, kind: str, *inputs: Term, outputs: int = 1, domain: str = "", **attributes: Any) -> Any:
         """A node; its output, or all where there are several."""
-        names = [f"n{_Graph.count + i}" for i in range(outputs)]
-        _Graph.count += outputs
+        names = [self.name() for _ in range(outputs)]
         node = require("onnx").helper.make_node(kind, [i.name for i in inputs], names, domain=domain, **attributes)
         self.nodes.append(node)
         made = [Term(self, name) for name in names]
@@ -109,7 +110,7 @@ class Term:
 
     def or_if(self, condition: Term, other: Term) -> Term:
         """This, or the other where the condition holds; onnxruntime's Where does not take uint64."""
-        return self ^ (self ^ other) * condition.cast(_UINT64)
+        return self ^ (self ^ other) * condition.cast(UINT64)
 
 
 class _Texts:
@@ -127,7 +128,7 @@ class _Texts:
         """The eight bytes at a place of each text, (n, 1); of places before it something."""
         if isinstance(place, int):
             place = self.zeros + place
-        place = place.cast(_INT64)
+        place = place.cast(INT64)
         zero = self.graph.constant(0, np.int64)
         return self.graph.op("GatherElements", self.words, self.graph.op("Max", place, zero), axis=1)
 
@@ -269,23 +270,22 @@ def _for_each(
     s: _Texts, counts: Term, start: Sequence[Term], take: Callable[[_Texts, Term, Sequence[Term]], list[Term]]
 ) -> list[Term]:
     """State after take was called with 0, 1 ... below each text's count."""
-    onnx, graph, body = require("onnx"), s.graph, _Graph()
-    number, going = Term(body, f"i{_Graph.count}"), Term(body, f"g{_Graph.count}")
-    before = [Term(body, f"s{_Graph.count}_{i}") for i in range(len(start))]
-    here = number.cast(_UINT64) + s.zeros  # for each text
+    onnx, graph, body = require("onnx"), s.graph, _Graph(s.graph)
+    number, going, *before = (Term(body, body.name(kind)) for kind in ("i", "g", *["s"] * len(start)))
+    here = number.cast(UINT64) + s.zeros  # for each text
     after = take(_Texts(body, s.words, s.length), here, before)
     is_there = here < counts
     kept = [b.or_if(is_there, a) for b, a in zip(before, after, strict=True)]
     goes_on = body.op("Identity", going)
     info = onnx.helper.make_tensor_value_info
-    inputs = [info(number.name, _INT64, []), info(going.name, 9, [])]
+    inputs = [info(number.name, INT64, []), info(going.name, BOOL, [])]
     loop = onnx.helper.make_graph(
         body.nodes,
         "body",
-        [*inputs, *(info(b.name, _UINT64, None) for b in before)],
-        [info(goes_on.name, 9, []), *(info(k.name, _UINT64, None) for k in kept)],
+        [*inputs, *(info(b.name, UINT64, None) for b in before)],
+        [info(goes_on.name, BOOL, []), *(info(k.name, UINT64, None) for k in kept)],
     )
-    most = graph.op("ReduceMax", counts.cast(_INT64), keepdims=0)
+    most = graph.op("ReduceMax", counts.cast(INT64), keepdims=0)
     always = graph.op("Constant", value=onnx.numpy_helper.from_array(np.array(True)))
     found: list[Term] = graph.op("Loop", most, always, *start, outputs=len(start), body=loop)
     return found
@@ -319,10 +319,10 @@ def _words(graph: _Graph, text: Term, *, characters: Callable[[], Iterable[str]]
     # The bytes of each in UTF-8, the first one lowest, and above 32 bits how many there are.
     packed = [int.from_bytes(c.encode(), "little") | len(c.encode()) << 32 for c in known]
     attributes = {"keys_strings": known, "values_int64s": packed, "default_int64": _UNKNOWN}
-    bits = graph.op("LabelEncoder", table, domain="ai.onnx.ml", **attributes).cast(_UINT64)
+    bits = graph.op("LabelEncoder", table, domain="ai.onnx.ml", **attributes).cast(UINT64)
     # A character that isn't known is looked up where there is nothing, and so has no hash.
-    bits = bits + graph.op("Gather", graph.constant([0]), (bits // _UNKNOWN).cast(_INT64))
-    counts = (bits >> 32).cast(_INT64)
+    bits = bits + graph.op("Gather", graph.constant([0]), (bits // _UNKNOWN).cast(INT64))
+    counts = (bits >> 32).cast(INT64)
     one = graph.constant([1], np.int64)
     ends = graph.op("CumSum", counts, graph.constant(1, np.int64))
     starts = graph.op("Sub", ends, counts)
@@ -340,7 +340,7 @@ def _words(graph: _Graph, text: Term, *, characters: Callable[[], Iterable[str]]
     for i in range(8):
         shifted = [graph.op("Add", t, graph.constant([i], np.int64)) for t in (graph.constant([0], np.int64), end)]
         parts.append(graph.op("Slice", row, *shifted, one) << 8 * i)
-    return functools.reduce(Term.__xor__, parts), length.cast(_UINT64)
+    return functools.reduce(Term.__xor__, parts), length.cast(UINT64)
 
 
 _UNKNOWN = 2**40
@@ -409,8 +409,8 @@ def _bucket(ctx: Any, node: Any, name: str, args: Any) -> None:
         inputs.append(_const(ctx, name + "/key", [k % 2**64 for k in key]))
     found = _make(ctx, name + "/hash", ("Sip" if key else "Fingerprint") + of_digits, inputs)
     within = _rest(ctx, name, found, buckets)
-    sizes = ctx.make_node("Shape", [text], name=name + "/sizes", shapes=[[-1]], dtypes=[_INT64]).output[0]
-    to = {"name": name, "outputs": outputs, "shapes": [shape], "dtypes": [_INT64]}
+    sizes = ctx.make_node("Shape", [text], name=name + "/sizes", shapes=[[-1]], dtypes=[INT64]).output[0]
+    to = {"name": name, "outputs": outputs, "shapes": [shape], "dtypes": [INT64]}
     ctx.make_node("Reshape", [within, sizes], **to)
 
 
@@ -428,28 +428,28 @@ def _sparse_cross(ctx: Any, node: Any, name: str, args: Any) -> None:
     found = _const(ctx, name + "/key", [key % 2**64])
     for i, column in enumerate(columns):
         flat = _flattened(ctx, f"{name}/{i}", column)
-        if ctx.get_dtype(column) == _STRING:
+        if ctx.get_dtype(column) == STRING:
             number = _make(ctx, f"{name}/{i}/hash", "Fingerprint", [flat])
         else:
-            options = {"attr": {"to": _UINT64}, "shapes": [[-1]], "dtypes": [_UINT64]}
+            options = {"attr": {"to": UINT64}, "shapes": [[-1]], "dtypes": [UINT64]}
             number = ctx.make_node("Cast", [flat], name=f"{name}/{i}/number", **options).output[0]
         found = _make(ctx, f"{name}/{i}/cross", "Cross", [found, number])
     values = _rest(ctx, name, found, buckets or 2**63 - 1)
-    dtypes = {"shapes": [[-1, 2], [-1], [2]], "dtypes": [_INT64] * 3}
+    dtypes = {"shapes": [[-1, 2], [-1], [2]], "dtypes": [INT64] * 3}
     ctx.make_node("Column", [values], name=name, outputs=outputs, domain=DOMAIN, **dtypes)
 
 
 def _as_string(ctx: Any, node: Any, name: str, args: Any) -> None:
     """Whole numbers as text."""
-    if ctx.get_dtype(node.input[0]) in (_INT32, _INT64) and node.get_attr_value("width") == -1:
+    if ctx.get_dtype(node.input[0]) in (INT32, INT64) and node.get_attr_value("width") == -1:
         source, outputs, shape = node.input[0], node.output, ctx.get_shape(node.output[0])
         ctx.remove_node(name)
-        to = {"name": name, "outputs": outputs, "shapes": [shape], "dtypes": [_STRING]}
-        ctx.make_node("Cast", [source], attr={"to": _STRING}, **to)
+        to = {"name": name, "outputs": outputs, "shapes": [shape], "dtypes": [STRING]}
+        ctx.make_node("Cast", [source], attr={"to": STRING}, **to)
 
 
 def _make(ctx: Any, name: str, kind: str, inputs: Sequence[str]) -> str:
-    made = ctx.make_node(kind, inputs, name=name, domain=DOMAIN, shapes=[[-1]], dtypes=[_UINT64])
+    made = ctx.make_node(kind, inputs, name=name, domain=DOMAIN, shapes=[[-1]], dtypes=[UINT64])
     return str(made.output[0])
 
 
@@ -467,8 +467,8 @@ def _flattened(ctx: Any, name: str, tensor: str) -> str:
 def _rest(ctx: Any, name: str, number: str, buckets: int) -> str:
     """Numbers modulo how many buckets there are, as int64."""
     inputs = [number, _const(ctx, name + "/buckets", [buckets])]
-    rest = ctx.make_node("Mod", inputs, name=name + "/rest", shapes=[[-1]], dtypes=[_UINT64]).output[0]
-    options = {"attr": {"to": _INT64}, "shapes": [[-1]], "dtypes": [_INT64]}
+    rest = ctx.make_node("Mod", inputs, name=name + "/rest", shapes=[[-1]], dtypes=[UINT64]).output[0]
+    options = {"attr": {"to": INT64}, "shapes": [[-1]], "dtypes": [INT64]}
     return str(ctx.make_node("Cast", [rest], name=name + "/long", **options).output[0])
 
 

@@ -20,19 +20,16 @@ from edgecnn.errors import InputError, ModelError
 from edgecnn.golden import as_numbers
 from edgecnn.spec import ModelSpec
 
-from .backend import library_of, quiet_logs, reason, require, tensorflow
+from .backend import quiet_logs, reason, tensorflow
 from .batches import Arrays, run_in_batches
 from .reading import bytecode, replicas, screen, weights
 from .reading.expression import Expression
-from .reading.generations import Opened, open_model, parts
+from .reading.generations import Opened, open_model
 from .reading.savedmodel import open_savedmodel
 from .reading.stored import Stored, digest, read_stored
 from .reading.strangers import shown
 from .stamp import read_stamp
-from .tracing import nodes_of, traceable
-
-NOISE_DRAWS = 3
-"""Random patterns of rounding that rounding_noise tries."""
+from .tracing import traceable
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,7 +74,7 @@ class Source:
     notes: tuple[str, ...] = ()
     """What a user should know about how the file was read."""
     stored_batch: int | None = None
-    """The batch that the file fixes; None where it leaves it free."""
+    """The batch that the file fixes, whether the model still has it or not; None where it leaves it free."""
 
     @property
     def batch(self) -> int | None:
@@ -141,84 +138,12 @@ class Source:
         signature = [tf.TensorSpec(t.shape, t.dtype, name=t.name) for t in self.inputs]
         return tf.function(infer, input_signature=signature)
 
-    def rounding_noise(self, arrays: Sequence[npt.NDArray[Any]], expected: Sequence[npt.NDArray[Any]]) -> list[float]:
-        """How far each output moves when every weight is off by half a unit in the last place of the arithmetic, or in
-        float64, if that is more.
-
-        That is what arithmetic in another order does; a model that amplifies it, or adds up a long
-        sequence, can't be reproduced more closely by anybody.
-
-        Args:
-            arrays: the inputs.
-            expected: the outputs with the weights as they are.
-        """
-        unit = 2.0**-11 if self._computes_in_half() else 2.0**-24
-        variables = [v for v in self.model.weights if "float" in str(v.dtype)]
-        kept = [v.numpy() for v in variables]
-        rng = np.random.default_rng(0)
-        worst = [0.0] * len(expected)
-        try:
-            for _ in range(NOISE_DRAWS):
-                for variable, value in zip(variables, kept, strict=True):
-                    sign = rng.integers(0, 2, value.shape, np.int8) * 2.0 - 1
-                    variable.assign((value * (1 + sign * unit)).astype(value.dtype))
-                worst = _furthest(worst, self(arrays), expected)
-        finally:
-            for variable, value in zip(variables, kept, strict=True):
-                variable.assign(value)
-        exact = None if unit > 2.0**-24 else self._in_double(arrays)
-        return worst if exact is None else _furthest(worst, exact, expected)
-
-    def _in_double(self, arrays: Sequence[npt.NDArray[Any]]) -> Arrays | None:
-        """What the model's layers give in float64; None where they can't be built so."""
-        tf, keras = tensorflow(), require(library_of(self.model))
-        try:
-            known = {type(part).__name__: type(part) for part in parts(self.model)}
-            with keras.saving.custom_object_scope(known), quiet_logs("absl", "tensorflow"):
-                twin = type(self.model).from_config(_in_float64(self.model.get_config()))
-            twin.set_weights(self.model.get_weights())
-            wide = [a.astype(np.float64) if a.dtype == np.float32 else a for a in arrays]
-            exact = dataclasses.replace(self, model=twin)
-            return exact._run(
-                lambda some: [as_numbers(np.asarray(y)) for y in tf.nest.flatten(exact._call(some))], wide
-            )
-        except Exception:  # a SavedModel, a layer of the author's, one that knows float32 only
-            return None
-
-    def _computes_in_half(self) -> bool:
-        """Whether the graph has float16 in it, as that of an exported model of mixed precision."""
-        half = tensorflow().float16.as_datatype_enum
-        nodes = nodes_of(self.function.get_concrete_function().graph.as_graph_def())
-        return any(node.op == "Cast" and node.attr["DstT"].type == half for node in nodes)
-
-
-def _furthest(worst: list[float], outputs: Arrays, expected: Sequence[npt.NDArray[Any]]) -> list[float]:
-    """worst, or the largest difference of each output where that is more."""
-    moved = (np.abs(y.astype(np.float64) - e.astype(np.float64)) for y, e in zip(outputs, expected, strict=True))
-    return [max(w, float(np.nanmax(m, initial=0.0))) for w, m in zip(worst, moved, strict=True)]
-
-
-def _in_float64(config: Any) -> Any:
-    """A configuration with float64 in the place of float32, as Keras and TensorFlow's operators call them."""
-    if isinstance(config, dict):
-        constants = config.get("constants")  # of an operator, by number
-        wide = {key: _in_float64(value) for key, value in config.items() if key != "constants"}
-        return wide | ({"constants": {k: _wide(v) for k, v in constants.items()}} if constants else {})
-    if isinstance(config, (list, tuple)):
-        return type(config)(_in_float64(value) for value in config)
-    return {"float32": "float64", "DT_FLOAT": "DT_DOUBLE"}.get(config, config) if isinstance(config, str) else config
-
-
-def _wide(value: Any) -> Any:
-    array = np.asarray(value)
-    return array.astype(np.float64) if array.dtype.kind == "f" else value
-
 
 def _sizes(arrays: Sequence[npt.NDArray[Any]]) -> str:
     return ", ".join(f"{a.dtype} {list(a.shape)}" for a in arrays)
 
 
-def look(path: str | os.PathLike[str], architecture: str | None = None) -> Stored:
+def look(path: str | os.PathLike[str], architecture: str | None) -> Stored:
     """What load() reads of a file first, without TensorFlow, refused where that already shows that it can't be loaded.
 
     Raises:
@@ -316,7 +241,7 @@ def _source(stored: Stored, opened: Opened, stamp: ModelSpec | None, signature: 
         stamp=stamp,
         loss=stored.loss,
         notes=opened.notes,
-        stored_batch=opened.stored_batch,
+        stored_batch=stored.batch,
     )
     source = _as_traced(source) if signature is None else source
     for output in source.outputs:

@@ -17,8 +17,9 @@ import numpy.typing as npt
 
 from edgecnn.errors import VerificationError
 
-from .backend import library_of, require, tensorflow
+from .backend import library_of, reason, require, tensorflow
 from .batches import Arrays
+from .inference import open_session
 from .load import Source
 
 Array = npt.NDArray[Any]
@@ -106,7 +107,6 @@ def _patched(model: Any, wrap: Any) -> Iterator[None]:
 
 def _tensors(source: Source, model: Any, inputs: Sequence[Array]) -> Arrays:
     """Every tensor of the graph outside its loops, in one dimension and sorted."""
-    ort = require("onnxruntime")
     whole = type(model)()
     whole.CopyFrom(model)
     names = [name for node in whole.graph.node for name in node.output if name]
@@ -114,14 +114,11 @@ def _tensors(source: Source, model: Any, inputs: Sequence[Array]) -> Arrays:
     for name in names:
         if name not in known:
             whole.graph.output.add().name = name
-    options = ort.SessionOptions()
-    options.log_severity_level = 4
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = open_session(whole.SerializeToString(), optimized=False)
     try:
-        session = ort.InferenceSession(whole.SerializeToString(), options, providers=["CPUExecutionProvider"])
         found = session.run(names, {t.name: a for t, a in zip(source.inputs, inputs, strict=True)})
     except Exception as e:
-        raise VerificationError(f"the graph can't be run layer by layer: {e}") from e
+        raise VerificationError(f"the graph can't be run layer by layer: {reason(e)}") from e
     numbers = [a for a in (*found, *inputs) if isinstance(a, np.ndarray) and a.dtype.kind in _NUMBERS]
     return [np.sort(a.astype(np.float64), axis=None) for a in numbers]
 

@@ -6,7 +6,7 @@ TensorFlow operator's name.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,13 +15,10 @@ from .backend import require
 from .colours import HANDLERS as COLOURS
 from .recurrent import Registry, insert
 from .resizing import HANDLERS as RESIZING
-from .steps import Steps
+from .steps import BOOL, DOUBLE, FLOAT, INT32, INT64, Steps
 from .text import HANDLERS as TEXT
 
 Handler = Callable[..., Any]
-
-_INT64, _BOOL = 7, 9
-"""ONNX's numbers of types."""
 
 
 def handlers(layers: Registry) -> dict[str, tuple[Handler, list[Any]]]:
@@ -43,69 +40,45 @@ def handlers(layers: Registry) -> dict[str, tuple[Handler, list[Any]]]:
 
 def _erfc(ctx: Any, node: Any, name: str, args: Any) -> None:
     """erfc(x) = 1 - erf(x); inside gelu, the one place where Keras has it, nothing is lost."""
-    shape, dtype = ctx.get_shape(node.output[0]), ctx.get_dtype(node.output[0])
-    source = node.input[0]
-    ctx.remove_node(name)
-    erf = ctx.make_node("Erf", [source], name=name + "_erf", shapes=[shape], dtypes=[dtype])
-    one = ctx.make_const(name + "_one", np.array(1, np.float32))
-    ctx.make_node("Sub", [one.output[0], erf.output[0]], name=name, outputs=node.output, shapes=[shape], dtypes=[dtype])
+    do = Steps(ctx, node)
+    do.last("Sub", do.constant(1), do("Erf", node.input[0]))
 
 
 def _expm1(ctx: Any, node: Any, name: str, args: Any) -> None:
     """exp(x) - 1; near zero this is off by 1e-7, as far as float32 outputs around 1 are anyway."""
-    shape, dtype = ctx.get_shape(node.output[0]), ctx.get_dtype(node.output[0])
-    source = node.input[0]
-    ctx.remove_node(name)
-    exp = ctx.make_node("Exp", [source], name=name + "_exp", shapes=[shape], dtypes=[dtype])
-    one = ctx.make_const(name + "_one", np.array(1, np.float32))
-    ctx.make_node("Sub", [exp.output[0], one.output[0]], name=name, outputs=node.output, shapes=[shape], dtypes=[dtype])
-
-
-def _bucketize(ctx: Any, node: Any, name: str, args: Any) -> None:
-    """The number of boundaries that are not above x (TensorFlow's std::upper_bound), whole numbers as float32."""
-    shape, dtype = ctx.get_shape(node.output[0]), ctx.get_dtype(node.output[0])
-    source, given = node.input[0], ctx.get_dtype(node.input[0])
-    kind = np.float64 if given == 11 else np.float32
-    bounds = ctx.make_const(name + "_bounds", np.array(node.get_attr_value("boundaries"), np.float32).astype(kind))
-    ctx.remove_node(name)
-    if not _is_float(given):
-        source = ctx.make_node("Cast", [source], name=name + "_float", attr={"to": 1}, dtypes=[1]).output[0]
-    last = ctx.make_const(name + "_last", np.array([-1], np.int64))
-    wide = ctx.make_node("Unsqueeze", [source, last.output[0]], name=name + "_wide")
-    above = ctx.make_node("GreaterOrEqual", [wide.output[0], bounds.output[0]], name=name + "_above")
-    ones = ctx.make_node("Cast", [above.output[0]], name=name + "_ones", attr={"to": dtype})
-    ctx.make_node(
-        "ReduceSum",
-        [ones.output[0], last.output[0]],
-        name=name,
-        outputs=node.output,
-        attr={"keepdims": 0},
-        shapes=[shape],
-        dtypes=[dtype],
-    )
-
-
-def _bias_add(ctx: Any, node: Any, name: str, args: Any) -> None:
-    """x + bias, with the channels second where data_format says so; tf2onnx asks for a rank that loops don't know."""
-    shape, dtype = ctx.get_shape(node.output[0]), ctx.get_dtype(node.output[0])
-    (x, bias), outputs = node.input, node.output
-    first = node.get_attr_value("data_format") in (b"NCHW", "NCHW")
-    rank = len(ctx.get_shape(x) or range(4))
-    ctx.remove_node(name)
-    if first:
-        sizes = ctx.make_const(name + "_sizes", np.array([1, -1] + [1] * (rank - 2), np.int64))
-        bias = ctx.make_node("Reshape", [bias, sizes.output[0]], name=name + "_bias").output[0]
-    ctx.make_node("Add", [x, bias], name=name, outputs=outputs, shapes=[shape], dtypes=[dtype])
+    do = Steps(ctx, node)
+    do.last("Sub", do("Exp", node.input[0]), do.constant(1))
 
 
 def _log1p(ctx: Any, node: Any, name: str, args: Any) -> None:
     """log(1 + x); near zero this is off by 1e-7, as far as float32 outputs around 1 are anyway."""
-    shape, dtype = ctx.get_shape(node.output[0]), ctx.get_dtype(node.output[0])
-    source = node.input[0]
-    ctx.remove_node(name)
-    one = ctx.make_const(name + "_one", np.array(1, np.float32))
-    sum_ = ctx.make_node("Add", [source, one.output[0]], name=name + "_sum", shapes=[shape], dtypes=[dtype])
-    ctx.make_node("Log", [sum_.output[0]], name=name, outputs=node.output, shapes=[shape], dtypes=[dtype])
+    do = Steps(ctx, node)
+    do.last("Log", do("Add", node.input[0], do.constant(1)))
+
+
+def _bucketize(ctx: Any, node: Any, name: str, args: Any) -> None:
+    """The number of boundaries that are not above x (TensorFlow's std::upper_bound), whole numbers as float32."""
+    given = ctx.get_dtype(node.input[0])
+    kind = np.float64 if given == DOUBLE else np.float32
+    do = Steps(ctx, node)
+    if _is_float(given):
+        source, of_source = node.input[0], given
+    else:
+        source, of_source = do("Cast", node.input[0], dtype=FLOAT, to=FLOAT), FLOAT
+    last = do.constant([-1], np.int64)
+    bounds = do.constant(np.array(node.get_attr_value("boundaries"), np.float32), kind)
+    above = do("GreaterOrEqual", do("Unsqueeze", source, last, dtype=of_source), bounds, dtype=BOOL)
+    do.last("ReduceSum", do("Cast", above, to=do.dtype), last, keepdims=0)
+
+
+def _bias_add(ctx: Any, node: Any, name: str, args: Any) -> None:
+    """x + bias, with the channels second where data_format says so; tf2onnx asks for a rank that loops don't know."""
+    x, bias = node.input
+    rank = len(ctx.get_shape(x) or range(4))
+    do = Steps(ctx, node)
+    if node.get_attr_value("data_format") in (b"NCHW", "NCHW"):
+        bias = do("Reshape", bias, do.constant([1, -1] + [1] * (rank - 2), np.int64))
+    do.last("Add", x, bias)
 
 
 def _bitcast(ctx: Any, node: Any, name: str, args: Any) -> None:
@@ -113,18 +86,13 @@ def _bitcast(ctx: Any, node: Any, name: str, args: Any) -> None:
 
     -1 where the sign is set, also for -0.0, which only its reciprocal gives away; else 0.
     """
-    shape, dtype = ctx.get_shape(node.output[0]), ctx.get_dtype(node.output[0])
-    if (ctx.get_dtype(node.input[0]), dtype) != (1, 6) or not _only_sign_matters(ctx, node):
+    x, types = node.input[0], (ctx.get_dtype(node.input[0]), ctx.get_dtype(node.output[0]))
+    if types != (FLOAT, INT32) or not _only_sign_matters(ctx, node):
         return
-    source, outputs = node.input[0], node.output
-    ctx.remove_node(name)
-    zero = ctx.make_const(name + "_zero", np.array(0, np.float32)).output[0]
-    reciprocal = ctx.make_node("Reciprocal", [source], name=name + "_reciprocal").output[0]
-    is_zero = ctx.make_node("Equal", [source, zero], name=name + "_equal").output[0]
-    signed = ctx.make_node("Where", [is_zero, reciprocal, source], name=name + "_signed").output[0]
-    negative = ctx.make_node("Less", [signed, zero], name=name + "_negative").output[0]
-    number = ctx.make_node("Cast", [negative], name=name + "_number", attr={"to": dtype}, dtypes=[dtype]).output[0]
-    ctx.make_node("Neg", [number], name=name, outputs=outputs, shapes=[shape], dtypes=[dtype])
+    do = Steps(ctx, node)
+    zero = do.constant(0, np.float32)
+    signed = do("Where", do("Equal", x, zero, dtype=BOOL), do("Reciprocal", x, dtype=FLOAT), x, dtype=FLOAT)
+    do.last("Neg", do("Cast", do("Less", signed, zero, dtype=BOOL), to=INT32))
 
 
 def _only_sign_matters(ctx: Any, node: Any) -> bool:
@@ -136,90 +104,59 @@ def _only_sign_matters(ctx: Any, node: Any) -> bool:
 
 def _floor_mod(ctx: Any, node: Any, name: str, args: Any) -> None:
     """The remainder with the divisor's sign; tf2onnx's has the dividend's for whole numbers."""
-    shape, dtype = ctx.get_shape(node.output[0]), ctx.get_dtype(node.output[0])
-    (x, y), outputs = node.input, node.output
-    ctx.remove_node(name)
-    if not _is_float(dtype):
-        ctx.make_node("Mod", [x, y], name=name, outputs=outputs, shapes=[shape], dtypes=[dtype])
+    (x, y), do = node.input, Steps(ctx, node)
+    if not _is_float(do.dtype):
+        do.last("Mod", x, y)
         return
-    rest = ctx.make_node("Mod", [x, y], name=name + "_rest", attr={"fmod": 1}).output[0]
-    signs = [ctx.make_node("Sign", [v], name=name + s).output[0] for v, s in ((rest, "_of_rest"), (y, "_of_divisor"))]
-    product = ctx.make_node("Mul", signs, name=name + "_signs").output[0]
-    zero = ctx.make_const(name + "_zero", _array(0, dtype)).output[0]
-    other = ctx.make_node("Less", [product, zero], name=name + "_other").output[0]
-    moved = ctx.make_node("Add", [rest, y], name=name + "_moved").output[0]
-    ctx.make_node("Where", [other, moved, rest], name=name, outputs=outputs, shapes=[shape], dtypes=[dtype])
+    rest = do("Mod", x, y, fmod=1)
+    other = do("Less", do("Mul", do("Sign", rest), do("Sign", y)), do.constant(0), dtype=BOOL)
+    do.last("Where", other, do("Add", rest, y), rest)
 
 
 def _floor_div(ctx: Any, node: Any, name: str, args: Any) -> None:
     """The quotient rounded down; tf2onnx rounds whole numbers towards zero."""
-    shape, dtype = ctx.get_shape(node.output[0]), ctx.get_dtype(node.output[0])
-    (x, y), outputs = node.input, node.output
-    ctx.remove_node(name)
-    if _is_float(dtype):
-        quotient = ctx.make_node("Div", [x, y], name=name + "_quotient").output[0]
-        ctx.make_node("Floor", [quotient], name=name, outputs=outputs, shapes=[shape], dtypes=[dtype])
-        return
-    rest = ctx.make_node("Mod", [x, y], name=name + "_rest").output[0]
-    whole = ctx.make_node("Sub", [x, rest], name=name + "_whole").output[0]
-    ctx.make_node("Div", [whole, y], name=name, outputs=outputs, shapes=[shape], dtypes=[dtype])
+    (x, y), do = node.input, Steps(ctx, node)
+    if _is_float(do.dtype):
+        do.last("Floor", do("Div", x, y))
+    else:
+        do.last("Div", do("Sub", x, do("Mod", x, y)), y)
 
 
 def _is_float(dtype: int) -> bool:
-    return _array(0, dtype).dtype.kind == "f"
-
-
-def _array(value: float, dtype: int) -> Any:
-    """A number in one of ONNX's element types."""
-    return np.array(value, require("onnx").helper.tensor_dtype_to_np_dtype(dtype))
+    return require("onnx").helper.tensor_dtype_to_np_dtype(dtype).kind == "f"
 
 
 def _one_hot(ctx: Any, node: Any, name: str, args: Any) -> None:
     """1 where an index equals a position: a negative one is nowhere, where ONNX's OneHot counts from the end."""
-    shape, dtype = ctx.get_shape(node.output[0]), ctx.get_dtype(node.output[0])
     indices, depth, on, off = node.input
     given, kind = ctx.get_shape(indices), ctx.get_dtype(indices)
     if given is None:
         return
-    rank, axis, outputs = len(given), node.get_attr_value("axis"), node.output
-    behind = rank - axis % (rank + 1)
-    ctx.remove_node(name)
-    bounds = [ctx.make_const(f"{name}_{n}", _array(n, kind)).output[0] for n in (0, 1)]
-    depth = ctx.make_node("Cast", [depth], name=name + "_depth", attr={"to": kind}, dtypes=[kind]).output[0]
-    positions = ctx.make_node("Range", [bounds[0], depth, bounds[1]], name=name + "_positions", dtypes=[kind]).output[0]
+    axis = node.get_attr_value("axis")
+    behind = len(given) - axis % (len(given) + 1)
+    do = Steps(ctx, node, kind)
+    positions = do("Range", do.constant(0), do("Cast", depth, to=kind), do.constant(1))
     if behind:
-        axes = ctx.make_const(name + "_behind", np.arange(1, behind + 1)).output[0]
-        positions = ctx.make_node("Unsqueeze", [positions, axes], name=name + "_aligned").output[0]
-    where = ctx.make_const(name + "_axis", np.array([axis], np.int64)).output[0]
-    wide = ctx.make_node("Unsqueeze", [indices, where], name=name + "_wide").output[0]
-    equal = ctx.make_node("Equal", [wide, positions], name=name + "_equal").output[0]
-    ctx.make_node("Where", [equal, on, off], name=name, outputs=outputs, shapes=[shape], dtypes=[dtype])
+        positions = do("Unsqueeze", positions, do.constant(np.arange(1, behind + 1), np.int64))
+    wide = do("Unsqueeze", indices, do.constant([axis], np.int64))
+    do.last("Where", do("Equal", wide, positions, dtype=BOOL), on, off)
 
 
 def _sparse_matmul(ctx: Any, node: Any, name: str, args: Any) -> None:
     """A product of matrices of which TensorFlow knows that many values are 0 (LocallyConnected, implementation 2)."""
-    shape, dtype = ctx.get_shape(node.output[0]), ctx.get_dtype(node.output[0])
-    turns = [node.get_attr_value(key) for key in ("transpose_a", "transpose_b")]
-    factors = [_turned(ctx, f"{name}_{i}", node.input[i]) if turn else node.input[i] for i, turn in enumerate(turns)]
-    outputs = node.output
-    ctx.remove_node(name)
-    ctx.make_node("MatMul", factors, name=name, outputs=outputs, shapes=[shape], dtypes=[dtype])
+    (a, b), do = node.input, Steps(ctx, node)
+    a = do("Transpose", a, perm=[1, 0]) if node.get_attr_value("transpose_a") else a
+    b = do("Transpose", b, perm=[1, 0]) if node.get_attr_value("transpose_b") else b
+    do.last("MatMul", a, b)
 
 
 def _sparse_dense_matmul(ctx: Any, node: Any, name: str, args: Any) -> None:
     """A matrix given by its non-zero values, made whole and multiplied (LocallyConnected, implementation 3)."""
-    shape, dtype = ctx.get_shape(node.output[0]), ctx.get_dtype(node.output[0])
-    indices, values, sizes, dense = node.input
-    zero = ctx.make_const(name + "_zero", np.array(0, np.float32)).output[0]
-    zeros = ctx.make_node("Expand", [zero, sizes], name=name + "_zeros").output[0]
-    whole = ctx.make_node("ScatterND", [zeros, indices, values], name=name + "_whole", dtypes=[dtype]).output[0]
-    if node.get_attr_value("adjoint_a"):
-        whole = _turned(ctx, name + "_a", whole)
-    if node.get_attr_value("adjoint_b"):
-        dense = _turned(ctx, name + "_b", dense)
-    outputs = node.output
-    ctx.remove_node(name)
-    ctx.make_node("MatMul", [whole, dense], name=name, outputs=outputs, shapes=[shape], dtypes=[dtype])
+    (indices, values, sizes, b), do = node.input, Steps(ctx, node)
+    a = do("ScatterND", do("Expand", do.constant(0), sizes), indices, values)
+    a = do("Transpose", a, perm=[1, 0]) if node.get_attr_value("adjoint_a") else a
+    b = do("Transpose", b, perm=[1, 0]) if node.get_attr_value("adjoint_b") else b
+    do.last("MatMul", a, b)
 
 
 def _select(ctx: Any, node: Any, name: str, args: Any) -> None:
@@ -242,20 +179,15 @@ def _of_spectrum(ctx: Any, node: Any, name: str, args: Any) -> None:
         require("tf2onnx.onnx_opset.signal").ComplexAbsOp.version_13(ctx, node)
     if source.type != "RFFT" or not source.inputs[1].is_const() or not (sizes := ctx.get_shape(source.input[0])):
         return
-    shape, dtype, outputs = ctx.get_shape(node.output[0]), ctx.get_dtype(node.output[0]), node.output
-    length = np.array(source.inputs[1].get_tensor_value(), np.int64).reshape(())
-    ctx.remove_node(name)
-    last = ctx.make_const(name + "_last", np.array([-1])).output[0]
-    size = ctx.make_const(name + "_size", length).output[0]
-    wide = ctx.make_node("Unsqueeze", [source.input[0], last], name=name + "_wide", dtypes=[dtype]).output[0]
-    options = {"axis": len(sizes) - 1, "onesided": 1}
-    parts = ctx.make_node("DFT", [wide, size], name=name + "_parts", attr=options, dtypes=[dtype]).output[0]
-    to = {"name": name, "outputs": outputs, "shapes": [shape], "dtypes": [dtype]}
+    do = Steps(ctx, node)
+    last = do.constant([-1], np.int64)
+    length = do.constant(np.reshape(source.inputs[1].get_tensor_value(), ()), np.int64)
+    wide = do("Unsqueeze", source.input[0], last)
+    parts = do("DFT", wide, length, axis=len(sizes) - 1, onesided=1)
     if node.type == "ComplexAbs":
-        ctx.make_node("ReduceL2", [parts, last], attr={"keepdims": 0}, **to)
+        do.last("ReduceL2", parts, last, keepdims=0)
     else:
-        which = ctx.make_const(name + "_which", np.array(_OF_SPECTRUM.index(node.type))).output[0]
-        ctx.make_node("Gather", [parts, which], attr={"axis": -1}, **to)
+        do.last("Gather", parts, do.constant(_OF_SPECTRUM.index(node.type), np.int64), axis=-1)
 
 
 _OF_SPECTRUM = ("Real", "Imag", "ComplexAbs")
@@ -268,22 +200,14 @@ def _matrix_diag(ctx: Any, node: Any, name: str, args: Any) -> None:
     if any(c is None or c.size != 1 for c in constants) or [int(c) for c in constants[:3]] not in ([], [0, -1, -1]):
         require("tf2onnx.onnx_opset.tensor").MatrixDiag.version_12(ctx, node)
         return
-    shape, dtype, outputs = ctx.get_shape(node.output[0]), ctx.get_dtype(node.output[0]), node.output
-    source = node.input[0]
-    ctx.remove_node(name)
-    do = Steps(ctx, name, _INT64)
+    source, dtype = node.input[0], ctx.get_dtype(node.output[0])
+    do = Steps(ctx, node, INT64)
     padding = constants[3].reshape(()) if constants else np.zeros((), np.float32)
     first, last = do.constant([0]), do.constant([-1])
     length = do("Gather", do("Shape", source), do.constant(-1))
     places = do("Range", do.constant(0), length, do.constant(1))
-    here = do("Equal", do("Unsqueeze", places, last), do("Unsqueeze", places, first), dtype=_BOOL)
-    inputs = [here, do("Unsqueeze", source, last, dtype=dtype), do.constant(padding, padding.dtype)]
-    ctx.make_node("Where", inputs, name=name, outputs=outputs, shapes=[shape], dtypes=[dtype])
-
-
-def _turned(ctx: Any, name: str, matrix: str) -> str:
-    """The transposed float32 matrix, by a node of that name."""
-    return str(ctx.make_node("Transpose", [matrix], name=name, attr={"perm": [1, 0]}, dtypes=[1]).output[0])
+    here = do("Equal", do("Unsqueeze", places, last), do("Unsqueeze", places, first), dtype=BOOL)
+    do.last("Where", here, do("Unsqueeze", source, last, dtype=dtype), do.constant(padding, padding.dtype))
 
 
 def _batch_norm(ctx: Any, node: Any, name: str, args: Any) -> None:
@@ -319,88 +243,3 @@ HANDLERS: dict[str, Handler] = {
     "SparseTensorDenseMatMul": _sparse_dense_matmul,
 }
 """TensorFlow operator -> what replaces it."""
-
-
-_LARGE_AREA = 256
-"""Values from which a mean is taken axis by axis."""
-
-
-def mend(model: Any) -> None:
-    """Put right, in place, what tf2onnx 1.17 writes wrongly.
-
-    A transposed convolution whose output is larger than its input explains gets negative pads, where ONNX has
-    output_padding; a grouped Conv3D keeps the one group of an ordinary one; nearest neighbours get a rule that was
-    taken out of ONNX, of which onnxruntime warns at each load; a resize to a size gets empty scales; and means of
-    large areas are taken at once, see _mean_axis_by_axis.
-    """
-    onnx = require("onnx")
-    constants = {t.name: t for t in model.graph.initializer}
-    weights = {name: tuple(t.dims) for name, t in constants.items()}
-    shapes: dict[str, Any] = {}
-    opset = next(o.version for o in model.opset_import if o.domain in ("", "ai.onnx"))
-    for node in model.graph.node:
-        attributes = {a.name: a for a in node.attribute}
-        pads = attributes.get("pads")
-        if node.op_type == "ConvTranspose" and pads is not None and any(p < 0 for p in pads.ints):
-            # tf2onnx spreads what is missing over both ends; TensorFlow adds it behind.
-            half = len(pads.ints) // 2
-            total = [before + behind for before, behind in zip(pads.ints[:half], pads.ints[half:], strict=True)]
-            added = [max(0, -t) for t in total]
-            pads.ints[:] = [0 if total[i % half] <= 0 else p for i, p in enumerate(pads.ints)]
-            node.attribute.append(onnx.helper.make_attribute("output_padding", added))
-        rule = attributes.get("coordinate_transformation_mode")
-        if node.op_type == "Resize" and rule is not None and rule.s == b"tf_half_pixel_for_nn":
-            scales = constants.get(node.input[2]) if len(node.input) == 3 else None
-            if scales is not None and not np.any(onnx.numpy_helper.to_array(scales) % 1):
-                rule.s = b"asymmetric"  # the same pixels at whole multiples
-        if node.op_type == "Resize" and len(node.input) == 4:
-            # An input that is there and empty would be one more number to convert, for fp16.
-            node.input[1:3] = ["" if weights.get(name) == (0,) else name for name in node.input[1:3]]
-        if node.op_type == "Conv" and len(weights.get(node.input[1], ())) == 5:
-            shapes = shapes or _shapes(model)
-            inputs, of_one_group = shapes.get(node.input[0], (0, 0))[1], weights[node.input[1]][1]
-            if inputs > of_one_group:
-                if "group" in attributes:
-                    node.attribute.remove(attributes["group"])
-                node.attribute.append(onnx.helper.make_attribute("group", inputs // of_one_group))
-    _mean_axis_by_axis(model, constants, shapes, opset)
-
-
-def _mean_axis_by_axis(model: Any, constants: Mapping[str, Any], shapes: Mapping[str, Any], opset: int) -> None:
-    """Take the mean of a large area of each row first: onnxruntime (1.31) adds the values up in one go.
-
-    Of 49,284 equal ones its sum is off by 1e-4, Keras's by 1e-5.
-    """
-    onnx = require("onnx")
-    kinds = ("GlobalAveragePool", "ReduceMean")
-    for place, node in reversed([(i, n) for i, n in enumerate(model.graph.node) if n.op_type in kinds]):
-        shapes = shapes or _shapes(model)
-        sizes, keep = shapes.get(node.input[0], ()), 1
-        if node.op_type == "GlobalAveragePool":
-            axes = list(range(2, len(sizes)))
-        else:
-            attributes = {a.name: a for a in node.attribute}
-            keep = attributes["keepdims"].i if "keepdims" in attributes else 1
-            given = constants.get(node.input[1]) if len(node.input) > 1 else None
-            axes = list(attributes["axes"].ints) if "axes" in attributes else []
-            axes = axes if given is None else onnx.numpy_helper.to_array(given).tolist()
-        axes = sorted((a % len(sizes) for a in axes), reverse=True) if sizes else []
-        if len(axes) < 2 or np.prod([sizes[a] for a in axes], dtype=np.int64) <= _LARGE_AREA:
-            continue
-        tensors = [node.input[0], *(f"{node.output[0]}_of_axis_{a}" for a in axes[:-1]), node.output[0]]
-        for number, axis in enumerate(axes):
-            name = f"{node.name}_axis_{axis}"
-            options = {"axes": [axis]} if opset < 18 else {}
-            inputs = [tensors[number], *([name] if opset >= 18 else [])]
-            step = onnx.helper.make_node("ReduceMean", inputs, [tensors[number + 1]], name, keepdims=keep, **options)
-            model.graph.node.insert(place + number, step)
-            if opset >= 18:
-                model.graph.initializer.append(onnx.numpy_helper.from_array(np.array([axis]), name))
-        model.graph.node.remove(node)
-
-
-def _shapes(model: Any) -> dict[str, list[int]]:
-    """Name of a tensor -> its shape, 0 where free, as far as ONNX infers it."""
-    inferred = require("onnx").shape_inference.infer_shapes(model).graph
-    values = [*inferred.value_info, *inferred.input]
-    return {v.name: [d.dim_value for d in v.type.tensor_type.shape.dim] for v in values}

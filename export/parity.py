@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from edgecnn.errors import VerificationError
 
+from . import rounding
 from .batches import Arrays
 from .load import Source
 from .quality import top_class
@@ -76,7 +77,7 @@ class Comparison:
                 e.astype(np.float64),
                 g.astype(np.float64),
                 0.0 if self._regression and i == 0 else 1.0,
-                lambda i=i: self._source.rounding_noise(batch, expected)[i],
+                lambda i=i: rounding.noise(self._source, batch, expected)[i],
             )
             if problem is not None:
                 raise OutputsDifferError(f"{where} {problem}", batch)

@@ -132,7 +132,7 @@ def to_fp16(model: Any) -> bytes:
     return bytes(small.SerializeToString())
 
 
-def to_int8(prepared: Any, source: Source, calibration: Samples, exclude: tuple[str, ...] = ()) -> bytes:
+def to_int8(prepared: Any, source: Source, calibration: Samples, exclude: tuple[str, ...]) -> bytes:
     """The model with int8 layers as QDQ pairs, save for the nodes named in exclude."""
     quantization = require("onnxruntime.quantization")
     # quantize_static moves the weights of the model it is given into a file that it deletes afterwards.

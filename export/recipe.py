@@ -135,7 +135,7 @@ def read_labels(path: str | Path) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def derive_head(source: Source, labels: tuple[str, ...] | None = None) -> str:
+def derive_head(source: Source, labels: tuple[str, ...] | None) -> str:
     """What the first output means, by the last layer's activation and the training loss."""
     shape = source.outputs[0].shape
     if len(shape) != 2 or source.outputs[0].dtype == "string":

@@ -19,12 +19,10 @@ import numpy.typing as npt
 
 from .backend import library_of, require, tensorflow
 from .reading.generations import parts
+from .steps import INT32
 
 MARK = "edgecnn_recurrent_"
 """Beginning of a marked function's name."""
-
-_INT32 = 6
-"""onnx.TensorProto.INT32."""
 
 OPERATORS = ("LSTM", "GRU", "RNN")
 """What may stand for a layer."""
@@ -104,7 +102,7 @@ def insert(ctx: Any, node: Any, name: str, registry: Registry) -> None:
 
     axis0, axis1 = constant("axis0", np.array([0], np.int64)), constant("axis1", np.array([1], np.int64))
     steps = make("Transpose", [inputs[0]], "steps", attr={"perm": [1, 0, 2]}).output[0]
-    lengths = make("Cast", [inputs.pop()], "lengths", attr={"to": _INT32}).output[0] if cell.masked else ""
+    lengths = make("Cast", [inputs.pop()], "lengths", attr={"to": INT32}).output[0] if cell.masked else ""
     states = [make("Unsqueeze", [s, axis0], f"state{i}").output[0] for i, s in enumerate(inputs[1:])]
     weights = [constant(w, a) for w, a in zip("WRB", cell.weights, strict=True)]
     run = make(

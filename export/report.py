@@ -51,18 +51,6 @@ class Report:
     reason: str | None = None
     """Why it failed."""
 
-    def to_json(self) -> str:
-        """The report as indented JSON."""
-        return json.dumps(dataclasses.asdict(self), indent=2, ensure_ascii=False) + "\n"
-
-    def write(self, path: str | Path) -> None:
-        """Write the JSON file.
-
-        Raises:
-            ModelError: it can't be written.
-        """
-        write_atomically(Path(path), self.to_json().encode())
-
     def tell(self, source: Source) -> None:
         """Take over what is known of the Keras file."""
         self.keras_version, self.loaded_by, self.sha256 = source.keras_version, source.loaded_by, source.sha256
@@ -98,11 +86,9 @@ def write_reports(path: str | Path, reports: list[Report]) -> None:
     Raises:
         ModelError: it can't be written.
     """
-    if len(reports) == 1:
-        reports[0].write(path)
-        return
-    data = [dataclasses.asdict(r) for r in reports]
-    write_atomically(Path(path), (json.dumps(data, indent=2, ensure_ascii=False) + "\n").encode())
+    found = [dataclasses.asdict(r) for r in reports]
+    text = json.dumps(found[0] if len(found) == 1 else found, indent=2, ensure_ascii=False)
+    write_atomically(Path(path), f"{text}\n".encode())
 
 
 def summarize(reports: list[Report]) -> None:

@@ -59,6 +59,8 @@ class Samples:
     """One line for each image or row that couldn't be used."""
     cells: tuple[tuple[str, ...], ...] = ()
     """Of table rows: the cells as they are in the file."""
+    folder: Path | None = None
+    """Of images: the folder that holds them."""
 
     def __len__(self) -> int:
         return len(self.inputs[0])
@@ -196,8 +198,8 @@ def _read_images(folder: Path, spec: ModelSpec, pixels: PixelSpec, limit: int) -
         classes.append(indices.get(file.relative_to(folder).parts[0], -1))
     if not arrays:
         raise SourceError(f"none of the {len(files)} images in {folder} can be read; the first: {skipped[0]}")
-    known = classes and min(classes) >= 0
-    return Samples([np.stack(arrays)], np.array(classes, np.int64) if known else None, str(folder), tuple(skipped))
+    known = np.array(classes, np.int64) if min(classes) >= 0 else None
+    return Samples([np.stack(arrays)], known, str(folder), tuple(skipped), folder=folder)
 
 
 def _class_indices(folder: Path, labels: Sequence[str] | None) -> dict[str, int]:

@@ -51,7 +51,7 @@ class Shortcut:
         )
 
 
-def measure(source: Source, spec: ModelSpec, training: str, folder: str | Path) -> Shortcut:
+def measure(source: Source, spec: ModelSpec, training: str, folder: Path) -> Shortcut:
     """Compare decode="fast" with the decoder of the training on a folder of images.
 
     Args:
@@ -66,7 +66,7 @@ def measure(source: Source, spec: ModelSpec, training: str, folder: str | Path) 
     assert spec.pixels is not None
     fast, exact = spec.pixels, dataclasses.replace(spec.pixels, decode=training)
     largest, total, values, same, compared = 0.0, 0.0, 0, 0, 0
-    files = spread(list_images(Path(folder)), DEFAULT_LIMIT)
+    files = spread(list_images(folder), DEFAULT_LIMIT)
     for start in range(0, len(files), CHUNK):
         pairs = [pair for file in files[start : start + CHUNK] if (pair := _pair(file, fast, exact))]
         if not pairs:

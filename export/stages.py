@@ -11,7 +11,6 @@ import io
 import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -171,9 +170,8 @@ def _json_number(value: Any) -> Any:
 
 def _images(samples: Samples, count: int) -> tuple[list[bytes], str]:
     """Encoded images: of the folder that the samples come from, else synthetic ones."""
-    folder = Path(samples.source)
-    if folder.is_dir():
-        return [f.read_bytes() for f in spread(list_images(folder), count)], f"the images in {folder}"
+    if samples.folder is not None:
+        return [f.read_bytes() for f in spread(list_images(samples.folder), count)], f"the images in {samples.folder}"
     from PIL import Image
 
     turned = Image.Exif()

@@ -161,10 +161,10 @@ def _tell_shortcut(source: Source, spec: ModelSpec, judge: Samples | None, repor
     if training is None:
         return
     text = f"decode fast: the model will see JPEGs shrunk in the DCT, not the pixels that {training} gave the training"
-    if judge is None:
-        report.note(f"{text}; --data measures the difference")
+    if judge is None or judge.folder is None:
+        report.note(f"{text}; --data with images measures the difference")
         return
-    found = shortcut.measure(source, spec, training, judge.source)
+    found = shortcut.measure(source, spec, training, judge.folder)
     report.decode = found.to_dict()
     report.note(f"{text}; {found}")
 

@@ -32,7 +32,7 @@ from .optimize import count_nodes, optimize
 from .parity import Comparison, OutputsDifferError, Parity
 from .quality import DEFAULT_MAX_DROP, Quality, measure
 from .reading.stored import sniff
-from .report import Report
+from .report import Report, write_reports
 from .samples import CHUNK, Samples, read_samples
 from .stamp import HDF5_MAGIC, ZIP_MAGIC, read_head, read_stamp
 from .synthetic import BATCHES, random_inputs, random_samples
@@ -146,7 +146,7 @@ def main(argv: Sequence[str]) -> int:
         raise
     finally:
         if options.report:
-            report.write(options.report)
+            write_reports(options.report, [report])
     print(f"{options.model} computes what {options.against} computes")
     return 0
 

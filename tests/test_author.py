@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+import tf_keras
 
 from edgecnn import InputError, ModelError
 from edgecnn.cli import guard
@@ -17,13 +18,8 @@ from edgecnn.export.load import load
 from edgecnn.export.reading.author import Script
 from edgecnn.export.to_onnx import main
 
-tf_keras = pytest.importorskip("tf_keras")
-
-# Keras itself calls numpy in a way that numpy 2 deprecates; tf-keras finds its own HDF5 old-fashioned.
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept:DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file:UserWarning"),
-]
+# tf-keras finds its own HDF5 old-fashioned.
+pytestmark = pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file:UserWarning")
 
 ROWS = np.random.default_rng(30).normal(size=(4, 5)).astype(np.float32)
 SCALE = """

@@ -18,9 +18,6 @@ from edgecnn.export.quantize import KINDS
 from edgecnn.export.to_onnx import main
 from edgecnn.export.verify import open_session
 
-# Keras itself calls numpy in a way that numpy 2 deprecates.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept:DeprecationWarning")
-
 L = keras.layers
 BATCH = 4
 

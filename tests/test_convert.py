@@ -21,10 +21,6 @@ from edgecnn.export.load import load
 from edgecnn.export.synthetic import random_inputs
 from edgecnn.export.verify import verify
 
-# Keras itself calls numpy in a way that numpy 2 deprecates.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept:DeprecationWarning")
-
-
 L = keras.layers
 
 
@@ -553,3 +549,22 @@ print("times", (large - small) * 1024 / (4 * 3500**2))
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     # tf2onnx by itself takes 60 times their size.
     assert float(done.stdout.split("times")[1]) < 20
+
+
+def test_several_of_an_operator_in_one_scope(tmp_path):
+    """TensorFlow numbers the second one as we might number the nodes that stand for the first."""
+    module = tf.Module()
+
+    def serve(codes, image):
+        hot = sum(tf.one_hot(codes + i, 4) for i in range(3))
+        hues = sum(tf.image.rgb_to_hsv(image / (i + 1)) for i in range(3))
+        return {"hot": hot, "hues": hues}
+
+    signature = [tf.TensorSpec((None, 3), tf.int32, name="codes"), tf.TensorSpec((None, 4, 4, 3), name="image")]
+    module.serve = tf.function(serve, signature)
+    tf.saved_model.save(module, tmp_path / "m", signatures={"serving_default": module.serve})
+    codes = np.array([[0, 1, 2], [3, -1, 0]], np.int32)
+    image = np.random.default_rng(23).random((2, 4, 4, 3)).astype(np.float32)
+    got = run(convert(load(tmp_path / "m")), codes, image)
+    for g, expected in zip(got, serve(codes, image).values(), strict=True):
+        np.testing.assert_allclose(g, expected, atol=1e-6)

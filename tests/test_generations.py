@@ -13,6 +13,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+import tf_keras
 
 from edgecnn import InputError, ModelError, ModelSpec
 from edgecnn.cli import guard
@@ -21,13 +22,8 @@ from edgecnn.export.load import load
 from edgecnn.export.to_onnx import main
 from edgecnn.export.verify import verify
 
-tf_keras = pytest.importorskip("tf_keras")
-
-# Keras itself calls numpy in a way that numpy 2 deprecates; tf-keras finds its own HDF5 old-fashioned.
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept:DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file:UserWarning"),
-]
+# tf-keras finds its own HDF5 old-fashioned.
+pytestmark = pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file:UserWarning")
 
 L2, L3 = tf_keras.layers, keras.layers
 STEPS = np.random.default_rng(10).normal(size=(3, 6, 2)).astype(np.float32)

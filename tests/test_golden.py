@@ -175,7 +175,6 @@ def test_export_puts_real_or_synthetic_samples_into_the_model(tmp_path, photos, 
         np.testing.assert_allclose(model(tensor[tf.newaxis]).numpy()[0], sample.outputs, rtol=1e-5, atol=1e-3)
 
 
-@pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept:DeprecationWarning")
 def test_a_model_without_a_recipe_proves_its_graph_too(tmp_path, capsys):
     """A sequence model: nobody can make its inputs from a file, so they travel as they are."""
     import keras
@@ -203,7 +202,6 @@ def test_a_model_without_a_recipe_proves_its_graph_too(tmp_path, capsys):
         assert f"FAILED  golden 1 {name}" in capsys.readouterr().out
 
 
-@pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept:DeprecationWarning")
 def test_several_inputs_and_outputs_are_proved_as_well(tmp_path, capsys):
     import keras
 
@@ -232,7 +230,6 @@ def test_several_inputs_and_outputs_are_proved_as_well(tmp_path, capsys):
     assert "the model has 2 inputs and 2 outputs" in capsys.readouterr().err
 
 
-@pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept:DeprecationWarning")
 def test_text_is_proved_as_well(tmp_path, capsys):
     """As in a table of animals: a kind in words beside an age."""
     import keras
@@ -261,7 +258,6 @@ def test_text_is_proved_as_well(tmp_path, capsys):
     np.testing.assert_allclose(got[0], expected, atol=1e-5)
 
 
-@pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept:DeprecationWarning")
 def test_tensors_of_other_types_are_not_stored(tmp_path, capsys):
     import keras
 

@@ -7,10 +7,10 @@ import json
 import h5py
 import numpy as np
 import pytest
+import tf_keras
 
 from edgecnn.export.load import load
 
-tf_keras = pytest.importorskip("tf_keras")
 L = tf_keras.layers
 
 

@@ -19,10 +19,6 @@ from edgecnn.export.load import load
 from edgecnn.export.reading.stored import sniff
 from edgecnn.export.stamp import write_stamp
 
-# Keras itself calls numpy in a way that numpy 2 deprecates.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept:DeprecationWarning")
-
-
 L = keras.layers
 
 

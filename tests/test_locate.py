@@ -10,9 +10,6 @@ from edgecnn.cli import guard
 from edgecnn.export import operators
 from edgecnn.export.to_onnx import main
 
-# Keras itself calls numpy in a way that numpy 2 deprecates.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept:DeprecationWarning")
-
 L = keras.layers
 
 

@@ -19,13 +19,8 @@ from edgecnn.export.load import load
 from edgecnn.export.optimize import optimize
 from edgecnn.export.verify import verify
 
-pytest.importorskip("tf_keras")
-
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept:DeprecationWarning"),
-    # onnxruntime's, of an attribute that tf2onnx writes.
-    pytest.mark.filterwarnings("ignore::UserWarning"),
-]
+# onnxruntime's, of an attribute that tf2onnx writes.
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
 FILES = pathlib.Path(__file__).with_name("old_keras.zip")
 

@@ -20,9 +20,6 @@ from edgecnn.export.quantize import quantize
 from edgecnn.export.samples import Samples
 from edgecnn.export.verify import open_session, run_samples
 
-# Keras itself calls numpy in a way that numpy 2 deprecates.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept:DeprecationWarning")
-
 L = keras.layers
 SPEC = ModelSpec(pixels=PixelSpec(height=16, width=16, scale=1 / 255), labels=("dark", "light"))
 

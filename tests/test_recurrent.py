@@ -6,15 +6,11 @@ import keras
 import numpy as np
 import onnxruntime as ort
 import pytest
+import tf_keras
 
 from edgecnn.export.convert import convert
 from edgecnn.export.load import load
 from edgecnn.export.optimize import count_nodes, optimize
-
-tf_keras = pytest.importorskip("tf_keras")
-
-# Keras itself calls numpy in a way that numpy 2 deprecates.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept:DeprecationWarning")
 
 OPERATORS = {"LSTM": "LSTM", "GRU": "GRU", "SimpleRNN": "RNN"}
 OPTIONS = {

@@ -8,15 +8,14 @@ import pytest
 
 from edgecnn import ModelError
 from edgecnn.export.load import Tensor
-from edgecnn.export.report import Report, describe_tensors
+from edgecnn.export.report import Report, describe_tensors, write_reports
 
 KEYS = {"status", "source", "output", "keras_version", "opset", "inputs", "outputs", "parity", "quantization"}
 KEYS |= {"nodes", "reason"}
 
 
 def test_a_report_has_failed_until_it_is_told_otherwise(tmp_path):
-    report = Report("m.h5", "m.onnx")
-    report.write(tmp_path / "r.json")
+    write_reports(tmp_path / "r.json", [Report("m.h5", "m.onnx")])
     data = json.loads((tmp_path / "r.json").read_text())
     assert set(data) >= KEYS
     assert data["status"] == "failed"
@@ -45,4 +44,4 @@ def test_stages_are_timed_and_printed_on_stderr(capsys):
 
 def test_unwritable(tmp_path):
     with pytest.raises(ModelError, match="can't write"):
-        Report("m.h5", "m.onnx").write(tmp_path / "none" / "r.json")
+        write_reports(tmp_path / "none" / "r.json", [Report("m.h5", "m.onnx")])

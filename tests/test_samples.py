@@ -17,9 +17,6 @@ from edgecnn.export.load import Tensor
 from edgecnn.export.samples import MAX_BYTES, read_samples, within_memory
 from edgecnn.export.to_onnx import main
 
-# Keras itself calls numpy in a way that numpy 2 deprecates.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept:DeprecationWarning")
-
 L = keras.layers
 INPUTS = (Tensor("steps", (None, None, 2), "float32"), Tensor("ids", (None, 3), "int32"))
 N = 40

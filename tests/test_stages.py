@@ -21,9 +21,6 @@ from edgecnn.export.to_onnx import main
 from edgecnn.selftest import synthetic_image
 from edgecnn.spec import RESIZES
 
-# Keras itself calls numpy in a way that numpy 2 deprecates.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept:DeprecationWarning")
-
 L = keras.layers
 RECIPE = PixelSpec(height=24, width=20, resize="pil_bilinear", scale=1 / 255)
 STAGES = ["decode", "resize", "normalise", "graph"]

@@ -18,10 +18,6 @@ import pytest
 from edgecnn import ModelError, ModelSpec, PixelSpec, SpecError
 from edgecnn.export.stamp import read_stamp, stamp_onnx, write_atomically, write_stamp
 
-# Keras itself calls numpy in a way that numpy 2 deprecates.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept:DeprecationWarning")
-
-
 SPEC = ModelSpec(pixels=PixelSpec(height=4, width=6, scale=1 / 255), labels=("개", "cat"), provenance={"by": "a test"})
 
 

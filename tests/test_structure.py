@@ -14,9 +14,6 @@ from edgecnn.export.stamp import read_stamp
 from edgecnn.export.structure import hints, imagenet_recipe, is_teachable_machine, scaled_twice
 from edgecnn.export.to_onnx import main
 
-# Keras itself calls numpy in a way that numpy 2 deprecates.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept:DeprecationWarning")
-
 L = keras.layers
 
 

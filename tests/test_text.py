@@ -17,10 +17,7 @@ from edgecnn.export.text import OPSET, _parts
 
 from .test_convert import run, source_of
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:__array__ implementation doesn't accept:DeprecationWarning",
-    "ignore:You are saving your model as an HDF5 file:UserWarning",
-)
+pytestmark = pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file:UserWarning")
 
 LEARNED = ["The cat sat on the mat.", "A dog's life: it's GOOD!", "cat & dog (again), good-bye", "Ärger à gogo"]
 

@@ -18,9 +18,6 @@ from edgecnn.cli import guard
 from edgecnn.export.stamp import read_stamp, write_stamp
 from edgecnn.export.to_onnx import main
 
-# Keras itself calls numpy in a way that numpy 2 deprecates.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept:DeprecationWarning")
-
 L = keras.layers
 ROOT = pathlib.Path(__file__).parents[1]
 PIXELS = PixelSpec(height=16, width=16, resize="pil_bilinear", scale=1 / 255)
@@ -100,7 +97,10 @@ def test_fast_decoding_is_told_measured_and_recorded(tmp_path, capsys):
         noise = Image.fromarray(rng.integers(0, 256, (9, 11, 3)).astype(np.uint8))
         noise.resize((120 + i, 90)).save(tmp_path / "data" / f"{i}.jpg")
     assert export(path, "--decode", "fast") == 0
-    assert "not the pixels that pil gave the training; --data measures the difference" in capsys.readouterr().err
+    assert "not the pixels that pil gave the training; --data with images measures" in capsys.readouterr().err
+    np.savez(tmp_path / "a.npz", image=rng.random((5, 16, 16, 3), np.float32))
+    assert export(path, "--decode", "fast", "--data", tmp_path / "a.npz") == 0
+    assert "--data with images measures" in capsys.readouterr().err
     assert export(path, "--decode", "fast", "--data", tmp_path / "data", "--report", report) == 0
     data, err = json.loads(report.read_text()), capsys.readouterr().err
     found = data["decode"]

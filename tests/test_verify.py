@@ -17,13 +17,11 @@ from edgecnn.export import verify as module
 from edgecnn.export.convert import convert
 from edgecnn.export.inference import open_session, run
 from edgecnn.export.load import load
+from edgecnn.export.rounding import in_double
 from edgecnn.export.samples import Samples
 from edgecnn.export.stamp import stamp_onnx
 from edgecnn.export.synthetic import random_inputs, value_range
 from edgecnn.export.verify import verify
-
-# Keras itself calls numpy in a way that numpy 2 deprecates.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept:DeprecationWarning")
 
 L = keras.layers
 SPEC = ModelSpec(table=TableSpec(fields=("a", "b", "c", "d")))
@@ -209,6 +207,6 @@ def test_a_long_mean_may_differ_as_much_as_its_own_rounding(tmp_path, activation
     with pytest.raises(VerificationError, match="differs from Keras"):
         verify(changed(model, add_to_weights(1e-4)), source, spec=ModelSpec())
     ones = [np.ones((1, 224, 224, 3), np.float32)]
-    (keras_gives,), (exact,) = source(ones), source._in_double(ones)
+    (keras_gives,), (exact,) = source(ones), in_double(source, ones)
     (got,) = run(open_session(model.SerializeToString()), source, ones)
     assert np.abs(got - exact).max() <= np.abs(keras_gives - exact).max()

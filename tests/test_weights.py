@@ -10,17 +10,13 @@ import h5py
 import keras
 import numpy as np
 import pytest
+import tf_keras
 
 from edgecnn import InputError, ModelError
 from edgecnn.export.load import load
 
-tf_keras = pytest.importorskip("tf_keras")
-
-# Keras itself calls numpy in a way that numpy 2 deprecates; tf-keras finds its own HDF5 old-fashioned.
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept:DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file:UserWarning"),
-]
+# tf-keras finds its own HDF5 old-fashioned.
+pytestmark = pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file:UserWarning")
 
 STEPS = np.random.default_rng(40).normal(size=(3, 6, 2)).astype(np.float32)
 HARD = """

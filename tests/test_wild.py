@@ -13,13 +13,7 @@ from edgecnn.export.to_onnx import main
 
 WILD = pathlib.Path(__file__).parents[2] / "shared/data/keras-wild"
 
-pytest.importorskip("tf_keras")
-
-pytestmark = [
-    pytest.mark.skipif(not WILD.is_dir(), reason="the sample of strangers' files is not here"),
-    # Keras itself calls numpy in a way that numpy 2 deprecates.
-    pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept:DeprecationWarning"),
-]
+pytestmark = pytest.mark.skipif(not WILD.is_dir(), reason="the sample of strangers' files is not here")
 
 EXPORTED = {
     "dense-no-inputlayer-keras2.1.h5": "tf-keras",

@@ -18,7 +18,7 @@ from typing import Any
 from edgecnn.errors import ModelError
 
 from .screen import is_lambda
-from .stored import Stored
+from .stored import Stored, layer_configs
 
 
 def check(stored: Stored, *, replaced: Collection[str]) -> None:
@@ -27,9 +27,8 @@ def check(stored: Stored, *, replaced: Collection[str]) -> None:
     Raises:
         ModelError: it is of another Python; the message names the layer and the way out.
     """
-    for layer in stored.layers():
-        inner = layer.get("config")
-        for text in _codes(inner) if is_lambda(layer) and isinstance(inner, dict) else ():
+    for layer, inner in layer_configs(stored.config):
+        for text in _codes(inner) if is_lambda(layer) else ():
             name = str(inner.get("name"))
             if name not in replaced and not _fits(text):
                 raise ModelError(

@@ -56,8 +56,6 @@ class Opened:
     """A keras.Model or tf_keras.Model."""
     loaded_by: str
     notes: tuple[str, ...]
-    stored_batch: int | None = None
-    """The batch that the file fixes, whether the model still has it or not."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,10 +72,10 @@ def open_model(
     stored: Stored,
     expressions: Mapping[str, Expression],
     *,
-    allow_lambda: bool = False,
-    custom: str | os.PathLike[str] | None = None,
-    free_batch: bool = True,
-    single: bool = False,
+    allow_lambda: bool,
+    custom: str | os.PathLike[str] | None,
+    free_batch: bool,
+    single: bool,
 ) -> Opened:
     """Open the file, with its own generation of Keras first; a fixed batch is made free where that can be done.
 
@@ -135,7 +133,7 @@ def _open_model(
                 "compute differently was mapped, but its own Keras could not confirm the outputs"
             )
         version = f"{title(attempt.library)} {keras.__version__}"
-        return Opened(model, version, (*told, *notes), repair.stored_batch(stored.config))
+        return Opened(model, version, (*told, *notes))
     name, error = errors[0]
     if isinstance(error, MissingDependencyError):
         others = "; ".join(f"{n}: {reason(e)}" for n, e in errors[1:2])
@@ -247,7 +245,7 @@ def _load(keras: Any, stored: Stored, config: Any, objects: Mapping[str, Any], a
             keras1_weights.assign(model, stored.path, backend=stored.backend)
         return model
     options = {"custom_objects": dict(objects), "safe_mode": not allow_lambda}
-    if stored.kind == "hdf5" and archive.is_tree(stored.path):
+    if stored.kind == "hdf5" and ("module" in config or archive.is_tree(stored.path)):
         with quiet_logs("absl", "tensorflow"), keras.saving.custom_object_scope(dict(objects)):
             if "module" in config:
                 model = keras.saving.deserialize_keras_object(config, **options)
@@ -258,10 +256,6 @@ def _load(keras: Any, stored: Stored, config: Any, objects: Mapping[str, Any], a
     with quiet_logs("absl", "tensorflow"), repair.with_config(stored, config) as path:
         if stored.kind == "keras" and keras.__name__ == "tf_keras":
             return archive.load(keras, path, config, objects, safe_mode=not allow_lambda)
-        if stored.kind == "hdf5" and isinstance(config, Mapping) and "module" in config:
-            model = keras.saving.deserialize_keras_object(config, **options)
-            archive.load_weights(model, stored.path)
-            return model
         if stored.kind == "hdf5" and merged.begins_with_merge(stored.config):
             model = keras.layers.deserialize(config, custom_objects=dict(objects))
             merged.load_weights(model, path)

@@ -12,7 +12,7 @@ from typing import Any
 
 from . import merged
 from .repair import without_training
-from .stored import class_configs
+from .stored import layer_configs
 
 CLASSES = {
     "Convolution1D": "Conv1D",
@@ -81,7 +81,7 @@ _DROPPED = (
 """What only the training needed, or said twice."""
 
 
-def translate(config: Any, shapes: Mapping[str, tuple[int, ...]] | None = None, layout: str | None = None) -> Any:
+def translate(config: Any, shapes: Mapping[str, tuple[int, ...]], layout: str | None = None) -> Any:
     """The architecture in Keras 2's words.
 
     Args:
@@ -90,10 +90,9 @@ def translate(config: Any, shapes: Mapping[str, tuple[int, ...]] | None = None, 
         layout: tf or th, the dim_ordering of layers that don't store theirs; None: as the other layers have it.
     """
     config = merged.flatten(copy.deepcopy(config))
-    layers = [layer for layer in class_configs(config) if isinstance(layer.get("config"), dict)]
-    layouts = [layer["config"].get("dim_ordering") for layer in layers]
-    for layer in layers:
-        inner: Any = layer["config"]
+    layers = list(layer_configs(config))
+    layouts = [inner.get("dim_ordering") for _, inner in layers]
+    for layer, inner in layers:
         if "layers" in inner:
             continue
         if layer["class_name"] in _WITHOUT_LAYOUT:
@@ -101,16 +100,16 @@ def translate(config: Any, shapes: Mapping[str, tuple[int, ...]] | None = None, 
         if layer["class_name"] == "Merge":
             _translate_merge(layer, inner)
         else:
-            _translate_layer(layer, inner, (shapes or {}).get(str(inner.get("name")), ()))
+            _translate_layer(layer, inner, shapes.get(str(inner.get("name")), ()))
     return without_training(config)
 
 
 def with_merges(config: Any) -> Any:
     """A Keras 2.0 or 2.1 architecture without the Merge layers that it still had from Keras 1."""
     config = merged.flatten(copy.deepcopy(config))
-    for layer in list(class_configs(config)):
-        if layer["class_name"] == "Merge" and isinstance(layer.get("config"), dict):
-            _translate_merge(layer, layer["config"])
+    for layer, inner in list(layer_configs(config)):
+        if layer["class_name"] == "Merge":
+            _translate_merge(layer, inner)
     return config
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ..backend import require
-from .stored import Stored, class_configs, read_stored
+from .stored import SHAPE_KEYS, Stored, class_configs, layer_configs, read_stored
 
 _DROPPED_FOR_KERAS_3 = {
     "DepthwiseConv2D": ("groups",),
@@ -61,8 +61,8 @@ _ENCODERS = ("StringLookup", "IntegerLookup", "TextVectorization", "CategoryEnco
 """Layers whose output can be a sparse tensor."""
 
 
-def for_inference(config: Any, *, free_batch: bool = True, single: bool = False) -> tuple[Any, list[str]]:
-    """The architecture with a free batch dimension (unless told otherwise), without state between calls, in float32.
+def for_inference(config: Any, *, free_batch: bool, single: bool) -> tuple[Any, list[str]]:
+    """The architecture with a free batch dimension where that is asked for, without state between calls, in float32.
 
     What computes in float64 does so still, unless single asks for float32.
 
@@ -75,11 +75,8 @@ def for_inference(config: Any, *, free_batch: bool = True, single: bool = False)
         config = in_type(config, {"float64": "float32", "DT_DOUBLE": "DT_FLOAT"})
         notes.append("trained in float64, for which onnxruntime has not every operator; the model computes in float32")
     mixed = any(_is_mixed(layer) for layer in class_configs(config))
-    for layer in class_configs(config):
-        inner = layer.get("config")
-        if not isinstance(inner, dict):
-            continue
-        for key in ("batch_input_shape", "batch_shape"):
+    for layer, inner in layer_configs(config):
+        for key in SHAPE_KEYS:
             shape = inner.get(key)
             if free_batch and isinstance(shape, list) and shape and isinstance(shape[0], int):
                 notes.append(f"the fixed batch of {shape[0]} was made free")
@@ -117,17 +114,6 @@ def in_type(config: Any, names: Mapping[str, str]) -> Any:
     return names.get(config, config) if isinstance(config, str) else config
 
 
-def stored_batch(config: Any) -> int | None:
-    """The batch that an architecture fixes; None where it is free."""
-    for layer in class_configs(config):
-        inner = layer.get("config")
-        for key in ("batch_input_shape", "batch_shape"):
-            shape = inner.get(key) if isinstance(inner, dict) else None
-            if isinstance(shape, (list, tuple)) and shape and isinstance(shape[0], int):
-                return shape[0]
-    return None
-
-
 def _policy(dtype: Any) -> str | None:
     """Name of a stored dtype policy: a string, or {"config": {"name": ...}}."""
     if isinstance(dtype, Mapping):
@@ -142,25 +128,24 @@ def for_tf_keras(config: Any) -> Any:
     loading); a GRU from before `reset_after` existed gets False, as it was then.
     """
     config = copy.deepcopy(config)
-    for layer in list(class_configs(config)):
-        inner = layer.get("config")
+    for layer, inner in list(layer_configs(config)):
         kind = layer["class_name"]
-        if kind in ("GRU", "GRUCell") and isinstance(inner, dict):
+        if kind in ("GRU", "GRUCell"):
             inner.setdefault("reset_after", False)
         for new, old in _RENAMED.items():
             if kind in old and new != "Functional":
                 layer["class_name"] = new
-        for key, value in inner.items() if isinstance(inner, dict) else ():
+        for key, value in inner.items():
             if isinstance(value, dict) and value.get("type") == "ndarray" and "value" in value:
                 inner[key] = value["value"]  # a number that was NumPy's, as LeakyReLU's alpha in 2.0
-        if kind == "Embedding" and isinstance(inner, dict) and "int" in str(inner.get("dtype")):
+        if kind == "Embedding" and "int" in str(inner.get("dtype")):
             del inner["dtype"]  # up to 2.0 that of what it takes
         if kind == "TFOpLambda" and str(layer.get("inbound_nodes")).startswith("[['_CONSTANT_VALUE'"):
             # The operator asks its first argument for its type, but a constant is stored as a list.
             inner["function"] = inner["function"].replace("__operators__.add", "math.add")
-        if kind == "TextVectorization" and isinstance(inner, dict) and isinstance(inner.get("ngrams"), list):
+        if kind == "TextVectorization" and isinstance(inner.get("ngrams"), list):
             inner["ngrams"] = tuple(inner["ngrams"])  # as it was before it was stored
-        if kind in ("CuDNNLSTM", "CuDNNGRU") and isinstance(inner, dict):
+        if kind in ("CuDNNLSTM", "CuDNNGRU"):
             inner |= {"activation": "tanh", "recurrent_activation": "sigmoid"}
             if kind == "CuDNNGRU":
                 inner["reset_after"] = True
@@ -170,9 +155,8 @@ def for_tf_keras(config: Any) -> Any:
 def with_named_functions(config: Any) -> Any:
     """A Keras 2 architecture with functions as activations by their name, as tf-keras finds those in HDF5."""
     config = copy.deepcopy(config)
-    for layer in class_configs(config):
-        inner = layer.get("config")
-        for key, value in inner.items() if isinstance(inner, dict) else ():
+    for _, inner in layer_configs(config):
+        for key, value in inner.items():
             if key.endswith("activation") and isinstance(value, dict) and value.get("class_name") == "function":
                 registered = str(value.get("registered_name"))
                 inner[key] = registered if ">" in registered else value["config"]
@@ -191,9 +175,9 @@ def with_corners(config: Any) -> Any:
 def with_current_arguments(config: Any) -> Any:
     """A Keras 3 architecture whose functions of keras.ops have the arguments that they have today."""
     config = copy.deepcopy(config)
-    for layer in class_configs(config):
-        kind, inner = layer["class_name"], layer.get("config")
-        if kind == "Threshold" and isinstance(inner, dict) and "threshold_value" in inner:
+    for layer, inner in layer_configs(config):
+        kind = layer["class_name"]
+        if kind == "Threshold" and "threshold_value" in inner:
             layer["config"] = {"threshold": inner["threshold_value"], "default_value": inner.get("value")}
         elif kind in ("OnesLike", "ZerosLike"):
             for node in layer.get("inbound_nodes") or ():
@@ -226,9 +210,8 @@ def for_keras_3(config: Any) -> Any:
 
 def _explicit_inputs(config: Any) -> Any:
     """Turn batch_input_shape on the first layer of a Sequential into an InputLayer."""
-    for layer in list(class_configs(config)):
-        inner = layer.get("config")
-        if layer["class_name"] != "Sequential" or not isinstance(inner, dict) or not inner.get("layers"):
+    for layer, inner in list(layer_configs(config)):
+        if layer["class_name"] != "Sequential" or not inner.get("layers"):
             continue
         first = inner["layers"][0]
         shape = (first.get("config") or {}).pop("batch_input_shape", None) if isinstance(first, dict) else None
@@ -246,10 +229,7 @@ def _explicit_inputs(config: Any) -> Any:
 def for_keras_2(config: Any) -> Any:
     """A Keras 3 architecture in words that tf-keras reads."""
     config = copy.deepcopy(config)
-    for layer in list(class_configs(config)):
-        inner = layer.get("config")
-        if not isinstance(inner, dict):
-            continue
+    for layer, inner in list(layer_configs(config)):
         if layer["class_name"] == "InputLayer" and "batch_shape" in inner:
             inner["batch_input_shape"] = inner.pop("batch_shape")
         if isinstance(inner.get("dtype"), Mapping):
@@ -297,9 +277,8 @@ def with_single_outputs(config: Any) -> Any:
     Keras 3.0 to 3.3 stored [["conv", 0, 0]] for both; to 3.5 that is a list, which no layer behind it takes.
     """
     config = copy.deepcopy(config)
-    for model in class_configs(config):
-        inner = model.get("config")
-        outputs = inner.get("output_layers") if isinstance(inner, dict) and model is not config else None
+    for model, inner in layer_configs(config):
+        outputs = inner.get("output_layers") if model is not config else None
         if isinstance(outputs, list) and len(outputs) == 1 and isinstance(outputs[0], list):
             inner["output_layers"] = outputs[0]
     return config
@@ -308,10 +287,7 @@ def with_single_outputs(config: Any) -> Any:
 def has_several_axes(config: Any) -> bool:
     """Whether a layer works along several axes: reading HDF5, Keras 3 (3.15) drops them and takes the default."""
     return any(
-        isinstance(axis, list) and len(axis) > 1
-        for layer in class_configs(config)
-        if isinstance(layer.get("config"), Mapping)
-        for axis in [layer["config"].get("axis")]
+        isinstance(axis, list) and len(axis) > 1 for _, inner in layer_configs(config) for axis in [inner.get("axis")]
     )
 
 
@@ -328,10 +304,7 @@ def _operation_module(kind: str, inner: Any) -> str | None:
 def without_training(config: Any) -> Any:
     """The architecture without what only training needs; the file's weights replace every initial value."""
     config = copy.deepcopy(config)
-    for layer in class_configs(config):
-        inner = layer.get("config")
-        if not isinstance(inner, dict):
-            continue
+    for _, inner in layer_configs(config):
         for key in inner:
             if key.endswith("_initializer"):
                 inner[key] = "zeros"

@@ -94,7 +94,7 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def refuse_code(stored: Stored, *, replaced: Collection[str] = (), allow_lambda: bool = False) -> None:
+def refuse_code(stored: Stored, *, replaced: Collection[str], allow_lambda: bool) -> None:
     """Raise where loading would run code from the file, or call what only computes in name.
 
     Args:
@@ -211,7 +211,7 @@ def _outside(config: Any, replaced: Collection[str]) -> Iterator[Mapping[str, An
             yield from _outside(value, replaced)
 
 
-def custom_classes(stored: Stored, known: Collection[str], given: Collection[str] = ()) -> list[str]:
+def custom_classes(stored: Stored, known: Collection[str], given: Collection[str]) -> list[str]:
     """Classes and functions that are in no library: the file has their weights but not their code.
 
     Those that only training needs don't count: initial values, penalties and limits of weights.

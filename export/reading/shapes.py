@@ -16,10 +16,7 @@ from typing import Any
 from edgecnn.errors import ModelError
 
 from ..backend import require
-from .stored import Stored
-
-_KEYS = ("batch_input_shape", "batch_shape")
-"""What Keras 1 and 2, and Keras 3, call an input's shape."""
+from .stored import SHAPE_KEYS, Stored
 
 
 def complete(stored: Stored) -> tuple[Any, list[str]]:
@@ -64,7 +61,7 @@ _SAME_RANK = frozenset(
 def _has_shape(config: Any) -> bool:
     layers = config["config"].get("layers") or [{}]
     inner = layers[0].get("config")
-    known = not isinstance(inner, Mapping) or any(key in inner for key in _KEYS) or "layers" in inner
+    known = not isinstance(inner, Mapping) or any(key in inner for key in SHAPE_KEYS) or "layers" in inner
     return known or bool(config["config"].get("build_input_shape")) or layers[0].get("class_name") == "Merge"
 
 
@@ -188,7 +185,9 @@ def _stored(config: Any) -> Iterator[tuple[Any, ...]]:
         return
     for layer in found:
         described = (layer or {}).get("config")
-        shape = next((described[k] for k in _KEYS if k in described), None) if isinstance(described, Mapping) else None
+        shape = (
+            next((described[k] for k in SHAPE_KEYS if k in described), None) if isinstance(described, Mapping) else None
+        )
         if shape is not None:
             yield _sizes(shape)
 

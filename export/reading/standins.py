@@ -9,7 +9,7 @@ from typing import Any
 from ..backend import require, tensorflow
 from .expression import Expression
 from .screen import is_lambda, lambda_activations
-from .stored import class_configs
+from .stored import layer_configs
 
 NAMES = ("EdgeExpression", "EdgePassOn")
 """Class names of layers()."""
@@ -51,10 +51,7 @@ def replace(keras: Any, config: Any, expressions: Mapping[str, Expression]) -> A
         expressions: name of a Lambda layer, or of one with a lambda as its activation -> what it computes.
     """
     config = copy.deepcopy(config)
-    for layer in list(class_configs(config)):
-        inner = layer.get("config")
-        if not isinstance(inner, dict):
-            continue
+    for layer, inner in list(layer_configs(config)):
         expression = expressions.get(str(inner.get("name")))
         for key in lambda_activations(layer) if expression is not None else ():
             inner[key] = _ACTIVATION + str(inner.get("name"))

@@ -24,6 +24,9 @@ from . import limits, strangers
 from .probe import damaged
 from .strangers import shown
 
+SHAPE_KEYS = ("batch_input_shape", "batch_shape")
+"""What Keras 1 and 2, and Keras 3, call an input's shape."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Stored:
@@ -52,6 +55,16 @@ class Stored:
         """Whether it computes with TensorFlow 1's functions: Keras up to 2.3, save TensorFlow's own (2.2.4-tf)."""
         version = self.keras_version or ""
         return version.startswith(("2.0.", "2.1.", "2.2.", "2.3.")) and not version.endswith("-tf")
+
+    @property
+    def batch(self) -> int | None:
+        """The batch that the architecture fixes; None where it is free, or isn't known."""
+        for _, inner in layer_configs(self.config):
+            for key in SHAPE_KEYS:
+                shape = inner.get(key)
+                if isinstance(shape, (list, tuple)) and shape and isinstance(shape[0], int):
+                    return shape[0]
+        return None
 
     def layers(self) -> Iterator[Mapping[str, Any]]:
         """Every object with a class_name in the architecture, however deep."""
@@ -137,6 +150,14 @@ def class_configs(config: Any) -> Iterator[Mapping[str, Any]]:
     elif isinstance(config, list):
         for value in config:
             yield from class_configs(value)
+
+
+def layer_configs(config: Any) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """(entry, its config) of every entry with a class_name whose config is an object, as that of layers is."""
+    for entry in class_configs(config):
+        inner = entry.get("config")
+        if isinstance(entry, dict) and isinstance(inner, dict):
+            yield entry, inner
 
 
 def _generation_by_words(config: Any, kind: str) -> int:
