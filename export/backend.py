@@ -101,6 +101,11 @@ def require(name: str) -> Any:
         raise MissingDependencyError(f"exporting needs {name.split('.')[0]} ({e}); install it: {INSTALL}") from e
 
 
+def numbers(version: str | None) -> tuple[int, ...]:
+    """(2, 2, 4) of '2.2.4-tf', to compare; () where there is none."""
+    return tuple(int(n) for n in re.findall(r"\d+", version or "")[:3])
+
+
 def versions(*names: str) -> dict[str, str]:
     """Distribution -> installed version, for those that are installed."""
     from importlib import metadata

@@ -29,7 +29,7 @@ from .reading.savedmodel import open_savedmodel
 from .reading.stored import Stored, digest, read_stored
 from .reading.strangers import shown
 from .stamp import read_stamp
-from .tracing import traceable
+from .tracing import as_predicted, traceable
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,7 +112,10 @@ class Source:
         if isinstance(taken, Mapping):
             order = {id(t): x for t, x in zip(self.model.inputs, tensors, strict=True)}
             given = {name: order[id(t)] for name, t in taken.items()}
-        with quiet_logs():  # advice to the model's author, that this or that is deprecated
+        with (
+            as_predicted(self.keras_version),
+            quiet_logs(),
+        ):  # without advice to the model's author on what is deprecated
             return self.model(given, training=False)
 
     def _run(self, run: Callable[[Arrays], Arrays], arrays: Sequence[npt.NDArray[Any]]) -> Arrays:

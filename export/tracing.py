@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Container, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from .backend import require, tensorflow
+from .backend import numbers, require, tensorflow
 
 LARGE = 1 << 16
 """Bytes from which a constant is set aside, see Frozen."""
@@ -30,6 +30,58 @@ def traceable() -> Iterator[None]:
             replaced.callback(setattr, cls, method, original)
             setattr(cls, method, of(original))
         yield
+
+
+@contextlib.contextmanager
+def as_predicted(keras_version: str | None) -> Iterator[None]:
+    """Let Keras 3 compute inside the block what the predict() of the Keras that wrote a file does.
+
+    Called eagerly, the layers that prepare data keep whole numbers whole. And since 3.10 a sum takes for the bias of
+    channels last whatever is as long as the last axis, even where its own shape is (1, channels, 1, 1); in predict()
+    that spares the convolutions of one and two dimensions, whose shape is unknown there.
+    """
+    if "keras" not in sys.modules:
+        yield
+        return
+    utils = require("keras.src.utils.backend_utils")
+    arrays = require("keras.src.backend.tensorflow.numpy")
+    bases = ("base_conv", "base_depthwise_conv", "base_separable_conv")
+    found = [getattr(require(f"keras.src.layers.convolutional.{b}"), b.title().replace("_", "")) for b in bases]
+    sums = _Sums(arrays.add, plain=numbers(keras_version) < (3, 10))
+    changed = [(utils, "in_tf_graph", lambda: True), (arrays, "add", sums.add)]
+    changed += [(cls, "call", sums.within(cls.call)) for cls in (*found, require("keras").layers.Conv1D)]
+    with contextlib.ExitStack() as replaced:
+        for owner, name, value in changed:
+            replaced.callback(setattr, owner, name, getattr(owner, name))
+            setattr(owner, name, value)
+        yield
+
+
+class _Sums:
+    """Keras 3's sum of two tensors, which broadcasts plainly where it is told to."""
+
+    def __init__(self, original: Any, *, plain: bool) -> None:
+        self._original, self._plain = original, plain
+
+    def add(self, x1: Any, x2: Any) -> Any:
+        shape = getattr(x2, "shape", ())
+        if not self._plain or len(shape) < 2 or shape[-1] != 1:
+            return self._original(x1, x2)
+        keras = require("keras")
+        dtype = keras.backend.result_type(getattr(x1, "dtype", type(x1)), x2.dtype)
+        return tensorflow().add(*(keras.ops.convert_to_tensor(x, dtype) for x in (x1, x2)))
+
+    def within(self, call: Any) -> Any:
+        """The call of a convolution, which sums plainly save in three dimensions."""
+
+        def calling(layer: Any, inputs: Any) -> Any:
+            before, self._plain = self._plain, self._plain or layer.rank < 3
+            try:
+                return call(layer, inputs)
+            finally:
+                self._plain = before
+
+        return calling
 
 
 @contextlib.contextmanager

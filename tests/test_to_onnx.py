@@ -9,12 +9,15 @@ import sys
 
 import keras
 import numpy as np
+import onnx
 import onnxruntime as ort
 import pytest
+from onnx import numpy_helper
 from PIL import Image
 
 from edgecnn import PRESETS, ModelSpec, PixelSpec, TableSpec
 from edgecnn.cli import guard
+from edgecnn.export import to_onnx
 from edgecnn.export.stamp import read_stamp, write_stamp
 from edgecnn.export.to_onnx import main
 
@@ -211,7 +214,17 @@ def test_a_failed_verification_writes_nothing_and_keeps_what_is_there(tmp_path, 
     path = image_model(tmp_path / "m.keras")
     (tmp_path / "m.onnx").write_bytes(b"precious")
     report = tmp_path / "r.json"
-    assert export(path, "--atol", "-1", "--report", report) == 1
+    right = to_onnx.convert
+
+    def wrong(source, **options):
+        model = right(source, **options)
+        for tensor in model.graph.initializer:
+            if tensor.data_type == onnx.TensorProto.FLOAT:
+                tensor.CopyFrom(numpy_helper.from_array(1.5 * numpy_helper.to_array(tensor), tensor.name))
+        return model
+
+    monkeypatch.setattr(to_onnx, "convert", wrong)
+    assert export(path, "--report", report) == 1
     assert (tmp_path / "m.onnx").read_bytes() == b"precious"
     data = json.loads(report.read_text())
     assert (data["status"], data["source"]) == ("failed", str(path))
@@ -285,6 +298,6 @@ def test_as_a_script_from_a_checkout(tmp_path):
 def test_as_a_script_without_edgecnn_it_says_how_to_install():
     command = [sys.executable, "-S", ROOT / "export" / "to_onnx.py", "m.h5"]
     done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "-m pip install" in done.stderr
     assert "Traceback" not in done.stderr

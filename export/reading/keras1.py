@@ -137,7 +137,7 @@ def _translate_layer(layer: Any, inner: dict[str, Any], shape: tuple[int, ...]) 
         inner.pop("input_dim", None)
     if kind == "BatchNormalization":
         layer["class_name"] = _NORMALIZATIONS[inner.pop("mode", 0)]
-    if kind in ("PReLU", "SReLU") and shape and "shared_axes" not in inner:
+    if kind in ("PReLU", "SReLU", "ParametricSoftplus") and shape and "shared_axes" not in inner:
         inner["shared_axes"] = [axis for axis, size in enumerate(shape, 1) if size == 1] or None
     if kind == "Bidirectional":
         # Up to 1.1 the wrapped layer was stored after it had been renamed.
@@ -146,7 +146,7 @@ def _translate_layer(layer: Any, inner: dict[str, Any], shape: tuple[int, ...]) 
     if kind == "GRU":
         inner["reset_after"] = False
     if kind.startswith("ZeroPadding"):
-        inner["padding"] = _sides(inner["padding"])
+        inner["padding"] = _sides(inner["padding"], one=kind == "ZeroPadding1D")
     layout = inner.pop("dim_ordering", None)
     if layout in _LAYOUTS:
         inner["data_format"] = _LAYOUTS[layout]
@@ -154,10 +154,10 @@ def _translate_layer(layer: Any, inner: dict[str, Any], shape: tuple[int, ...]) 
         inner.pop(key, None)
 
 
-def _sides(padding: Any) -> Any:
-    """A ZeroPadding layer's padding as Keras 2 takes it; Keras 1 also knew four sides, and sides by name."""
+def _sides(padding: Any, *, one: bool) -> Any:
+    """A ZeroPadding layer's padding, along one axis or two, as Keras 2 takes it; Keras 1 also knew sides by name."""
     if isinstance(padding, dict):
-        if not set(_SIDES[:2]) & set(padding):
+        if one:
             return [padding.get(side, 0) for side in _SIDES[2:]]
         padding = [padding.get(side, 0) for side in _SIDES]
     if isinstance(padding, list) and len(padding) == 4:

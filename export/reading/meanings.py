@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import copy
 import functools
-import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ..backend import tensorflow
+from ..backend import numbers, tensorflow
+from .retired import matrix_dot
 from .stored import Stored, class_configs
 
 PREFIX = "Edge"
@@ -57,7 +57,7 @@ def _is_operation(layer: Mapping[str, Any]) -> bool:
 def _writer(stored: Stored) -> tuple[str, tuple[int, ...]]:
     """(line, version) of the Keras that wrote the file."""
     text = stored.keras_version or str(stored.generation)
-    version = tuple(int(n) for n in re.findall(r"\d+", text)[:3])
+    version = numbers(text)
     plain = stored.generation == 1 or stored.before_tensorflow_2 or stored.generation == 3
     return KERAS if plain else TF_KERAS, version
 
@@ -168,8 +168,7 @@ def _matrix_dot(keras: Any) -> type:
             axes = [axis % ranks[0] for axis in ([self.axes] * 2 if isinstance(self.axes, int) else self.axes)]
             if self.normalize:
                 first, second = (tf.linalg.l2_normalize(x, a) for x, a in zip(inputs, axes, strict=True))
-            last = ranks[0] - 1
-            return tf.matmul(first, second, transpose_a=axes[0] != last, transpose_b=axes[1] == last)
+            return matrix_dot(first, second, axes)
 
     return Dot
 
@@ -195,8 +194,36 @@ def _stacked_cells(keras: Any) -> type:
     return StackedRNNCells
 
 
-def _whole_discretization(keras: Any) -> type:
-    class Discretization(keras.layers.Discretization):  # type: ignore[misc, name-defined]
+def _wide_codes(kind: str, keras: Any) -> type:
+    class Encoding(getattr(keras.layers, kind)):  # type: ignore[misc]
+        """With one_hot, keeps the last axis of its input where that is 1 long."""
+
+        def call(self, inputs: Any, **options: Any) -> Any:
+            kept = self.output_mode == "one_hot" and len(inputs.shape) > 1 and inputs.shape[-1] == 1
+            return super().call(keras.ops.expand_dims(inputs, -1) if kept else inputs, **options)
+
+        def compute_output_shape(self, shape: Any) -> Any:
+            found = super().compute_output_shape(shape)
+            return (*shape, found[-1]) if self.output_mode == "one_hot" else found
+
+    return Encoding
+
+
+def _hashing_in_clear(keras: Any) -> type:
+    class Hashing(keras.layers.Hashing):  # type: ignore[misc, name-defined]
+        """Stored as its salt what stands for none."""
+
+        def __init__(self, *args: Any, salt: Any = None, **options: Any) -> None:
+            none = isinstance(salt, (list, tuple)) and list(salt) == [0xDECAFCAFFE] * 2
+            super().__init__(*args, salt=None if none else salt, **options)
+
+    return Hashing
+
+
+def _whole_discretization(keras: Any, *, of: type | None = None) -> type:
+    of = of or keras.layers.Discretization
+
+    class Discretization(of):  # type: ignore[misc, valid-type]
         """With codes as its output: of the input without its fraction, in fit and predict."""
 
         def call(self, inputs: Any) -> Any:
@@ -204,6 +231,10 @@ def _whole_discretization(keras: Any) -> type:
             return super().call(keras.ops.cast(inputs, "int64") if whole else inputs)
 
     return Discretization
+
+
+def _first_discretization(keras: Any) -> type:
+    return _whole_discretization(keras, of=_wide_codes("Discretization", keras))
 
 
 def _short_discretization(keras: Any) -> type:
@@ -319,7 +350,10 @@ _CHANGED: tuple[tuple[str, str, tuple[int, ...], tuple[int, ...], Callable[[Any]
     ("StackedRNNCells", KERAS, (2,), (2, 2, 3), _stacked_cells),
     ("Discretization", TF_KERAS, (2,), (2, 5), _short_discretization),
     ("Discretization", TF_KERAS, (2, 5), (2, 6), _discretization_with_bins),
-    ("Discretization", KERAS, (3,), (3, 12), _whole_discretization),
+    ("CategoryEncoding", KERAS, (3,), (3, 4), functools.partial(_wide_codes, "CategoryEncoding")),
+    ("Discretization", KERAS, (3,), (3, 4), _first_discretization),
+    ("Discretization", KERAS, (3, 4), (3, 12), _whole_discretization),
+    ("Hashing", TF_KERAS, (2,), (2, 9), _hashing_in_clear),
     ("RandomCrop", TF_KERAS, (2,), (2, 7), _crop_after_resizing),
     ("RandomCrop", TF_KERAS, (2, 7), (3,), _resizing_to_aspect),
     ("RandomCrop", KERAS, (3,), (3, 6), _resizing_to_aspect),

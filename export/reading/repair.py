@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..backend import require
+from ..backend import require, tensorflow
 from .stored import SHAPE_KEYS, Stored, class_configs, layer_configs, read_stored
 
 _DROPPED_FOR_KERAS_3 = {
@@ -143,6 +143,10 @@ def for_tf_keras(config: Any) -> Any:
         if kind == "TFOpLambda" and str(layer.get("inbound_nodes")).startswith("[['_CONSTANT_VALUE'"):
             # The operator asks its first argument for its type, but a constant is stored as a list.
             inner["function"] = inner["function"].replace("__operators__.add", "math.add")
+        if kind == "BatchNormalization" and inner.get("virtual_batch_size") is not None:
+            # Stored after the axis that such a batch takes was added in front; after training there is none.
+            axes = inner["axis"] if isinstance(inner["axis"], list) else [inner["axis"]]
+            inner |= {"virtual_batch_size": None, "axis": [a - 1 if a > 0 else a for a in axes]}
         if kind == "TextVectorization" and isinstance(inner.get("ngrams"), list):
             inner["ngrams"] = tuple(inner["ngrams"])  # as it was before it was stored
         if kind in ("CuDNNLSTM", "CuDNNGRU"):
@@ -179,7 +183,7 @@ def with_current_arguments(config: Any) -> Any:
         kind = layer["class_name"]
         if kind == "Threshold" and "threshold_value" in inner:
             layer["config"] = {"threshold": inner["threshold_value"], "default_value": inner.get("value")}
-        elif kind in ("OnesLike", "ZerosLike"):
+        elif kind in ("FullLike", "OnesLike", "ZerosLike"):
             for node in layer.get("inbound_nodes") or ():
                 if isinstance(node, dict) and isinstance(node.get("kwargs"), dict):
                     node["kwargs"].pop("dtype", None)
@@ -314,7 +318,7 @@ def without_training(config: Any) -> Any:
 
 
 def functions(keras: Any, library: str) -> dict[str, Any]:
-    """The other generation's hard_sigmoid under OTHER_HARD_SIGMOID."""
+    """The other generation's hard_sigmoid under OTHER_HARD_SIGMOID, and a name that only TensorFlow ever used."""
 
     def of_keras_2(x: Any) -> Any:
         return keras.ops.clip(0.2 * x + 0.5, 0.0, 1.0)
@@ -322,7 +326,8 @@ def functions(keras: Any, library: str) -> dict[str, Any]:
     def of_keras_3(x: Any) -> Any:
         return keras.backend.relu(x + 3.0, max_value=6.0) / 6.0
 
-    return {OTHER_HARD_SIGMOID: of_keras_2 if library == "keras" else of_keras_3}
+    other = of_keras_2 if library == "keras" else of_keras_3
+    return {OTHER_HARD_SIGMOID: other, "log_softmax_v2": tensorflow().nn.log_softmax}
 
 
 @contextlib.contextmanager

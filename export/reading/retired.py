@@ -6,6 +6,7 @@ resize_images of keras/backend/tensorflow_backend.py of Keras 2.3.1.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from ..backend import tensorflow
@@ -17,6 +18,12 @@ NAMES = frozenset(
     }
 )  # fmt: skip
 """Class names of layers()."""
+
+
+def matrix_dot(first: Any, second: Any, axes: Sequence[int]) -> Any:
+    """A product along an axis of each, of two tensors of one rank above 3: of the matrices in their last two axes."""
+    last = first.shape.rank - 1
+    return tensorflow().matmul(first, second, transpose_a=axes[0] != last, transpose_b=axes[1] == last)
 
 
 def layers(keras: Any) -> dict[str, type]:
@@ -121,9 +128,12 @@ def layers(keras: Any) -> dict[str, type]:
                 axes = [axes % first.shape.rank] * 2
 
             def dot(a: Any, b: Any) -> Any:
+                if a.shape.rank == b.shape.rank >= 4:
+                    return matrix_dot(a, b, axes)
                 return keras.backend.batch_dot(a, b, tuple(axes))
 
-            scale = tf.maximum(tf.sqrt(dot(first, first) * dot(second, second)), keras.backend.epsilon())
+            squares = tf.maximum(dot(first, first) * dot(second, second), 0.0)
+            scale = tf.maximum(tf.sqrt(squares), keras.backend.epsilon())
             return tf.expand_dims(dot(first, second) / scale, 1)
 
     class Deconvolution2D(keras.layers.Conv2DTranspose):  # type: ignore[misc, name-defined]
