@@ -112,10 +112,7 @@ class Source:
         if isinstance(taken, Mapping):
             order = {id(t): x for t, x in zip(self.model.inputs, tensors, strict=True)}
             given = {name: order[id(t)] for name, t in taken.items()}
-        with (
-            as_predicted(self.keras_version),
-            quiet_logs(),
-        ):  # without advice to the model's author on what is deprecated
+        with as_predicted(self.keras_version), quiet_logs():
             return self.model(given, training=False)
 
     def _run(self, run: Callable[[Arrays], Arrays], arrays: Sequence[npt.NDArray[Any]]) -> Arrays:

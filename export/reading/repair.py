@@ -143,10 +143,6 @@ def for_tf_keras(config: Any) -> Any:
         if kind == "TFOpLambda" and str(layer.get("inbound_nodes")).startswith("[['_CONSTANT_VALUE'"):
             # The operator asks its first argument for its type, but a constant is stored as a list.
             inner["function"] = inner["function"].replace("__operators__.add", "math.add")
-        if kind == "BatchNormalization" and inner.get("virtual_batch_size") is not None:
-            # Stored after the axis that such a batch takes was added in front; after training there is none.
-            axes = inner["axis"] if isinstance(inner["axis"], list) else [inner["axis"]]
-            inner |= {"virtual_batch_size": None, "axis": [a - 1 if a > 0 else a for a in axes]}
         if kind == "TextVectorization" and isinstance(inner.get("ngrams"), list):
             inner["ngrams"] = tuple(inner["ngrams"])  # as it was before it was stored
         if kind in ("CuDNNLSTM", "CuDNNGRU"):
