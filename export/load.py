@@ -194,8 +194,12 @@ def load(
     told: list[str] = []
     if stored.config is None and architecture is not None:
         stored, told = weights.with_architecture(stored, Path(architecture))
+    elif architecture is not None:
+        told.append("the file holds its own architecture, so --architecture was not needed")
     stored, joined = replicas.joined(stored)
     expressions = _expressions(stored, lambdas or {})
+    if lambdas and not screen.lambda_arguments(stored):
+        told.append(f"no Lambda layer is in the file, so --lambda {', '.join(lambdas)} was not needed")
     screen.refuse_code(stored, replaced=expressions, allow_lambda=allow_lambda)
     if allow_lambda:
         bytecode.check(stored, replaced=expressions)

@@ -141,8 +141,8 @@ def main(argv: Sequence[str]) -> int:
     try:
         _compare_files(options, report)
         report.status = "passed"
-    except EdgeCNNError as e:
-        report.reason = str(e)
+    except Exception as e:
+        report.reason = str(e) if isinstance(e, EdgeCNNError) else f"unexpected {type(e).__name__}: {e}"
         raise
     finally:
         if options.report:

@@ -66,6 +66,21 @@ def test_a_file_builds_with_the_keras_of_the_weights(tmp_path, library, ending, 
     assert source.notes == ()
 
 
+@pytest.mark.parametrize("ending", ["h5", "weights.h5"])
+@LIBRARIES
+def test_a_layer_too_few_is_told(tmp_path, library, ending):
+    """Keras itself takes the weights that it finds names for."""
+    model = library.Sequential([library.layers.Input((3,)), *(library.layers.Dense(3, name=n) for n in "abc")])
+    model.save_weights(tmp_path / ("w.weights.h5" if library is keras else f"w.{ending}"))
+    if library is keras:
+        os.rename(tmp_path / "w.weights.h5", tmp_path / f"w.{ending}")
+    layers = "[layers.Input((3,)), layers.Dense(3, name='a'), layers.Dense(3, name='b')]"
+    code = f"from {library.__name__} import Sequential, layers\ndef build(): return Sequential({layers})\n"
+    (tmp_path / "net.py").write_text(code)
+    with pytest.raises(ModelError, match=r"12 numbers more than the model|don't fit"):
+        load(tmp_path / f"w.{ending}", architecture=f"{tmp_path / 'net.py'}:build")
+
+
 def test_weights_that_do_not_tell_their_keras(tmp_path):
     model = hard(tf_keras)
     model.save_weights(tmp_path / "w.weights.h5")

@@ -51,7 +51,8 @@ def named(config: Any, stand_ins: Mapping[str, type]) -> Any:
 def _is_operation(layer: Mapping[str, Any]) -> bool:
     """Whether it is a function of keras.ops, some of which have the names of layers."""
     known = {"trainable", "layer", "cells", "dtype"}
-    return str(layer.get("module")).startswith("keras.src.ops") or not known & layer["config"].keys()
+    of_operations = str(layer.get("module")).startswith("keras.src.ops")
+    return of_operations or ("module" in layer and not known & layer["config"].keys())
 
 
 def _writer(stored: Stored) -> tuple[str, tuple[int, ...]]:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import json
+import re
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from edgecnn.errors import InputError, ModelError
 
@@ -150,5 +153,27 @@ def _assign(model: Any, stored: Stored, architecture: str) -> None:
             archive.load_weights(model, stored.path)
     except Exception as e:
         raise ModelError(f"the weights of {stored.path} don't fit the model of {architecture}: {reason(e)}") from e
+    left = _numbers_in(stored.path) - sum(int(np.prod(w.shape)) for layer in model.layers for w in layer.weights)
+    if left > 0:
+        raise ModelError(
+            f"{stored.path} holds {left:,} numbers more than the model of {architecture} has weights for: that model "
+            "lacks a layer of the one that was saved"
+        )
     if stored.backend == "theano":
         flip_kernels(model)
+
+
+_OF_TRAINING = re.compile(r"optimizer|_?(compile_)?metrics|loss_tracker")
+
+
+def _numbers_in(path: Path) -> int:
+    """How many numbers a file of weights holds, without those of an optimizer, of metrics and of random generators."""
+    h5py, found = require("h5py"), []
+
+    def add(name: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset) and item.dtype.kind == "f" and not _OF_TRAINING.match(name):
+            found.append(item.size)
+
+    with h5py.File(path, "r") as file:
+        file.visititems(add)
+    return sum(found)

@@ -189,6 +189,12 @@ def largest_difference(outputs: npt.ArrayLike, expected: npt.ArrayLike) -> float
     return float((np.abs(a - b) / np.maximum(1, np.abs(b))).max(initial=0.0))
 
 
+def travels(session: Session) -> bool:
+    """Whether a model file holds golden samples."""
+    text = session.metadata.get(KEY)
+    return text is not None and bool(Golden.from_json(text).samples)
+
+
 def checks(session: Session, spec: ModelSpec) -> Iterator[tuple[str, Callable[[], str]]]:
     """Name and function of the check of every stage of every golden sample in a model file.
 

@@ -172,6 +172,9 @@ def main(argv: Sequence[str]) -> int:
         except EdgeCNNError as e:
             failed += 1
             print(f"FAILED  {name}: {e}")
+    if not golden.travels(session):
+        why = "the file holds no golden samples, so its outputs were compared with nothing"
+        print(f"note: {why}; export it with a recipe, and without --golden 0", file=sys.stderr)
     print(
         f"{'all checks passed' if not failed else f'{failed} checks failed'} in {time.monotonic() - started:.1f} s "
         f"(kernel {_core.isa()}, {session.provider})",
