@@ -64,6 +64,7 @@ def main(argv: Sequence[str]) -> int:
     options = command_line.parser().parse_args(argv)
     jobs = command_line.jobs(options)
     reports, status = [], OK
+    unread: BrokenPipeError | None = None
     for number, (path, output) in enumerate(jobs, 1):
         if len(jobs) > 1:
             say(f"[{number}/{len(jobs)}] {shown(path)}")
@@ -72,8 +73,10 @@ def main(argv: Sequence[str]) -> int:
         try:
             _export(path, output, options, report)
             report.status = "passed"
-            with contextlib.suppress(BrokenPipeError):  # the other models are exported all the same
+            try:
                 print(output, flush=True)
+            except BrokenPipeError as e:  # the other models are exported all the same
+                unread = e
         except Exception as e:
             report.reason = str(e) if isinstance(e, EdgeCNNError) else f"unexpected {type(e).__name__}: {e}"
             if len(jobs) == 1 or not isinstance(e, EdgeCNNError):
@@ -84,6 +87,8 @@ def main(argv: Sequence[str]) -> int:
             if options.report:
                 write_reports(options.report, reports)
     summarize(reports)
+    if unread is not None:
+        raise unread
     return status
 
 

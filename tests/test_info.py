@@ -2,6 +2,7 @@ import json
 
 import onnx
 
+from edgecnn import ModelSpec
 from edgecnn.cli import main
 
 
@@ -15,6 +16,15 @@ def test_says_what_a_model_takes_and_gives(image_model, rows_model, capsys):
     out = capsys.readouterr().out
     assert "table of 3 columns" in out
     assert [line.split()[0] for line in out.splitlines() if "number; must not be missing" in line] == ["a:", "b:", "c:"]
+
+
+def test_what_a_terminal_would_obey_is_written_out(tmp_path, make_color_model, capsys):
+    spec = ModelSpec(labels=("\x1b[2Jcat", "a\nb", "c"), provenance={"by": "x\r\x07"})
+    path = make_color_model(tmp_path / "m.onnx", spec=spec)
+    assert main(["info", str(path)]) == 0
+    out = capsys.readouterr().out
+    assert out.replace("\n", "").isprintable()
+    assert "\\x1b[2Jcat" in out
 
 
 def test_as_json(image_model, capsys):

@@ -69,6 +69,13 @@ def test_takes_any_model(image_model, rows_model, capsys):
     assert main(["selftest", str(rows_model)]) == 0
 
 
+def test_a_model_without_golden_samples_says_that_nothing_was_compared(image_model, capsys):
+    assert main(["selftest", str(image_model)]) == 0
+    assert "note: the file holds no golden samples" in capsys.readouterr().err
+    assert main(["selftest"]) == 0
+    assert "golden samples" not in capsys.readouterr().err
+
+
 def test_one_wrong_bit_fails(monkeypatch, capsys):
     wrong = dict.fromkeys(selftest.KERNEL_DIGESTS, "0" * 16)
     monkeypatch.setattr(selftest, "KERNEL_DIGESTS", wrong)

@@ -45,7 +45,10 @@ def folder(tmp_path_factory):
     write_stamp(where / "m.keras", ModelSpec(pixels=RECIPE))
     (where / "photos").mkdir()
     for i in range(8):
-        Image.fromarray(synthetic_image(60 + 9 * i, 100 - 7 * i)).save(where / "photos" / f"{i}.jpg", quality=90)
+        picture = Image.fromarray(synthetic_image(60 + 9 * i, 100 - 7 * i))
+        exif = picture.getexif()
+        exif[0x0112] = 6 if i == 7 else 1  # a phone held upright
+        picture.save(where / "photos" / f"{i}.jpg", quality=90, exif=exif)
     quantised = ["--quantize", "int8", "--calibration", where / "photos", "--max-drop", "1", "-o", where / "int8.onnx"]
     for options in ([], quantised):
         arguments = [where / "m.keras", "--data", where / "photos", "--report", where / "r.json", *options]
@@ -100,6 +103,7 @@ def test_what_was_exported_is_exact_and_reported(folder, tmp_path):
     [
         ("decode", recipe(decode="tf")),
         ("decode", recipe(color="bgr")),
+        ("decode", recipe(exif=True)),
         ("resize", recipe(resize="tf_bilinear")),
         ("resize", recipe(fit="crop")),
         ("normalise", recipe(scale=1.0, divisor=255.0, offset=0.01)),

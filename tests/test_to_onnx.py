@@ -158,11 +158,65 @@ def test_table_from_a_csv(tmp_path):
     assert (spec.head, spec.labels) == ("sigmoid", None)
 
 
+def test_what_is_read_is_not_written_over(tmp_path, capsys):
+    path = image_model(tmp_path / "m.keras")
+    before = path.read_bytes()
+    (tmp_path / "labels.txt").write_text("a\nb\n")
+    for arguments in (
+        ["--report", path],
+        ["-o", tmp_path / "labels.txt", "--labels", tmp_path / "labels.txt"],
+        ["--report", tmp_path / "m.onnx"],
+        ["--report", tmp_path / "none" / "r.json"],
+    ):
+        assert export(path, *arguments) == 2, arguments
+        assert capsys.readouterr().err.count("\n") == 1, arguments
+    assert path.read_bytes() == before
+    assert (tmp_path / "labels.txt").read_text() == "a\nb\n"
+    assert not (tmp_path / "m.onnx").exists()
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-1", "x"])
+@pytest.mark.parametrize("option", ["--atol", "--max-drop"])
+def test_a_tolerance_that_lets_anything_pass_is_refused(tmp_path, option, value):
+    with pytest.raises(SystemExit, match="2"):
+        main([str(tmp_path / "m.keras"), option, value])
+
+
+def test_an_export_outlives_who_reads_its_progress(tmp_path):
+    """And its exit status tells whether it was all told."""
+    paths = [image_model(tmp_path / f"{name}.keras") for name in "ab"]
+    command = f"{sys.executable} -m edgecnn export {' '.join(map(str, paths))} -o {tmp_path / 'out'}"
+    for stream, status in (("2>&1 >/dev/null", "0"), ("2>/dev/null", "141")):
+        script = f"{command} {stream} | true; echo ${{PIPESTATUS[0]}}"
+        done = subprocess.run(["bash", "-c", script], capture_output=True, text=True)
+        assert done.stdout.strip() == status, stream
+        assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["a.onnx", "b.onnx"]
+
+
+def test_labels_of_windows_and_of_nobody(tmp_path, capsys):
+    path = image_model(tmp_path / "m.keras", stamp=False)
+    (tmp_path / "labels.txt").write_bytes("0 개\r\n1 고양이\r\n".encode("utf-16"))
+    assert export(path, "--labels", tmp_path / "labels.txt") == 0
+    assert read_stamp(tmp_path / "m.onnx").labels == ("개", "고양이")
+    (tmp_path / "labels.txt").write_bytes("개\n고양이\n".encode("cp949"))
+    capsys.readouterr()
+    assert export(path, "--labels", tmp_path / "labels.txt") == 2
+    assert "is not UTF-8; save it as UTF-8" in capsys.readouterr().err
+
+
 def test_unstated_recipe_is_said_and_left_out(tmp_path, capsys):
     path = image_model(tmp_path / "m.keras", stamp=False)
     assert export(path) == 0
     assert "nobody stated" in capsys.readouterr().err
     assert read_stamp(tmp_path / "m.onnx").pixels is None
+
+
+def test_half_a_recipe_says_what_it_took_for_granted(tmp_path, capsys):
+    path = image_model(tmp_path / "m.keras", stamp=False)
+    assert export(path, "--scale", "1/255") == 0
+    assert "note: not stated, so taken for granted: --resize tf_bilinear" in capsys.readouterr().err
+    assert export(path, "--fit", "crop") == 2
+    assert "--fit changes a part of a recipe, but the model carries none" in capsys.readouterr().err
 
 
 def test_recipe_and_labels_from_options(tmp_path):

@@ -22,6 +22,7 @@ from edgecnn.export.samples import Samples
 from edgecnn.export.stamp import stamp_onnx
 from edgecnn.export.synthetic import random_inputs, value_range
 from edgecnn.export.verify import verify
+from edgecnn.seal import seal
 
 L = keras.layers
 SPEC = ModelSpec(table=TableSpec(fields=("a", "b", "c", "d")))
@@ -184,6 +185,25 @@ def test_command_fails_with_status_1_and_a_report(files, tmp_path, capsys):
     data = json.loads(report.read_text())
     assert data["status"] == "failed"
     assert "differs from Keras" in data["reason"]
+
+
+def test_command_in_either_order_and_on_two_of_a_kind(files, tmp_path, capsys):
+    onnx_file, source = files
+    assert guard(module.main, [str(source), "--against", str(onnx_file)]) == 0
+    capsys.readouterr()
+    assert guard(module.main, [str(source), "--against", str(source)]) == 2
+    assert "are both Keras files; export one" in capsys.readouterr().err
+    assert guard(module.main, [str(onnx_file), "--against", str(onnx_file)]) == 2
+    assert guard(module.main, [str(onnx_file), "--against", str(source), "--report", str(onnx_file)]) == 2
+
+
+def test_command_refuses_what_a_device_refuses(files, tmp_path, capsys):
+    onnx_file, source = files
+    content = bytearray(seal(onnx_file.read_bytes()))
+    content[len(content) // 2] ^= 1
+    (tmp_path / "changed.onnx").write_bytes(content)
+    assert guard(module.main, [str(tmp_path / "changed.onnx"), "--against", str(source)]) == 2
+    assert "was changed after its export" in capsys.readouterr().err
 
 
 def test_command_on_other_files(files, tmp_path, capsys):
