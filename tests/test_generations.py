@@ -19,6 +19,7 @@ from edgecnn import InputError, ModelError, ModelSpec
 from edgecnn.cli import guard
 from edgecnn.export.convert import convert
 from edgecnn.export.load import load
+from edgecnn.export.reading import repair
 from edgecnn.export.to_onnx import main
 from edgecnn.export.verify import verify
 
@@ -364,6 +365,16 @@ def test_a_normalization_that_saw_its_sizes_first_in_fit(tmp_path, suffix):
     source = load(tmp_path / f"m{suffix}")
     assert source.inputs[0].shape == (None, 9)
     np.testing.assert_allclose(source([rows])[0], model(rows), atol=1e-5)
+
+
+def test_casts_of_mixed_precision_go_with_it():
+    """Keras 3.6 stored them between the layers; a cast that a model in float32 makes itself stays."""
+    cast = {"class_name": "Cast", "module": "keras.src.ops.core", "config": {"dtype": "float16", "name": "cast"}}
+    for policy, dtype in (("mixed_float16", "float32"), ("float32", "float16")):
+        dense = {"class_name": "Dense", "config": {"name": "d", "dtype": policy}}
+        stored = {"class_name": "Functional", "config": {"layers": [dense, cast]}}
+        mended, _ = repair.for_inference(stored, free_batch=True, single=False)
+        assert [layer["config"]["dtype"] for layer in mended["config"]["layers"]] == ["float32", dtype]
 
 
 def test_an_operator_after_a_constant(tmp_path):

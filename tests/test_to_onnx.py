@@ -193,6 +193,24 @@ def test_an_export_outlives_who_reads_its_progress(tmp_path):
         assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["a.onnx", "b.onnx"]
 
 
+def test_float64_stays_where_onnxruntime_has_it_and_is_float32_elsewhere(tmp_path, capsys):
+    for name, layers, kind in (
+        ("dense", [L.Input((4,), dtype="float64"), L.Dense(3, dtype="float64")], np.float64),
+        ("conv", [L.Input((8, 8, 1), dtype="float64"), L.Conv2D(2, 3, dtype="float64")], np.float32),
+    ):
+        model = keras.Sequential(layers)
+        model.save(tmp_path / f"{name}.keras")
+        assert export(tmp_path / f"{name}.keras") == 0
+        said = "trained in float64, for which onnxruntime has not every operator" in capsys.readouterr().err
+        assert said == (kind is np.float32)
+        session = ort.InferenceSession(tmp_path / f"{name}.onnx")
+        x = np.random.default_rng(8).random((2, *model.input_shape[1:]))
+        (y,) = session.run(
+            None, {session.get_inputs()[0].name: x.astype("float64" if dtype == "double" else "float32")}
+        )
+        np.testing.assert_allclose(y, model(x), atol=1e-6)
+
+
 def test_labels_of_windows_and_of_nobody(tmp_path, capsys):
     path = image_model(tmp_path / "m.keras", stamp=False)
     (tmp_path / "labels.txt").write_bytes("0 개\r\n1 고양이\r\n".encode("utf-16"))
