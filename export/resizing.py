@@ -67,8 +67,6 @@ def _plain(ctx: Any, node: Any, name: str, args: Any) -> None:
     matrices = [_matrix(node, *pair) for pair in pairs]
     x, outputs, shape, dtype = node.input[0], node.output, ctx.get_shape(node.output[0]), ctx.get_dtype(node.output[0])
     ctx.remove_node(name)
-    if ctx.get_dtype(x) != dtype:
-        x = ctx.make_node("Cast", [x], name=name + "_float", attr={"to": dtype}, dtypes=[dtype]).output[0]
     sizes = list(given)
     for axis in (1, 2):  # rows first: whole ones are copied fast
         matrix = matrices[axis - 1]
@@ -183,12 +181,25 @@ def _patches(ctx: Any, node: Any, name: str, args: Any) -> None:
     ctx.make_node("Reshape", [x, wanted], name=name, outputs=outputs, shapes=[shape], dtypes=[dtype])
 
 
+def _of_numbers(handler: Callable[..., None]) -> Callable[..., None]:
+    """The handler, with whole numbers turned first into what the operator gives, as it does itself."""
+
+    def handle(ctx: Any, node: Any, name: str, args: Any) -> None:
+        x, dtype = node.input[0], ctx.get_dtype(node.output[0])
+        if ctx.get_dtype(x) != dtype:
+            options = {"attr": {"to": dtype}, "shapes": [ctx.get_shape(x)], "dtypes": [dtype]}
+            ctx.replace_input(node, x, ctx.make_node("Cast", [x], name=name + "_float", **options).output[0], 0)
+        handler(ctx, node, name, args)
+
+    return handle
+
+
 HANDLERS: dict[str, Callable[..., None]] = {
     "ExtractImagePatches": _patches,
-    "ResizeArea": _by_matrices,
-    "ResizeBicubic": _bicubic,
-    "ResizeBilinear": _plain,
+    "ResizeArea": _of_numbers(_by_matrices),
+    "ResizeBicubic": _of_numbers(_bicubic),
+    "ResizeBilinear": _of_numbers(_plain),
     "ResizeNearestNeighbor": _plain,
-    "ScaleAndTranslate": _by_matrices,
+    "ScaleAndTranslate": _of_numbers(_by_matrices),
 }
 """TensorFlow operator -> what replaces it, as in operators.py."""

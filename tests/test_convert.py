@@ -98,6 +98,19 @@ def test_normalization_statistics_become_constants(tmp_path):
         np.testing.assert_allclose(got, expected, atol=1e-6)
 
 
+@pytest.mark.parametrize("size", [(2, 2), (3, 2)], ids=["doubled", "by weights"])
+@pytest.mark.parametrize("way", ["bilinear", "bicubic", "area"])
+def test_bytes_are_resized_as_numbers(tmp_path, way, size):
+    x = tf_keras.layers.Input((5, 6, 3), dtype="uint8")
+    wanted = [5 * size[0], 6 * size[1]]
+    y = tf_keras.layers.Lambda(lambda x: tf.image.resize(x, wanted, way), name="resize")(x)
+    tf_keras.Model(x, y).save(tmp_path / "m.keras")
+    source = load(tmp_path / "m.keras", lambdas={"resize": f"tf.image.resize(x, {wanted}, '{way}')"})
+    data = np.random.default_rng(9).integers(0, 256, (2, 5, 6, 3)).astype(np.uint8)
+    (y,) = run(convert(source), data)
+    np.testing.assert_allclose(y, tf.image.resize(data, wanted, way), atol=1e-4)
+
+
 def test_uint8_and_free_length_inputs(tmp_path):
     x = L.Input((None, 2), dtype="uint8", name="steps")
     source = source_of(keras.Model(x, L.GlobalMaxPooling1D()(L.Rescaling(0.5)(x))), tmp_path)
