@@ -244,7 +244,7 @@ def _source(stored: Stored, opened: Opened, stamp: ModelSpec | None, signature: 
         sha256=digest(stored.path),
         stamp=stamp,
         loss=stored.loss,
-        notes=opened.notes,
+        notes=(*opened.notes, *_lost(opened.model)),
         stored_batch=stored.batch,
     )
     source = _as_traced(source) if signature is None else source
@@ -255,6 +255,13 @@ def _source(stored: Stored, opened: Opened, stamp: ModelSpec | None, signature: 
                 "part of the model that gives something for each sample"
             )
     return source
+
+
+def _lost(model: Any) -> list[str]:
+    """A note where weights are no numbers, as after a training that diverged."""
+    weights = [w for w in getattr(model, "weights", ()) if "float" in str(w.dtype)]
+    lost = [w.name for w in weights if not np.isfinite(np.asarray(w.numpy(), np.float32)).all()]
+    return [f"{len(lost)} of {len(weights)} weights hold NaN or infinity, {lost[0]} first"] if lost else []
 
 
 def _as_traced(source: Source) -> Source:

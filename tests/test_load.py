@@ -139,6 +139,18 @@ def test_lambda_is_refused_unless_allowed(tmp_path, name):
     np.testing.assert_array_equal(y, [[3, 3]])
 
 
+def test_a_training_that_diverged_is_told(tmp_path):
+    model = keras.Sequential([L.Input((2,)), L.Dense(2, name="lost")])
+    assert load_of(model, tmp_path).notes == ()
+    model.set_weights([np.full((2, 2), np.nan, np.float32), np.zeros(2, np.float32)])
+    assert load_of(model, tmp_path).notes == ("1 of 2 weights hold NaN or infinity, kernel first",)
+
+
+def load_of(model, folder):
+    model.save(folder / "m.keras")
+    return load(folder / "m.keras")
+
+
 @pytest.mark.parametrize("name", ["m.keras", "m.h5"])
 def test_what_training_alone_needs_is_proposed_as_the_first_input(tmp_path, name):
     """A loss over what a reader of text gives, or noise on the mean of an autoencoder."""
