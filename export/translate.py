@@ -97,11 +97,22 @@ def _mended() -> Iterator[None]:
         else:
             update_proto(self, *args, **kwargs)
 
+    transposes = require("tf2onnx.optimizer.transpose_optimizer").TransposeOptimizer
+    mul_handler = transposes._mul_handler
+
+    def shaped(self: Any, transpose: Any, node: Any) -> bool:
+        moved = mul_handler(self, transpose, node)
+        if moved and node.input[0] == node.input[1]:
+            self._g.copy_shape(node.input[0], node.output[0])
+        return bool(moved)
+
     better = [
         # A constant's value is copied into a node that nobody reads; it becomes an initializer.
         (node, "update_proto", without_constants),
         # Every order of an einsum's letters is tried: 17 s for seven of them, and the graph is no faster for it.
         (einsum, "optimize_einsum", functools.partial(einsum.optimize_einsum, optimize=False)),
+        # A square that a transpose is moved behind keeps the shape from before.
+        (transposes, "_mul_handler", shaped),
         # tf.eye loses its batch.
         (steps, "rewrite_eye", lambda graph, nodes: nodes),
     ]

@@ -111,6 +111,17 @@ def test_bytes_are_resized_as_numbers(tmp_path, way, size):
     np.testing.assert_allclose(y, tf.image.resize(data, wanted, way), atol=1e-4)
 
 
+def test_a_square_between_convolution_and_pooling(tmp_path):
+    """As in networks for EEG, whose images are one pixel high by then."""
+    x = tf_keras.Input((8, 40, 1))
+    y = tf_keras.layers.BatchNormalization()(tf_keras.layers.Conv2D(4, (8, 5))(x))
+    y = tf_keras.layers.AveragePooling2D((1, 9), (1, 3))(tf.square(y))
+    model = tf_keras.Model(x, tf_keras.layers.Dense(2)(tf_keras.layers.Flatten()(y)))
+    model.save(tmp_path / "m.keras")
+    source = load(tmp_path / "m.keras")
+    verify(convert(source).SerializeToString(), source, spec=ModelSpec())
+
+
 def test_uint8_and_free_length_inputs(tmp_path):
     x = L.Input((None, 2), dtype="uint8", name="steps")
     source = source_of(keras.Model(x, L.GlobalMaxPooling1D()(L.Rescaling(0.5)(x))), tmp_path)
