@@ -66,6 +66,26 @@ def test_a_file_builds_with_the_keras_of_the_weights(tmp_path, library, ending, 
     assert source.notes == ()
 
 
+@pytest.mark.parametrize(
+    ("version", "gates", "after"),
+    [("2.2.4", "hard_sigmoid", False), ("2.3.1", "sigmoid", False), ("2.2.4-tf", "sigmoid", True)],
+)
+def test_what_a_script_leaves_out_is_what_its_keras_took(tmp_path, version, gates, after):
+    """Keras 2.3 and TensorFlow 2.0 changed the defaults; TensorFlow 1.15, which did not, says 2.2.4-tf as well."""
+    tf_keras.utils.set_random_seed(43)
+    layers = tf_keras.layers
+    gru = layers.GRU(2, recurrent_activation=gates, reset_after=after)
+    recurrent = [layers.LSTM(4, recurrent_activation=gates, return_sequences=True), gru]
+    model = tf_keras.Sequential([layers.Input((6, 2)), *recurrent])
+    model.set_weights([w * 3 for w in model.get_weights()])
+    model.save_weights(tmp_path / "w.h5")
+    with h5py.File(tmp_path / "w.h5", "r+") as file:
+        file.attrs["keras_version"] = version
+    code = "def build():\n    return Sequential([LSTM(4, return_sequences=True, input_shape=(6, 2)), GRU(2)])\n"
+    (tmp_path / "net.py").write_text(OLD + "from keras.layers import GRU\n" + code)
+    check(tmp_path / "w.h5", model, f"{tmp_path / 'net.py'}:build")
+
+
 @pytest.mark.parametrize("ending", ["h5", "weights.h5"])
 @LIBRARIES
 def test_a_layer_too_few_is_told(tmp_path, library, ending):

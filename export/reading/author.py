@@ -14,6 +14,7 @@ import functools
 import importlib.abc
 import importlib.machinery
 import importlib.util
+import inspect
 import logging
 import os
 import re
@@ -25,8 +26,9 @@ from typing import Any
 
 from edgecnn.errors import InputError
 
-from ..backend import quiet_logs, reason, require, tensorflow
+from ..backend import numbers, quiet_logs, reason, require, tensorflow
 from .places import Keras
+from .stored import Stored
 
 _TO_TENSORFLOW_1 = (
     "disable_eager_execution", "disable_v2_behavior", "disable_v2_tensorshape", "disable_resource_variables",
@@ -249,6 +251,45 @@ def as_once(keras: Any) -> Iterator[None]:
         yield
     finally:
         layer.add_weight, layer.__setattr__ = add_weight, assign
+
+
+@contextlib.contextmanager
+def once(keras: Any, stored: Stored) -> Iterator[None]:
+    """Both of these: for layers of an author's that are made while a file is read."""
+    with as_once(keras), defaults_as_once(keras, stored):
+        yield
+
+
+@contextlib.contextmanager
+def defaults_as_once(keras: Any, stored: Stored) -> Iterator[None]:
+    """Let code leave out of recurrent layers what it could leave out with the Keras that wrote the file.
+
+    Where nothing was said, a GRU reset its state before the product up to 2.3, and gates were hard_sigmoid up to 2.2.
+    """
+    if stored.generation != 1 and not stored.before_tensorflow_2:
+        yield
+        return
+    gates = {"recurrent_activation": "hard_sigmoid"} if numbers(stored.keras_version) < (2, 3) else {}
+    once = {"LSTM": gates, "LSTMCell": gates, "GRU": gates | {"reset_after": False}}
+    once["GRUCell"] = once["GRU"]
+    with contextlib.ExitStack() as replaced:
+        for name, options in once.items():
+            cls = getattr(keras.layers, name)
+            replaced.callback(setattr, cls, "__init__", cls.__init__)
+            cls.__init__ = _with_defaults(cls.__init__, options)
+        yield
+
+
+def _with_defaults(function: Any, options: Mapping[str, Any]) -> Any:
+    signature = inspect.signature(function)
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        given = signature.bind_partial(*args, **kwargs).arguments
+        stated = given.keys() | given.get("kwargs", {}).keys()
+        return function(*args, **kwargs, **{k: v for k, v in options.items() if k not in stated})
+
+    return call
 
 
 @contextlib.contextmanager

@@ -113,7 +113,7 @@ def _open_model(
     for attempt in _attempts(stored):
         try:
             keras = require(attempt.library)
-            with limits.bounded_weights(keras, stored.path), limits.bounded_rounds(keras), author.as_once(keras):
+            with limits.bounded_weights(keras, stored.path), limits.bounded_rounds(keras), author.once(keras, stored):
                 model, notes = _open(
                     keras, stored, config, attempt, expressions, given, allow_lambda, free_batch, single
                 )

@@ -65,7 +65,8 @@ def build(stored: Stored, architecture: str) -> Opened:
     errors: list[InputError | ModelError] = []
     for library in (own, other):
         try:
-            with author.registrations_kept(library):
+            once = author.defaults_as_once(require(library), stored)
+            with author.registrations_kept(library), once:
                 model = _built(Path(file), name, library, defined)
                 _assign(model, stored, architecture)
         except (InputError, ModelError) as e:
