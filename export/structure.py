@@ -141,7 +141,7 @@ def _scaling_layers(model: Any) -> Iterator[Scaling]:
         elif kind == "Normalization":
             spread = np.asarray(part.variance, np.float64)
             yield "Normalization", float(1 / np.sqrt(spread.mean())) if spread.size and (spread > 0).all() else None
-        elif part.weights and not hasattr(part, "layers"):
+        elif getattr(part, "weights", ()) and not hasattr(part, "layers"):
             return
 
 
