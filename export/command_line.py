@@ -16,7 +16,6 @@ from .load import look
 from .quality import DEFAULT_MAX_DROP
 from .quantize import KINDS
 from .reading.stored import Stored, sniff
-from .verify import DEFAULT_ATOL
 
 
 def parser() -> argparse.ArgumentParser:
@@ -32,13 +31,7 @@ def parser() -> argparse.ArgumentParser:
     )
     recipe.add_arguments(options)
     proof = options.add_argument_group("proof")
-    proof.add_argument("--data", metavar="DIR|CSV|NPZ", help=loading.DATA_HELP)
-    proof.add_argument(
-        "--atol",
-        type=loading.tolerance,
-        default=DEFAULT_ATOL,
-        help="largest difference allowed, for outputs above 1 in proportion (default: %(default)g)",
-    )
+    loading.add_proof_arguments(proof)
     proof.add_argument(
         "--golden",
         type=_count,
@@ -47,7 +40,6 @@ def parser() -> argparse.ArgumentParser:
         help="samples that travel inside the model, so that `edgecnn selftest` proves it on the device; real ones "
         f"where data is given; at most {MAX_SAMPLES}, 0 for none (default: %(default)s)",
     )
-    proof.add_argument("--report", metavar="FILE.json", help="write what was found, also when it fails")
     small = options.add_argument_group("size and speed")
     small.add_argument(
         "--quantize",

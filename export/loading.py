@@ -1,4 +1,4 @@
-"""The options that say how a Keras file is read, the same for every command that takes them."""
+"""The options that export and verify share: how a Keras file is read, and what the proof is."""
 
 from __future__ import annotations
 
@@ -17,11 +17,8 @@ from .load import Source, load
 from .reading.stored import Stored
 from .synthetic import takes_any_batch
 
-DATA_HELP = (
-    "real inputs to compare on: a folder of images (subfolders are classes), a CSV, or an .npz file with one array an "
-    "input under its name (and the true class indices as 'classes')"
-)
-"""What --data takes, in every command that has it."""
+DEFAULT_ATOL = 1e-5
+"""Largest difference allowed for outputs of up to 1; larger outputs are allowed as much more."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,6 +44,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="for a file with weights alone: its model.json, or file.py:function that returns the model",
     )
+
+
+def add_proof_arguments(group: argparse._ArgumentGroup) -> None:
+    """Add --data, --atol and --report."""
+    group.add_argument(
+        "--data",
+        metavar="DIR|CSV|NPZ",
+        help="real inputs to compare on: a folder of images (subfolders are classes), a CSV, or an .npz file with one "
+        "array an input under its name (and the true class indices as 'classes')",
+    )
+    group.add_argument(
+        "--atol",
+        type=tolerance,
+        default=DEFAULT_ATOL,
+        help="largest difference allowed, for outputs above 1 in proportion (default: %(default)g)",
+    )
+    group.add_argument("--report", metavar="FILE.json", help="write what was found, also when it fails")
 
 
 def tolerance(text: str) -> float:

@@ -37,9 +37,6 @@ from .samples import CHUNK, Samples, read_samples
 from .stamp import HDF5_MAGIC, ZIP_MAGIC, read_head, read_stamp
 from .synthetic import BATCHES, random_inputs, random_samples
 
-DEFAULT_ATOL = 1e-5
-"""Largest difference allowed for outputs of up to 1; larger outputs are allowed as much more."""
-
 EAGER_BATCH = 2
 """Number of the random batch (of 3 samples) on which the traced model is held against Keras's eager call."""
 
@@ -50,7 +47,7 @@ def verify(
     *,
     spec: ModelSpec,
     samples: Samples | None = None,
-    atol: float = DEFAULT_ATOL,
+    atol: float = loading.DEFAULT_ATOL,
 ) -> Parity:
     """Compare a serialized ONNX model with its Keras source.
 
@@ -243,20 +240,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("model", metavar="MODEL.onnx")
     parser.add_argument("--against", metavar="MODEL.h5", required=True, help="the Keras model it was made from")
-    parser.add_argument("--data", metavar="DIR|CSV|NPZ", help=loading.DATA_HELP)
-    parser.add_argument(
-        "--atol",
-        type=loading.tolerance,
-        default=DEFAULT_ATOL,
-        help="largest difference allowed, for outputs above 1 in proportion (default: %(default)g)",
-    )
-    parser.add_argument(
+    proof = parser.add_argument_group("proof")
+    loading.add_proof_arguments(proof)
+    proof.add_argument(
         "--max-drop",
         type=loading.tolerance,
         default=DEFAULT_MAX_DROP,
         help="largest loss of accuracy or agreement of a quantised model (default: %(default)g)",
     )
-    parser.add_argument("--report", metavar="FILE.json", help="write what was found, also when it fails")
     add_recipe_options(parser, "how the training turned image files into numbers, where the Keras file doesn't say")
     loading.add_arguments(parser)
     return parser
