@@ -257,9 +257,14 @@ def _source(stored: Stored, opened: Opened, stamp: ModelSpec | None, signature: 
     return source
 
 
+def float_weights(model: Any) -> list[Any]:
+    """The model's weights but whole numbers; tf-keras also lists vocabularies, which have no type."""
+    return [w for w in getattr(model, "weights", ()) if "float" in str(getattr(w, "dtype", ""))]
+
+
 def _lost(model: Any) -> list[str]:
     """A note where weights are no numbers, as after a training that diverged."""
-    weights = [w for w in getattr(model, "weights", ()) if "float" in str(w.dtype)]
+    weights = float_weights(model)
     lost = [w.name for w in weights if not np.isfinite(np.asarray(w.numpy(), np.float32)).all()]
     return [f"{len(lost)} of {len(weights)} weights hold NaN or infinity, {lost[0]} first"] if lost else []
 

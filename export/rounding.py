@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from .backend import library_of, quiet_logs, require, tensorflow
 from .batches import Arrays
-from .load import Source
+from .load import Source, float_weights
 from .reading.generations import parts
 from .tracing import nodes_of
 
@@ -32,7 +32,7 @@ def noise(source: Source, arrays: Sequence[npt.NDArray[Any]], expected: Sequence
         expected: the outputs with the weights as they are.
     """
     unit = 2.0**-11 if _computes_in_half(source) else 2.0**-24
-    variables = [v for v in source.model.weights if "float" in str(v.dtype)]
+    variables = float_weights(source.model)
     kept = [v.numpy() for v in variables]
     rng = np.random.default_rng(0)
     worst = [0.0] * len(expected)
