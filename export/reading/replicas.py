@@ -42,7 +42,7 @@ def _joined(stored: Stored) -> tuple[Stored, list[str]]:
             layer["inbound_nodes"] = [[sources[reference[0]] for reference in calls[0]]]
             repeated = layer.get("name")
             for other in kept:
-                if other["class_name"] == "Concatenate" and _of(other, repeated):
+                if other["class_name"] == "Concatenate" and other["config"]["axis"] == 0 and _of(other, repeated):
                     other["class_name"], other["inbound_nodes"] = "Activation", [[other["inbound_nodes"][0][0]]]
                     other["config"] = {"name": other["config"]["name"], "activation": "linear"}
     config["config"]["layers"] = kept
