@@ -221,6 +221,22 @@ def test_pictures_in_and_out_are_proved_in_a_few_kilobytes(tmp_path, capsys):
     assert len(sample.outputs) > 200
 
 
+def test_codes_that_can_not_be_repeated_do_not_travel(tmp_path):
+    """The first columns have codes that the last ones, which would repeat them, have no rows for."""
+    import keras
+
+    codes = keras.Input((300,), dtype="int32", name="codes")
+    many = keras.layers.Embedding(500, 2)(codes[:, :200])
+    few = keras.layers.Embedding(3, 2)(codes[:, 200:])
+    outputs = keras.layers.Dense(2)(keras.layers.Flatten()(keras.layers.Concatenate(axis=1)([many, few])))
+    keras.Model(codes, outputs).save(tmp_path / "m.keras")
+    rng = np.random.default_rng(0)
+    rows = np.concatenate([rng.integers(400, 500, (4, 200)), rng.integers(0, 3, (4, 100))], 1).astype(np.int32)
+    np.savez(tmp_path / "rows.npz", codes=rows)
+    assert main(["export", str(tmp_path / "m.keras"), "--data", str(tmp_path / "rows.npz")]) == 0
+    assert KEY not in Session(tmp_path / "m.onnx").metadata
+
+
 def test_several_inputs_and_outputs_are_proved_as_well(tmp_path, capsys):
     import keras
 
