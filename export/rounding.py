@@ -13,10 +13,13 @@ from .backend import library_of, quiet_logs, require, tensorflow
 from .batches import Arrays
 from .load import Source, float_weights
 from .reading.generations import parts
+from .reading.repair import in_type
 from .tracing import nodes_of
 
 DRAWS = 3
 """Random patterns of rounding that noise tries."""
+
+_WIDE = {"float32": "float64", "DT_FLOAT": "DT_DOUBLE"}
 
 
 def noise(source: Source, arrays: Sequence[npt.NDArray[Any]], expected: Sequence[npt.NDArray[Any]]) -> list[float]:
@@ -55,7 +58,7 @@ def in_double(source: Source, arrays: Sequence[npt.NDArray[Any]]) -> Arrays | No
     try:
         known = {type(part).__name__: type(part) for part in parts(source.model)}
         with keras.saving.custom_object_scope(known), quiet_logs("absl", "tensorflow"):
-            twin = type(source.model).from_config(_in_float64(source.model.get_config()))
+            twin = type(source.model).from_config(in_type(source.model.get_config(), _WIDE, _wide))
         twin.set_weights(source.model.get_weights())
         wide = [a.astype(np.float64) if a.dtype == np.float32 else a for a in arrays]
         return dataclasses.replace(source, model=twin).eager(wide)
@@ -74,17 +77,6 @@ def _furthest(worst: list[float], outputs: Arrays, expected: Sequence[npt.NDArra
     """worst, or the largest difference of each output where that is more."""
     moved = (np.abs(y.astype(np.float64) - e.astype(np.float64)) for y, e in zip(outputs, expected, strict=True))
     return [max(w, float(np.nanmax(m, initial=0.0))) for w, m in zip(worst, moved, strict=True)]
-
-
-def _in_float64(config: Any) -> Any:
-    """A configuration with float64 in the place of float32, as Keras and TensorFlow's operators call them."""
-    if isinstance(config, dict):
-        constants = config.get("constants")  # of an operator, by number
-        wide = {key: _in_float64(value) for key, value in config.items() if key != "constants"}
-        return wide | ({"constants": {k: _wide(v) for k, v in constants.items()}} if constants else {})
-    if isinstance(config, (list, tuple)):
-        return type(config)(_in_float64(value) for value in config)
-    return {"float32": "float64", "DT_FLOAT": "DT_DOUBLE"}.get(config, config) if isinstance(config, str) else config
 
 
 def _wide(value: Any) -> Any:

@@ -7,7 +7,6 @@ with its thousand classes of ImageNet; the rest are hints.
 from __future__ import annotations
 
 import contextlib
-import itertools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -84,7 +83,7 @@ def _application(source: Source) -> tuple[str, str | None] | None:
 def hints(source: Source) -> list[str]:
     """What the structure suggests about an unstated recipe."""
     by_hand = _arithmetic(source.model)
-    inside = _first_scaling(source.model)
+    inside = next(_scalings(source.model), None)
     found = []
     if inside is not None:
         wants = "it wants 0..255" if 0 < abs(inside[1] or 0) <= _FROM_BYTES else "its recipe must not"
@@ -116,8 +115,7 @@ def scaled_twice(source: Source, pixels: PixelSpec) -> list[str]:
 
 def scaling(source: Source) -> str | None:
     """What the model itself does to its input, as 'Rescaling(0.00392157, 0)' or 'x / 127.5 - 1'; None for nothing."""
-    found = _first_scaling(source.model)
-    return None if found is None else found[0]
+    return next((what for what, _ in _scalings(source.model)), None)
 
 
 Scaling = tuple[str, float | None]
@@ -127,8 +125,9 @@ _FROM_BYTES = 1 / 16
 """Largest factor that brings pixels of 0..255, rather than those of 0..1, to what a network takes."""
 
 
-def _first_scaling(model: Any) -> Scaling | None:
-    return next(itertools.chain(_scaling_layers(model), _arithmetic(model)), None)
+def _scalings(model: Any) -> Iterator[Scaling]:
+    yield from _scaling_layers(model)
+    yield from _arithmetic(model)
 
 
 def _scaling_layers(model: Any) -> Iterator[Scaling]:

@@ -34,7 +34,7 @@ from .quality import DEFAULT_MAX_DROP, Quality, measure
 from .reading.stored import sniff
 from .report import Report, write_reports
 from .samples import CHUNK, Samples, read_samples
-from .stamp import HDF5_MAGIC, ZIP_MAGIC, read_head, read_stamp
+from .stamp import HDF5_MAGIC, ZIP_MAGIC, read_head
 from .synthetic import BATCHES, random_inputs, random_samples
 
 EAGER_BATCH = 2
@@ -165,8 +165,8 @@ def _sort(options: argparse.Namespace) -> None:
 
 
 def _compare_files(options: argparse.Namespace, report: Report) -> None:
-    Session(options.model, device="cpu", several=True)  # what a device refuses
-    spec = read_stamp(options.model) or ModelSpec()
+    # What a device refuses is refused here.
+    spec = Session(options.model, device="cpu", several=True).read_spec() or ModelSpec()
     model = require("onnx").load(options.model)  # with the weights that lie beside it
     content = model.SerializeToString()
     report.nodes = count_nodes(model)

@@ -270,10 +270,10 @@ def defaults_as_once(keras: Any, stored: Stored) -> Iterator[None]:
         yield
         return
     gates = {"recurrent_activation": "hard_sigmoid"} if numbers(stored.keras_version) < (2, 3) else {}
-    once = {"LSTM": gates, "LSTMCell": gates, "GRU": gates | {"reset_after": False}}
-    once["GRUCell"] = once["GRU"]
+    defaults = {"LSTM": gates, "LSTMCell": gates, "GRU": gates | {"reset_after": False}}
+    defaults["GRUCell"] = defaults["GRU"]
     with contextlib.ExitStack() as replaced:
-        for name, options in once.items():
+        for name, options in defaults.items():
             cls = getattr(keras.layers, name)
             replaced.callback(setattr, cls, "__init__", cls.__init__)
             cls.__init__ = _with_defaults(cls.__init__, options)

@@ -12,7 +12,7 @@ import json
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -105,12 +105,20 @@ def _is_mixed(layer: Mapping[str, Any]) -> bool:
     return isinstance(inner, Mapping) and _policy(inner.get("dtype")) in [f"mixed_{half}" for half in _HALF]
 
 
-def in_type(config: Any, names: Mapping[str, str]) -> Any:
-    """A configuration with other types of numbers, by the names that Keras and TensorFlow's operators have for them."""
+def in_type(config: Any, names: Mapping[str, str], constant: Callable[[Any], Any] = lambda value: value) -> Any:
+    """A configuration with other types of numbers, by the names that Keras and TensorFlow's operators have for them.
+
+    Args:
+        config: what get_config() gives, or a file stores.
+        names: type -> the one to stand for it.
+        constant: what becomes of the constants of an operator.
+    """
     if isinstance(config, Mapping):
-        return {key: in_type(value, names) for key, value in config.items()}
+        constants = config.get("constants")  # of an operator, by number
+        kept = {"constants": {k: constant(v) for k, v in constants.items()}} if isinstance(constants, Mapping) else {}
+        return {key: in_type(value, names, constant) for key, value in config.items() if key not in kept} | kept
     if isinstance(config, (list, tuple)):
-        return type(config)(in_type(value, names) for value in config)
+        return type(config)(in_type(value, names, constant) for value in config)
     return names.get(config, config) if isinstance(config, str) else config
 
 

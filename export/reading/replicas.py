@@ -36,15 +36,16 @@ def _joined(stored: Stored) -> tuple[Stored, list[str]]:
     gpus = cuts[0]["config"]["arguments"]["parts"]
     config = copy.deepcopy(stored.config)
     kept = [layer for layer in config["config"]["layers"] if layer.get("name") not in sources]
+    repeated: set[str] = set()
     for layer in kept:
         calls = layer.get("inbound_nodes") or []
-        if calls and all(reference[0] in sources for call in calls for reference in call):
+        takes = {reference[0] for call in calls for reference in call}
+        if takes and takes <= sources.keys():
             layer["inbound_nodes"] = [[sources[reference[0]] for reference in calls[0]]]
-            repeated = layer.get("name")
-            for other in kept:
-                if other["class_name"] == "Concatenate" and other["config"]["axis"] == 0 and _of(other, repeated):
-                    other["class_name"], other["inbound_nodes"] = "Activation", [[other["inbound_nodes"][0][0]]]
-                    other["config"] = {"name": other["config"]["name"], "activation": "linear"}
+            repeated.add(layer["name"])
+        elif layer["class_name"] == "Concatenate" and layer["config"]["axis"] == 0 and takes and takes <= repeated:
+            layer |= {"class_name": "Activation", "inbound_nodes": [[calls[0][0]]]}
+            layer["config"] = {"name": layer["config"]["name"], "activation": "linear"}
     config["config"]["layers"] = kept
     told = f"made for {gpus} GPUs at once, each with the same model; that model is exported"
     return dataclasses.replace(stored, config=config), [told]
@@ -59,8 +60,3 @@ def _cuts(layer: Mapping[str, Any]) -> bool:
     if not isinstance(arguments, Mapping) or arguments.keys() != {"i", "parts"} or not isinstance(function, list):
         return False
     return b"get_slice" in base64.b64decode(str(function[0]))
-
-
-def _of(layer: Mapping[str, Any], name: Any) -> bool:
-    """Whether a layer joins the outputs of one other."""
-    return all(reference[0] == name for call in layer.get("inbound_nodes") or [] for reference in call)
