@@ -117,12 +117,6 @@ def versions(*names: str) -> dict[str, str]:
     return found
 
 
-def library_of(thing: Any) -> str:
-    """The Keras that a model or layer is of, tf_keras or keras; classes that derive from its own are of it too."""
-    modules = {cls.__module__.split(".")[0] for cls in type(thing).__mro__}
-    return "tf_keras" if "tf_keras" in modules else "keras"
-
-
 def cause(error: BaseException, kind: type[_Error]) -> _Error | None:
     """The error of a kind that is behind an error, where the libraries between have wrapped it; the first one."""
     found, step = None, error

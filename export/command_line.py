@@ -8,12 +8,13 @@ from pathlib import Path
 from edgecnn.errors import ModelError, SourceError
 from edgecnn.golden import MAX_SAMPLES
 
-from . import loading, recipe, text
+from . import loading, recipe
 from .convert import DEFAULT_OPSET, OPSETS
 from .files import check_written
 from .golden import DEFAULT_COUNT
+from .graph import text
 from .load import look
-from .quality import DEFAULT_MAX_DROP
+from .proof.quality import DEFAULT_MAX_DROP
 from .quantize import KINDS
 from .reading.stored import Stored, sniff
 

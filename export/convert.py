@@ -9,15 +9,15 @@ from typing import Any
 
 from edgecnn.errors import ModelError
 
-from . import lookup, text
 from .backend import quiet_logs, reason, require
+from .graph import lookup, text
+from .graph.mend import mend
+from .graph.operators import handlers
+from .graph.recurrent import MARK, Registry, marked
+from .graph.tracing import frozen, nodes_of
+from .graph.translate import translate
+from .layers import parts
 from .load import Source, Tensor
-from .mend import mend
-from .operators import handlers
-from .reading.generations import parts
-from .recurrent import MARK, Registry, marked
-from .tracing import frozen, nodes_of
-from .translate import translate
 
 DEFAULT_OPSET = 18
 """ONNX operator set that is written; onnxruntime reads it since 1.14."""

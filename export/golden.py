@@ -29,10 +29,10 @@ from edgecnn.golden import (
 from edgecnn.selftest import synthetic_image
 from edgecnn.spec import ColumnSpec, ModelSpec, PixelSpec, TableSpec
 
-from .inference import open_session, run
 from .load import Source
-from .samples import Samples, list_images, spread
-from .synthetic import random_samples
+from .proof.inference import open_session, run
+from .proof.samples import Samples, list_images, spread
+from .proof.synthetic import random_samples
 
 DEFAULT_COUNT = 3
 

@@ -22,6 +22,7 @@ from edgecnn.spec import ModelSpec
 
 from .backend import quiet_logs, reason, tensorflow
 from .batches import Arrays, run_in_batches
+from .graph.tracing import as_predicted, traceable
 from .reading import bytecode, replicas, screen, weights
 from .reading.expression import Expression
 from .reading.generations import Opened, open_model
@@ -29,7 +30,6 @@ from .reading.savedmodel import open_savedmodel
 from .reading.stored import Stored, digest, read_stored
 from .reading.strangers import shown
 from .stamp import read_stamp
-from .tracing import as_predicted, traceable
 
 
 @dataclasses.dataclass(frozen=True)

@@ -28,7 +28,7 @@ from edgecnn.spec import SCALED_INSIDE, ModelSpec, PixelSpec
 from . import structure
 from .backend import versions
 from .load import Source
-from .synthetic import random_inputs
+from .proof.synthetic import random_inputs
 
 TRAINING_DECODE = "decode_in_training"
 """Key of the provenance: the decoder that the training used, where the model is exported with decode="fast"."""

@@ -16,8 +16,8 @@ import numpy as np
 
 from edgecnn.spec import PixelSpec
 
+from .layers import parts
 from .load import Source
-from .reading.generations import parts
 
 _TEACHABLE = (re.compile(r"global_average_pooling2d_GlobalAveragePooling2D\d+"), re.compile(r"dense_Dense\d+"))
 """Names that TensorFlow.js gave the layers and Teachable Machine's converter kept."""

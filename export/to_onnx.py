@@ -35,22 +35,23 @@ from edgecnn.errors import EdgeCNNError, ModelError, VerificationError
 from edgecnn.seal import seal
 from edgecnn.spec import ModelSpec
 
-from . import command_line, loading, recipe, shortcut
+from . import command_line, loading, recipe
 from .backend import tensorflow
-from .blame import Blame
 from .convert import convert, opset_of
 from .files import write_atomically
 from .golden import make_golden
+from .graph.recurrent import OPERATORS as RECURRENT
 from .load import Source
 from .optimize import count_nodes, optimize
-from .parity import Parity
+from .proof import shortcut
+from .proof.blame import Blame
+from .proof.parity import Parity
+from .proof.samples import Samples, infer_table, is_arrays, read_samples
+from .proof.synthetic import random_samples
 from .quantize import CALIBRATION_LIMIT, Quantized, TooMuchLostError, quantize
 from .reading.strangers import shown
-from .recurrent import OPERATORS as RECURRENT
 from .report import Report, say, summarize, write_reports
-from .samples import Samples, infer_table, is_arrays, read_samples
 from .stamp import stamp_onnx
-from .synthetic import random_samples
 from .verify import verify
 
 

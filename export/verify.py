@@ -23,19 +23,19 @@ from edgecnn.spec import ModelSpec
 from . import loading, recipe
 from .backend import require
 from .batches import Arrays
-from .blame import Blame
 from .convert import OPSETS, convert, opset_of
 from .files import check_written
-from .inference import open_session, run, run_samples
 from .load import Source, Tensor
 from .optimize import count_nodes, optimize
-from .parity import Comparison, OutputsDifferError, Parity
-from .quality import DEFAULT_MAX_DROP, Quality, measure
+from .proof.blame import Blame
+from .proof.inference import open_session, run, run_samples
+from .proof.parity import Comparison, OutputsDifferError, Parity
+from .proof.quality import DEFAULT_MAX_DROP, Quality, measure
+from .proof.samples import CHUNK, Samples, read_samples
+from .proof.synthetic import BATCHES, random_inputs, random_samples
 from .reading.stored import sniff
 from .report import Report, write_reports
-from .samples import CHUNK, Samples, read_samples
 from .stamp import HDF5_MAGIC, ZIP_MAGIC, read_head
-from .synthetic import BATCHES, random_inputs, random_samples
 
 EAGER_BATCH = 2
 """Number of the random batch (of 3 samples) on which the traced model is held against Keras's eager call."""

@@ -1,4 +1,4 @@
-"""edgecnn.export.colours: hue, saturation and value as TensorFlow has them."""
+"""edgecnn.export.graph.colours: hue, saturation and value as TensorFlow has them."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from edgecnn import ModelError, ModelSpec, Predictor, VerificationError
 from edgecnn.cli import main
 from edgecnn.export.convert import OPSETS, convert
 from edgecnn.export.load import load
-from edgecnn.export.synthetic import random_inputs
+from edgecnn.export.proof.synthetic import random_inputs
 from edgecnn.export.verify import verify
 
 L = keras.layers

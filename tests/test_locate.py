@@ -1,4 +1,4 @@
-"""edgecnn.export.locate: a failed verification names the layer where it begins."""
+"""edgecnn.export.proof.locate: a failed verification names the layer where it begins."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from edgecnn.cli import guard
-from edgecnn.export import operators
+from edgecnn.export.graph import operators
 from edgecnn.export.to_onnx import main
 
 L = keras.layers

@@ -15,9 +15,9 @@ from edgecnn import ModelSpec, PixelSpec, VerificationError
 from edgecnn.export.convert import convert
 from edgecnn.export.load import load
 from edgecnn.export.optimize import optimize
-from edgecnn.export.quality import measure
+from edgecnn.export.proof.quality import measure
+from edgecnn.export.proof.samples import Samples
 from edgecnn.export.quantize import quantize
-from edgecnn.export.samples import Samples
 from edgecnn.export.verify import open_session, run_samples
 
 L = keras.layers

@@ -1,4 +1,4 @@
-"""edgecnn.export.recurrent: recurrent layers become ONNX operators that compute the same, or stay loops."""
+"""edgecnn.export.graph.recurrent: recurrent layers become ONNX operators that compute the same, or stay loops."""
 
 from __future__ import annotations
 

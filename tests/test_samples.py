@@ -1,4 +1,4 @@
-"""edgecnn.export.samples: real inputs for models of several inputs and for sequences come from an .npz file."""
+"""edgecnn.export.proof.samples: real inputs for models of several inputs and for sequences come from an .npz file."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 from edgecnn import ModelSpec, PixelSpec, SourceError
 from edgecnn.cli import guard
 from edgecnn.export.load import Tensor
-from edgecnn.export.samples import MAX_BYTES, read_samples, within_memory
+from edgecnn.export.proof.samples import MAX_BYTES, read_samples, within_memory
 from edgecnn.export.to_onnx import main
 
 L = keras.layers

@@ -1,4 +1,4 @@
-"""edgecnn.export.stages, blame and reference: what differs is blamed on the stage that brings it, and on the layer."""
+"""edgecnn.export.proof: what differs is blamed on the stage that brings it (stages, reference), and on the layer."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from PIL import Image
 
 from edgecnn import PRESETS, ModelSpec, PixelSpec
 from edgecnn.cli import guard
-from edgecnn.export import reference, stages, verify
+from edgecnn.export import verify
+from edgecnn.export.proof import reference, stages
 from edgecnn.export.stamp import read_stamp, stamp_onnx, write_stamp
 from edgecnn.export.to_onnx import main
 from edgecnn.selftest import synthetic_image

@@ -12,8 +12,8 @@ import tf_keras
 from edgecnn import ModelError
 from edgecnn.cli import main
 from edgecnn.export.convert import OPSETS, convert, opset_of
+from edgecnn.export.graph.text import OPSET, _parts
 from edgecnn.export.load import load
-from edgecnn.export.text import OPSET, _parts
 
 from .test_convert import run, source_of
 

@@ -15,12 +15,12 @@ from edgecnn import ModelSpec, PixelSpec, TableSpec, VerificationError
 from edgecnn.cli import guard
 from edgecnn.export import verify as module
 from edgecnn.export.convert import convert
-from edgecnn.export.inference import open_session, run
 from edgecnn.export.load import load
-from edgecnn.export.rounding import in_double
-from edgecnn.export.samples import Samples
+from edgecnn.export.proof.inference import open_session, run
+from edgecnn.export.proof.rounding import in_double
+from edgecnn.export.proof.samples import Samples
+from edgecnn.export.proof.synthetic import random_inputs, value_range
 from edgecnn.export.stamp import stamp_onnx
-from edgecnn.export.synthetic import random_inputs, value_range
 from edgecnn.export.verify import verify
 from edgecnn.seal import seal
 

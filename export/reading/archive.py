@@ -18,7 +18,8 @@ from typing import Any
 
 from edgecnn.errors import ModelError
 
-from ..backend import library_of, require
+from ..backend import require
+from ..layers import library_of
 
 _OLD_CONTAINER = "_layer_checkpoint_dependencies"
 

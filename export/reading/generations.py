@@ -17,7 +17,8 @@ from typing import Any
 from edgecnn.errors import InputError, MissingDependencyError, ModelError
 
 from ..backend import cause, quiet_logs, reason, require, tensorflow
-from ..tracing import on_cpu
+from ..graph.tracing import on_cpu
+from ..layers import parts
 from . import (
     archive,
     author,
@@ -276,16 +277,6 @@ def flip_kernels(model: Any) -> None:
         for weight in layer.weights[: kinds.get(type(layer).__name__, 0)]:
             kernel = weight.numpy()
             weight.assign(kernel[tuple(slice(None, None, -1) for _ in kernel.shape[:-2])])
-
-
-def parts(layer: Any) -> Iterator[Any]:
-    """The layer or model and all inside it, however deep."""
-    yield layer
-    for name in ("layers", "layer", "forward_layer", "backward_layer"):
-        inner = getattr(layer, name, None)
-        for child in inner if isinstance(inner, (list, tuple)) else [inner]:
-            if child is not None and child is not layer and hasattr(child, "weights"):
-                yield from parts(child)
 
 
 def _given(stored: Stored, found: Mapping[str, Any], keras: Any, path: str) -> tuple[dict[str, Any], list[str]]:

@@ -13,7 +13,8 @@ import numpy as np
 
 from edgecnn.errors import InputError, ModelError
 
-from ..backend import library_of, quiet_logs, reason, require, tensorflow
+from ..backend import quiet_logs, reason, require, tensorflow
+from ..layers import library_of
 from . import archive, author
 from .generations import Opened, flip_kernels, title
 from .stored import Stored

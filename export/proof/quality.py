@@ -11,7 +11,7 @@ import numpy.typing as npt
 from edgecnn.errors import VerificationError
 from edgecnn.spec import ModelSpec
 
-from .batches import Arrays
+from ..batches import Arrays
 from .samples import Samples
 
 DEFAULT_MAX_DROP = 0.01

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from .backend import require
+from ..backend import require
 from .colours import HANDLERS as COLOURS
 from .recurrent import Registry, insert
 from .resizing import HANDLERS as RESIZING

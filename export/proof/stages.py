@@ -22,9 +22,9 @@ from edgecnn.preprocess import preprocess
 from edgecnn.selftest import synthetic_image
 from edgecnn.spec import PixelSpec
 
+from ..batches import Arrays
+from ..load import Source
 from . import reference
-from .batches import Arrays
-from .load import Source
 from .samples import Samples, list_images, spread, within_memory
 
 IMAGES = 16

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .backend import tensorflow
+from ..backend import tensorflow
 from .tracing import frozen, nodes_of
 
 _DOMAIN = "ai.onnx.ml"

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from .backend import require
+from ..backend import require
 from .steps import BOOL, INT32, INT64, STRING, UINT64
 
 DOMAIN = "edgecnn.hash"

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .backend import library_of, require, tensorflow
-from .reading.generations import parts
+from ..backend import require, tensorflow
+from ..layers import library_of, parts
 from .steps import INT32
 
 MARK = "edgecnn_recurrent_"

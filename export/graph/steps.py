@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .backend import require
+from ..backend import require
 
 FLOAT, INT32, INT64, STRING, BOOL, DOUBLE, UINT64 = 1, 6, 7, 8, 9, 11, 13
 """onnx.TensorProto's numbers of the types of elements."""

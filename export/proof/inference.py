@@ -11,9 +11,9 @@ import numpy.typing as npt
 from edgecnn.errors import VerificationError
 from edgecnn.golden import as_numbers
 
-from .backend import reason, require
-from .batches import Arrays, run_in_batches
-from .load import Source
+from ..backend import reason, require
+from ..batches import Arrays, run_in_batches
+from ..load import Source
 from .samples import Samples
 
 

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .backend import library_of, quiet_logs, require, tensorflow
-from .batches import Arrays
-from .load import Source, float_weights
-from .reading.generations import parts
-from .reading.repair import in_type
-from .tracing import nodes_of
+from ..backend import quiet_logs, require, tensorflow
+from ..batches import Arrays
+from ..graph.tracing import nodes_of
+from ..layers import library_of, parts
+from ..load import Source, float_weights
+from ..reading.repair import in_type
 
 DRAWS = 3
 """Random patterns of rounding that noise tries."""

@@ -14,9 +14,9 @@ import numpy.typing as npt
 
 from edgecnn.errors import VerificationError
 
+from ..batches import Arrays
+from ..load import Source
 from . import rounding
-from .batches import Arrays
-from .load import Source
 from .quality import top_class
 
 NOISE_FACTOR = 4

@@ -17,10 +17,11 @@ import numpy.typing as npt
 
 from edgecnn.errors import VerificationError
 
-from .backend import library_of, reason, require, tensorflow
-from .batches import Arrays
+from ..backend import reason, require, tensorflow
+from ..batches import Arrays
+from ..layers import library_of
+from ..load import Source
 from .inference import open_session
-from .load import Source
 
 Array = npt.NDArray[Any]
 

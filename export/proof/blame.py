@@ -10,11 +10,11 @@ from typing import Any
 from edgecnn.errors import EdgeCNNError, VerificationError
 from edgecnn.spec import ModelSpec, PixelSpec
 
+from ..load import Source
+from ..report import Report, say
 from .inference import open_session, run
-from .load import Source
 from .locate import first_difference
 from .parity import OutputsDifferError
-from .report import Report, say
 from .samples import Samples
 from .stages import Walk, walk
 from .synthetic import random_samples

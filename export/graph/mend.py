@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .backend import require
+from ..backend import require
 
 _LARGE_AREA = 256
 """Values from which a mean is taken axis by axis."""

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Container, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from .backend import numbers, require, tensorflow
+from ..backend import numbers, require, tensorflow
 
 LARGE = 1 << 16
 """Bytes from which a constant is set aside, see Frozen."""

@@ -17,7 +17,7 @@ from edgecnn.errors import EdgeCNNError
 from edgecnn.presets import PRESETS
 from edgecnn.spec import PixelSpec
 
-from .backend import require, tensorflow
+from ..backend import require, tensorflow
 
 Array = npt.NDArray[Any]
 

@@ -12,7 +12,7 @@ import functools
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from .backend import require, tensorflow
+from ..backend import require, tensorflow
 from .tracing import put_back
 
 

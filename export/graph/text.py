@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from ..backend import require
 from . import hashing
-from .backend import require
 from .text_functions import FUNCTIONS
 
 OPSET = 20

@@ -11,14 +11,14 @@ import numpy.typing as npt
 from edgecnn.errors import EdgeCNNError, ModelError
 from edgecnn.spec import ModelSpec
 
-from .batches import Arrays
-from .hashing import HASHES
-from .load import Source, Tensor
-from .lookup import keys_of_inputs, text_keys
-from .reading.generations import parts
+from ..batches import Arrays
+from ..graph.hashing import HASHES
+from ..graph.lookup import keys_of_inputs, text_keys
+from ..graph.text import SPLITTING
+from ..graph.tracing import nodes_of
+from ..layers import parts
+from ..load import Source, Tensor
 from .samples import Samples
-from .text import SPLITTING
-from .tracing import nodes_of
 
 BATCHES = (1, 3)
 """Batch sizes that are compared: one, and one that no fixed dimension can hide behind."""

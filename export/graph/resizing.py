@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .backend import require
+from ..backend import require
 
 
 def _by_matrices(ctx: Any, node: Any, name: str, args: Any) -> None:

@@ -24,10 +24,10 @@ from edgecnn.sources import IMAGE_SUFFIXES
 from edgecnn.spec import ModelSpec, PixelSpec, TableSpec
 from edgecnn.table import read_blocks
 
-from .batches import Arrays
+from ..batches import Arrays
 
 if TYPE_CHECKING:
-    from .load import Tensor
+    from ..load import Tensor
 
 _T = TypeVar("_T")
 

@@ -1,0 +1,1 @@
+"""TensorFlow's graph of a model -> ONNX's: `convert.py` beside this folder is the way in."""

@@ -1,0 +1,22 @@
+"""What holds for layers and models of either Keras: what they are made of, and which Keras they are of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+
+def parts(layer: Any) -> Iterator[Any]:
+    """The layer or model and all inside it, however deep."""
+    yield layer
+    for name in ("layers", "layer", "forward_layer", "backward_layer"):
+        inner = getattr(layer, name, None)
+        for child in inner if isinstance(inner, (list, tuple)) else [inner]:
+            if child is not None and child is not layer and hasattr(child, "weights"):
+                yield from parts(child)
+
+
+def library_of(thing: Any) -> str:
+    """The Keras that a model or layer is of, tf_keras or keras; classes that derive from its own are of it too."""
+    modules = {cls.__module__.split(".")[0] for cls in type(thing).__mro__}
+    return "tf_keras" if "tf_keras" in modules else "keras"

@@ -1,0 +1,1 @@
+"""Whether a converted model is its source, and where not: `verify.py` beside this folder is the way in."""
