@@ -22,7 +22,7 @@ from edgecnn.spec import ModelSpec
 
 from .backend import quiet_logs, reason, tensorflow
 from .batches import Arrays, run_in_batches
-from .graph.tracing import as_predicted, traceable
+from .graph.tracing import as_predicted, nodes_of, traceable
 from .reading import bytecode, replicas, screen, weights
 from .reading.expression import Expression
 from .reading.generations import Opened, open_model
@@ -101,9 +101,21 @@ class Source:
         return self._run(run, arrays)
 
     @property
+    def maker(self) -> str:
+        """What made the outputs, for messages."""
+        return "Keras"
+
+    @property
     def is_double(self) -> bool:
         """Whether it computes in float64."""
         return any(t.dtype == "float64" for t in (*self.inputs, *self.outputs))
+
+    @property
+    def computes_in_half(self) -> bool:
+        """Whether the graph has float16 in it, as that of an exported model of mixed precision."""
+        half = tensorflow().float16.as_datatype_enum
+        nodes = nodes_of(self.function.get_concrete_function().graph.as_graph_def())
+        return any(node.op == "Cast" and node.attr["DstT"].type == half for node in nodes)
 
     def _call(self, tensors: Sequence[Any]) -> Any:
         """The model on one tensor an input, handed over as it was built to take them: one, a list or a dict."""
@@ -119,7 +131,7 @@ class Source:
         try:
             return run_in_batches(run, arrays, self.batch)
         except Exception as e:
-            raise ModelError(f"{self.path} can't be run in Keras on {_sizes(arrays)}: {reason(e)}") from e
+            raise ModelError(f"{self.path} can't be run in {self.maker} on {_sizes(arrays)}: {reason(e)}") from e
 
     @functools.cached_property
     def function(self) -> Any:

@@ -1,4 +1,4 @@
-"""Proves that an ONNX model computes what its Keras source computes, or raises.
+"""Proves that an ONNX model computes what its Keras source computes, or raises; `edgecnn verify` any two models.
 
 Names, types and shapes come first, then values, on random and real inputs at batch 1, 3 and 33. What differs is
 blamed on a stage, and a difference of the graph on a layer.
@@ -17,7 +17,6 @@ import numpy as np
 
 from edgecnn.errors import EdgeCNNError, ModelError, VerificationError
 from edgecnn.presets import add_recipe_options
-from edgecnn.session import Session
 from edgecnn.spec import ModelSpec
 
 from . import loading, recipe
@@ -29,6 +28,7 @@ from .load import Source, Tensor
 from .optimize import count_nodes, optimize
 from .proof.blame import Blame
 from .proof.inference import open_session, run, run_samples
+from .proof.onnx_source import OnnxSource, read_onnx
 from .proof.parity import Comparison, OutputsDifferError, Parity
 from .proof.quality import DEFAULT_MAX_DROP, Quality, measure
 from .proof.samples import CHUNK, Samples, read_samples
@@ -123,17 +123,18 @@ def _ort_type(dtype: str) -> str:
 
 
 def main(argv: Sequence[str]) -> int:
-    """`edgecnn verify`: compare a written ONNX file with its Keras source.
+    """`edgecnn verify`: compare two model files, as a rule an ONNX file with its Keras source.
 
     Raises:
         VerificationError: they differ.
     """
     options = _parser().parse_args(argv)
-    _sort(options)
     if options.report:
         named = {"model": options.model, "--against": options.against, "--data": options.data}
         read = [(f"file of {name}", Path(path)) for name, path in named.items() if path]
         check_written([("--report", Path(options.report))], read)
+    if _is_keras(options.model) and not _is_keras(options.against):
+        options.model, options.against = options.against, options.model
     report = Report(source=options.against, output=options.model)
     try:
         _compare_files(options, report)
@@ -148,33 +149,36 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def _sort(options: argparse.Namespace) -> None:
-    """Let model be the ONNX file and against the Keras file, in whichever order they came.
+def _is_keras(path: str) -> bool:
+    return Path(path).is_dir() or read_head(Path(path), 8).startswith((HDF5_MAGIC, ZIP_MAGIC))
+
+
+def _open(path: str, options: argparse.Namespace) -> Source:
+    """Either of the two files.
 
     Raises:
-        ModelError: they are two of a kind, or one is missing.
+        ModelError: it is neither Keras's nor ONNX, or can't be used.
     """
-    both = options.model, options.against
-    keras = [Path(path).is_dir() or read_head(Path(path), 8).startswith((HDF5_MAGIC, ZIP_MAGIC)) for path in both]
-    if all(keras):
-        raise ModelError(f"{both[0]} and {both[1]} are both Keras files; export one, and give its ONNX file")
-    if not any(keras):
-        sniff(Path(options.against))  # which says what it is, where that is neither
-    if keras[0]:
-        options.model, options.against = options.against, options.model
+    if _is_keras(path):
+        return loading.load_from(path, options)
+    try:
+        return read_onnx(Path(path))
+    except ModelError:
+        if Path(path).suffix.lower() != ".onnx":
+            sniff(Path(path))  # which says what it is, where that is neither
+        raise
 
 
 def _compare_files(options: argparse.Namespace, report: Report) -> None:
-    # What a device refuses is refused here.
-    spec = Session(options.model, device="cpu", several=True).read_spec() or ModelSpec()
-    model = require("onnx").load(options.model)  # with the weights that lie beside it
-    content = model.SerializeToString()
-    report.nodes = count_nodes(model)
-    report.opset = opset_of(model)
     with report.stage("load") as line:
-        source = loading.load_from(options.against, options)
-        line.append(source.loaded_by)
+        source, other = _open(options.against, options), _open(options.model, options)
+        if _is_quantised(source) and not _is_quantised(other):
+            source, other = other, source
+        line.append(" and ".join(dict.fromkeys((source.loaded_by, other.loaded_by))))
     report.tell(source)
+    model, spec = _graph_of(other, source, report)
+    content = model.SerializeToString()
+    report.nodes, report.opset = count_nodes(model), opset_of(model)
     theirs = recipe.stated_pixels(source, options) or recipe.training_pixels(spec)
     followed = spec if spec.pixels is not None else dataclasses.replace(spec, pixels=theirs)
     samples = read_samples(options.data, followed, source.inputs) if options.data else None
@@ -190,7 +194,7 @@ def _compare_files(options: argparse.Namespace, report: Report) -> None:
             report.parity = parity.to_dict()
             line.append(f"{parity.samples} inputs, largest difference {parity.max_abs_diff:.2g}")
         else:
-            graph, quantised = optimize(convert(source, opset=min(report.opset, OPSETS[-1]))), content
+            graph, quantised = _float_graph(source, report.opset), content
             try:
                 quality = _check_quantised(content, source, spec, samples, options.max_drop)
             except VerificationError as e:
@@ -199,6 +203,41 @@ def _compare_files(options: argparse.Namespace, report: Report) -> None:
             line.append(f"{kind}, {quality.samples} inputs, drop {quality.drop:.4f}")
     with report.stage("stages") as line:
         line.append(blame.check(graph, quantised))
+
+
+def _graph_of(other: Source, source: Source, report: Report) -> tuple[Any, ModelSpec]:
+    """The onnx.ModelProto of the model that is compared with source, and its recipe.
+
+    One of Keras's is converted here. What it calls its tensors says nothing then, so they get source's names.
+    """
+    if isinstance(other, OnnxSource):
+        return other.model.proto, other.stamp or ModelSpec()
+    pairs = ((other.inputs, source.inputs), (other.outputs, source.outputs))
+    if all(len(own) == len(theirs) for own, theirs in pairs):
+        inputs, outputs = (_named(own, theirs) for own, theirs in pairs)
+        if (inputs, outputs) != (other.inputs, other.outputs):
+            report.note("the two files name their inputs or outputs differently, so these are compared in their order")
+        other = dataclasses.replace(other, inputs=inputs, outputs=outputs)
+    with report.stage("convert") as line:
+        model = optimize(convert(other))
+        line.append(f"{other.path}, {len(model.graph.node)} nodes")
+    return model, other.stamp or ModelSpec()
+
+
+def _is_quantised(source: Source) -> bool:
+    return isinstance(source, OnnxSource) and quantization_kind(source.model.proto) is not None
+
+
+def _named(own: tuple[Tensor, ...], others: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """Own tensors with the names of others."""
+    return tuple(dataclasses.replace(a, name=b.name) for a, b in zip(own, others, strict=True))
+
+
+def _float_graph(source: Source, opset: int) -> Any:
+    """Source as an onnx.ModelProto."""
+    if isinstance(source, OnnxSource):
+        return source.model.proto
+    return optimize(convert(source, opset=min(opset, OPSETS[-1])))
 
 
 def _check_quantised(
@@ -235,11 +274,14 @@ def quantization_kind(model: Any) -> str | None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="edgecnn verify",
-        description="Prove that an ONNX file computes what its Keras source computes; the two may come in any order.",
+        description="Prove that an ONNX file computes what its Keras source computes, in whichever order the two come; "
+        "or that two files of Keras, or two of ONNX, compute the same.",
         epilog="Exit status: 0 they agree; 1 they differ; 2 wrong usage or an unusable file.",
     )
     parser.add_argument("model", metavar="MODEL.onnx")
-    parser.add_argument("--against", metavar="MODEL.h5", required=True, help="the Keras model it was made from")
+    parser.add_argument(
+        "--against", metavar="MODEL.h5", required=True, help="the Keras model it was made from, or what to compare with"
+    )
     proof = parser.add_argument_group("proof")
     loading.add_proof_arguments(proof)
     proof.add_argument(

@@ -13,11 +13,13 @@ from onnx import numpy_helper
 
 from edgecnn import ModelSpec, PixelSpec, TableSpec, VerificationError
 from edgecnn.cli import guard
+from edgecnn.export import to_onnx
 from edgecnn.export import verify as module
 from edgecnn.export.convert import convert
 from edgecnn.export.load import load
 from edgecnn.export.proof.inference import open_session, run
-from edgecnn.export.proof.rounding import in_double
+from edgecnn.export.proof.onnx_source import read_onnx
+from edgecnn.export.proof.rounding import in_double, noise
 from edgecnn.export.proof.samples import Samples
 from edgecnn.export.proof.synthetic import random_inputs, value_range
 from edgecnn.export.stamp import stamp_onnx
@@ -187,14 +189,79 @@ def test_command_fails_with_status_1_and_a_report(files, tmp_path, capsys):
     assert "differs from Keras" in data["reason"]
 
 
-def test_command_in_either_order_and_on_two_of_a_kind(files, tmp_path, capsys):
+def test_command_in_either_order(files, capsys):
     onnx_file, source = files
     assert guard(module.main, [str(source), "--against", str(onnx_file)]) == 0
-    capsys.readouterr()
-    assert guard(module.main, [str(source), "--against", str(source)]) == 2
-    assert "are both Keras files; export one" in capsys.readouterr().err
-    assert guard(module.main, [str(onnx_file), "--against", str(onnx_file)]) == 2
+    assert capsys.readouterr().out.strip() == f"{onnx_file} computes what {source} computes"
     assert guard(module.main, [str(onnx_file), "--against", str(source), "--report", str(onnx_file)]) == 2
+
+
+def test_command_on_two_keras_files(files, tmp_path, capsys):
+    """The names of layers, and so of tensors, say nothing about what a model computes."""
+    _, source = files
+    model = keras.models.load_model(source)
+    renamed = keras.Sequential([L.Input((4,), name="other"), *model.layers])
+    renamed.save(tmp_path / "renamed.h5")
+    assert guard(module.main, [str(tmp_path / "renamed.h5"), "--against", str(source)]) == 0
+    assert "compared in their order" in capsys.readouterr().err
+    renamed.set_weights([w + i for i, w in enumerate(model.get_weights())])
+    renamed.save(tmp_path / "renamed.h5")
+    assert guard(module.main, [str(tmp_path / "renamed.h5"), "--against", str(source)]) == 1
+    assert "the first layer whose output differs is" in capsys.readouterr().err
+
+
+def test_command_on_two_onnx_files(files, tmp_path, capsys):
+    path, _ = files
+    other = tmp_path / "other.onnx"
+    other.write_bytes(changed(onnx.load(path), add_to_weights(1e-9)))
+    assert guard(module.main, [str(other), "--against", str(path)]) == 0
+    other.write_bytes(changed(onnx.load(path), add_to_weights(0.1)))
+    assert guard(module.main, [str(other), "--against", str(path)]) == 1
+    assert f"differs from {path} by up to" in capsys.readouterr().err
+
+
+def test_command_on_a_quantised_file_and_its_float32_model(tmp_path, capsys):
+    """The quantised one is judged, whichever comes first, and on images both by their recipes."""
+    names = [tmp_path / name for name in ("float.onnx", "half.onnx", "other.onnx")]
+    keras.Sequential([L.Input((8, 8, 3)), L.Flatten(), L.Dense(3, activation="softmax")]).save(tmp_path / "m.keras")
+    source = [str(tmp_path / "m.keras"), "--golden", "0"]
+    for path, options in zip(
+        names, (["keras-flow"], ["keras-flow", "--quantize", "fp16"], ["keras-dataset"]), strict=True
+    ):
+        assert guard(to_onnx.main, [*source, "-o", str(path), "--preset", *options]) == 0
+    exact, half, other = map(str, names)
+    for pair in ([exact, "--against", half], [half, "--against", exact]):
+        capsys.readouterr()
+        assert guard(module.main, pair) == 0
+        assert "fp16, " in capsys.readouterr().err
+    assert guard(module.main, [exact, "--against", other]) == 1
+    assert "the stage normalise differs" in capsys.readouterr().err
+
+
+def test_onnx_files_get_inputs_that_they_have_rows_and_words_for(tmp_path):
+    code, text = L.Input((3,), dtype="int32", name="code"), L.Input((1,), dtype="string", name="text")
+    rows = L.Flatten()(L.Embedding(7, 2)(code))
+    words = L.StringLookup(vocabulary=["red", "green"], output_mode="one_hot")(text)
+    keras.Model([code, text], L.Dense(2)(L.Concatenate()([rows, words]))).save(tmp_path / "m.keras")
+    path = tmp_path / "m.onnx"
+    path.write_bytes(convert(load(tmp_path / "m.keras")).SerializeToString())
+    source = read_onnx(path)
+    drawn = [np.concatenate(a) for a in zip(*random_inputs(source, ModelSpec()), strict=True)]
+    by_name = {t.name: a for t, a in zip(source.inputs, drawn, strict=True)}
+    assert set(np.unique(by_name["code"])) == set(range(7))
+    assert {"red", "green"} < set(by_name["text"].ravel())
+
+
+def test_rounding_of_an_onnx_file_is_measured_and_undone(tmp_path):
+    keras.Sequential([L.Input((4,)), L.Dense(2)]).save(tmp_path / "m.keras")
+    path = tmp_path / "m.onnx"
+    path.write_bytes(convert(load(tmp_path / "m.keras")).SerializeToString())
+    source = read_onnx(path)
+    x = [np.full((1, 4), 1000, np.float32)]
+    before = source(x)
+    (moved,) = noise(source, x, before)
+    assert 0 < moved < 1e-2
+    np.testing.assert_array_equal(source(x), before)
 
 
 def test_command_refuses_what_a_device_refuses(files, tmp_path, capsys):

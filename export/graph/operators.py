@@ -160,8 +160,11 @@ def _sparse_dense_matmul(ctx: Any, node: Any, name: str, args: Any) -> None:
 
 
 def _select(ctx: Any, node: Any, name: str, args: Any) -> None:
-    """tf.where; tf2onnx would add products with 0 and 1, which are no number where what is not taken is infinite."""
-    if _is_float(ctx.get_dtype(node.output[0])):
+    """tf.where; tf2onnx would add products with 0 and 1, which are no number where what is not taken is infinite.
+
+    Of whole numbers those would be right, but seven nodes: Keras 3 puts a tf.where before each Embedding.
+    """
+    if _is_float(dtype := ctx.get_dtype(node.output[0])) or dtype in (INT32, INT64):
         node.set_attr("handles_nan", True)
     require("tf2onnx.onnx_opset.controlflow").Select.version_9(ctx, node)
 

@@ -68,11 +68,13 @@ class Comparison:
 
     def compare(self, expected: Arrays, got: Arrays, batch: Arrays, kind: str, *, count: bool = True) -> None:
         """Raise VerificationError where got differs from expected."""
-        size = len(batch[0])
+        size, maker = len(batch[0]), self._source.maker
         for i, (tensor, e, g) in enumerate(zip(self._source.outputs, expected, got, strict=True)):
             where = f"output {tensor.name} on {kind} inputs at batch {size}"
             if e.shape != g.shape or e.dtype != g.dtype:
-                raise VerificationError(f"{where} is {g.dtype} {list(g.shape)}, Keras gives {e.dtype} {list(e.shape)}")
+                raise VerificationError(
+                    f"{where} is {g.dtype} {list(g.shape)}, {maker} gives {e.dtype} {list(e.shape)}"
+                )
             problem = self._compare_values(
                 e.astype(np.float64),
                 g.astype(np.float64),
@@ -93,9 +95,9 @@ class Comparison:
         self, expected: npt.NDArray[Any], got: npt.NDArray[Any], least_scale: float, noise: Callable[[], float]
     ) -> str | None:
         """What is wrong with got, or None."""
-        finite = np.isfinite(expected)
+        finite, maker = np.isfinite(expected), self._source.maker
         if not np.array_equal(expected[~finite], got[~finite], equal_nan=True) or not np.isfinite(got[finite]).all():
-            return "has NaN or infinity in other places than Keras's"
+            return f"has NaN or infinity in other places than {maker}'s"
         if not finite.any():
             return None
         difference = float(np.abs(expected[finite] - got[finite]).max())
@@ -109,7 +111,7 @@ class Comparison:
             tolerance += min(NOISE_FACTOR * self._noise, limit)
         if not difference <= tolerance:
             return (
-                f"differs from Keras by up to {difference:.3g}, more than the tolerance of {tolerance:.3g} "
+                f"differs from {maker} by up to {difference:.3g}, more than the tolerance of {tolerance:.3g} "
                 f"({int((np.abs(expected - got) > tolerance).sum())} of {expected.size} values)"
             )
         self._difference = max(self._difference, difference)

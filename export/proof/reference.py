@@ -102,7 +102,7 @@ def _decode_keras(data: bytes, pixels: PixelSpec) -> Array:
         with _require("PIL.Image").open(io.BytesIO(data)) as image:
             turned = _require("PIL.ImageOps").exif_transpose(image).convert("L" if mode == "grayscale" else "RGB")
     else:
-        turned = require("keras").utils.load_img(io.BytesIO(data), color_mode=mode)
+        turned = _keras("keras").utils.load_img(io.BytesIO(data), color_mode=mode)
     return np.asarray(turned).reshape(turned.height, turned.width, -1)
 
 
@@ -129,7 +129,7 @@ def _resize_tf(image: Array, pixels: PixelSpec) -> Array:
         return tensorflow().image.resize(image, size, _TF[pixels.resize], antialias=antialias).numpy()
     if pixels.resize == "tf_area":
         raise NoReferenceError(f"Keras has no area resize with fit {pixels.fit!r} and {pixels.dtype}")
-    resized = require("keras").ops.image.resize(
+    resized = _keras("keras").ops.image.resize(
         image if pixels.dtype == "uint8" else image.astype(np.float32), size,
         interpolation=_TF[pixels.resize], antialias=antialias, fill_value=pixels.pad_value,
         crop_to_aspect_ratio=pixels.fit == "crop", pad_to_aspect_ratio=pixels.fit == "pad",
@@ -176,7 +176,7 @@ def normalise(image: Array, pixels: PixelSpec) -> Array:
         x = image.astype(np.float32)
         # preprocess_input takes RGB and turns it to BGR itself where its mode wants that.
         x = x[..., ::-1] if pixels.color == "bgr" else x
-        x = require("keras.applications.imagenet_utils").preprocess_input(np.array(x), mode=mode)
+        x = _keras("keras.applications.imagenet_utils").preprocess_input(np.array(x), mode=mode)
     else:
         x = _arithmetic(image.astype(np.float32), pixels)
     return np.ascontiguousarray(np.moveaxis(x, -1, 0) if pixels.layout == "nchw" else x)
@@ -202,6 +202,12 @@ def _mode(pixels: PixelSpec) -> str | None:
         if all(getattr(pixels, name) == wanted[name] for name in _NORMALISATION):
             return mode
     return None
+
+
+def _keras(name: str) -> Any:
+    """A module of Keras; it brings TensorFlow along, which starts quietly only here."""
+    tensorflow()
+    return require(name)
 
 
 def _require(name: str) -> Any:

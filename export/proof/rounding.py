@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..backend import quiet_logs, require, tensorflow
+from ..backend import quiet_logs, require
 from ..batches import Arrays
-from ..graph.tracing import nodes_of
 from ..layers import library_of, parts
 from ..load import Source, float_weights
 from ..reading.repair import in_type
@@ -34,7 +33,7 @@ def noise(source: Source, arrays: Sequence[npt.NDArray[Any]], expected: Sequence
         arrays: the inputs.
         expected: the outputs with the weights as they are.
     """
-    unit = 2.0**-11 if _computes_in_half(source) else 2.0**-24
+    unit = 2.0**-11 if source.computes_in_half else 2.0**-24
     variables = float_weights(source.model)
     kept = [v.numpy() for v in variables]
     rng = np.random.default_rng(0)
@@ -64,13 +63,6 @@ def in_double(source: Source, arrays: Sequence[npt.NDArray[Any]]) -> Arrays | No
         return dataclasses.replace(source, model=twin).eager(wide)
     except Exception:  # a SavedModel, a layer of the author's, one that knows float32 only
         return None
-
-
-def _computes_in_half(source: Source) -> bool:
-    """Whether the graph has float16 in it, as that of an exported model of mixed precision."""
-    half = tensorflow().float16.as_datatype_enum
-    nodes = nodes_of(source.function.get_concrete_function().graph.as_graph_def())
-    return any(node.op == "Cast" and node.attr["DstT"].type == half for node in nodes)
 
 
 def _furthest(worst: list[float], outputs: Arrays, expected: Sequence[npt.NDArray[Any]]) -> list[float]:

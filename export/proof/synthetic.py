@@ -18,6 +18,7 @@ from ..graph.text import SPLITTING
 from ..graph.tracing import nodes_of
 from ..layers import parts
 from ..load import Source, Tensor
+from .onnx_source import OnnxSource
 from .samples import Samples
 
 BATCHES = (1, 3)
@@ -61,7 +62,7 @@ def random_inputs(source: Source, spec: ModelSpec) -> list[Arrays]:
         ModelError: the model accepts none of the lengths that were tried.
     """
     low, high = value_range(spec)
-    known = _looked_up(source) if not hasattr(source.model, "layers") else {}
+    known = {} if isinstance(source, OnnxSource) or hasattr(source.model, "layers") else _looked_up(source)
     codes = [_codes(source, i, known) for i in range(len(source.inputs))]
     choices = [(codes, length) for length in (_LENGTHS if _is_free(source) else _LENGTHS[:1])]
     if known:
@@ -89,7 +90,7 @@ def random_inputs(source: Source, spec: ModelSpec) -> list[Arrays]:
             pairs = zip(source.inputs, batches[2], strict=True)
             batches.append([_one_hot(a, rng) if _is_sequence(t) else a for t, a in pairs])
         return batches
-    raise ModelError(f"{source.path} can't be run in Keras on made-up inputs, so nothing can be proved: {error}")
+    raise ModelError(f"{source.path} can't be run on made-up inputs, so nothing can be proved: {error}")
 
 
 def takes_any_batch(source: Source) -> bool:
@@ -181,6 +182,8 @@ def _codes(source: Source, index: int, known: Mapping[str, npt.NDArray[Any]]) ->
     SavedModel what is known of its tables.
     """
     tensor = source.inputs[index]
+    if isinstance(source, OnnxSource):
+        return source.codes(tensor)
     if tensor.name in known:
         keys = known[tensor.name]
         return _words(list(keys)) if tensor.dtype == "string" else np.append(keys, keys[-1] + np.arange(1, 4))
