@@ -119,7 +119,7 @@ class Source:
 
     def _call(self, tensors: Sequence[Any]) -> Any:
         """The model on one tensor an input, handed over as it was built to take them: one, a list or a dict."""
-        taken = getattr(self.model, "_inputs_struct", getattr(self.model, "_nested_inputs", None))
+        taken = _as_built(self.model, "inputs")
         given: Any = tensors[0] if len(tensors) == 1 else list(tensors)
         if isinstance(taken, Mapping):
             order = {id(t): x for t, x in zip(self.model.inputs, tensors, strict=True)}
@@ -341,10 +341,25 @@ def _signature(model: Any, path: Path) -> _Signature:
         )
     used: set[str] = set()
     batch = _batch(model.inputs, path)
-    inputs = [tensor_of(t, t.name, used, batch) for t in model.inputs]
-    names = _output_names(model)
+    names = _keys(model, "inputs") or [t.name for t in model.inputs]
+    inputs = [tensor_of(t, n, used, batch) for t, n in zip(model.inputs, names, strict=True)]
+    names = _keys(model, "outputs") or _output_names(model)
     outputs = [tensor_of(t, n, used, batch) for t, n in zip(model.outputs, names, strict=True)]
     return tuple(inputs), tuple(outputs)
+
+
+def _as_built(model: Any, what: str) -> Any:
+    """A functional model's inputs or outputs as its author gave them: one tensor, a list or a dict; else None."""
+    return getattr(model, f"_{what}_struct", getattr(model, f"_nested_{what}", None))
+
+
+def _keys(model: Any, what: str) -> list[str] | None:
+    """The names that the author gave the inputs or outputs in a dict, by which predict() takes and gives them."""
+    built, tensors = _as_built(model, what), getattr(model, what)
+    if not isinstance(built, Mapping):
+        return None
+    keys = {id(tensor): str(key) for key, tensor in built.items()}
+    return [keys[id(t)] for t in tensors] if sorted(keys) == sorted(map(id, tensors)) else None
 
 
 def _output_names(model: Any) -> list[str]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from edgecnn.terminal import say
 
 from .files import write_atomically
 from .load import Source, Tensor
@@ -72,12 +73,6 @@ class Report:
             took = time.perf_counter() - start
             self.seconds[name] = round(took, 3)
             say(f"{name:<10}{took:6.2f} s  {', '.join(details)}".rstrip())
-
-
-def say(text: str) -> None:
-    """A line on stderr; where nobody reads that any more, the work goes on."""
-    with contextlib.suppress(BrokenPipeError):
-        print(text, file=sys.stderr)
 
 
 def write_reports(path: str | Path, reports: list[Report]) -> None:

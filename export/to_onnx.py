@@ -34,6 +34,7 @@ from edgecnn.cli import OK, SOME_FAILED, UNUSABLE
 from edgecnn.errors import EdgeCNNError, ModelError, VerificationError
 from edgecnn.seal import seal
 from edgecnn.spec import ModelSpec
+from edgecnn.terminal import say
 
 from . import command_line, loading, recipe
 from .backend import tensorflow
@@ -50,7 +51,7 @@ from .proof.samples import Samples, infer_table, is_arrays, read_samples
 from .proof.synthetic import random_samples
 from .quantize import CALIBRATION_LIMIT, Quantized, TooMuchLostError, quantize
 from .reading.strangers import shown
-from .report import Report, say, summarize, write_reports
+from .report import Report, summarize, write_reports
 from .stamp import stamp_onnx
 from .verify import verify
 

@@ -198,18 +198,23 @@ def test_operators_that_only_keras_3_writes(tmp_path):
 
 @pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file:UserWarning")
 @pytest.mark.parametrize("library", ["keras", "tf_keras"])
-def test_inputs_in_a_dict(tmp_path, library):
+def test_dicts_name_inputs_and_outputs(tmp_path, library):
+    """By their keys, as predict() takes and gives them, and not by the layers that are behind."""
     library = pytest.importorskip(library)
     a, b = library.Input((3,), name="numbers"), library.Input((2,), name="flags")
     joined = library.layers.Concatenate()([library.layers.Dense(2)(a), b])
-    whole = library.Model({"numbers": a, "flags": b}, library.layers.Dense(1)(joined))
+    outputs = {"sex": library.layers.Dense(2)(joined), "age": library.layers.Dense(1)(joined)}
+    whole = library.Model({"numbers": a, "flags": b}, outputs)
     source = source_of(whole, tmp_path)
     rng = np.random.default_rng(14)
-    given = {t.name: rng.normal(size=(3, t.shape[1])).astype(np.float32) for t in source.inputs}
-    expected = np.asarray(whole(given))
+    given = {"numbers": rng.normal(size=(3, 3)).astype(np.float32), "flags": np.ones((3, 2), np.float32)}
     session = ort.InferenceSession(convert(source).SerializeToString(), providers=["CPUExecutionProvider"])
-    np.testing.assert_allclose(session.run(None, given)[0], expected, atol=1e-6)
-    np.testing.assert_allclose(source.eager(list(given.values()))[0], expected, atol=1e-6)
+    got = dict(zip([o.name for o in session.get_outputs()], session.run(None, given), strict=True))
+    eager = source.eager([given[t.name] for t in source.inputs])
+    assert sorted(got) == ["age", "sex"]
+    for name, values in whole.predict(given, verbose=0).items():
+        np.testing.assert_allclose(got[name], values, atol=1e-6)
+        np.testing.assert_allclose(eager[[t.name for t in source.outputs].index(name)], values, atol=1e-6)
 
 
 @pytest.mark.parametrize("interpolation", ["nearest", "bilinear"])

@@ -36,6 +36,7 @@ import numpy as np
 from edgecnn.cli import OK, SOME_FAILED
 from edgecnn.errors import EdgeCNNError, ImageError, InputError, SourceError
 from edgecnn.spec import ModelSpec, PixelSpec
+from edgecnn.terminal import say
 
 from . import architectures, backend, config, devices, digits
 from .check import check_images, describe_sizes
@@ -49,7 +50,7 @@ from .losses import class_weights
 from .optimizers import OptimizerOptions
 from .options import pick
 from .pretrained import BACKBONES, build_backbone, unfreezing
-from .progress import counted, note
+from .progress import counted
 from .saving import check_output
 from .split import split
 from .workers import find_worker, own_output, share, wait_for_all
@@ -85,7 +86,7 @@ def main(argv: Sequence[str]) -> int:
     data = _prepare(sets, pixels, options, output)
     findings = check_images(data, weighted=options.class_weight != "none")
     for line in findings:
-        note(f"check: {line}")
+        say(f"check: {line}")
     if options.check_only:
         unreadable = sum(map(len, filter(None, sets))) - data.count()
         print(
@@ -94,8 +95,8 @@ def main(argv: Sequence[str]) -> int:
         )
         return SOME_FAILED if findings or unreadable else OK
     steps = set_length(options, len(data.training))
-    note(data.describe())
-    note(
+    say(data.describe())
+    say(
         f"{options.architecture}{precision}: {pixels.describe()}; {counted(options.epochs, 'epoch')} of "
         f"{counted(steps, 'step')} of {options.batch_size}"
     )
@@ -107,13 +108,13 @@ def main(argv: Sequence[str]) -> int:
         _report_failures(data.validation)
     if worker:
         output.unlink()
-        note(f"worker {worker} of {workers} is done; the first one leaves the model")
+        say(f"worker {worker} of {workers} is done; the first one leaves the model")
         return OK
     config.write_config(output, command, options)
     compared = _compare(options, sets, data, model, pixels, strategy, steps, output)
     if options.report:
         write_report(output, model, spec, result, data, _batches(options, data.training, pixels), compared)
-    note(
+    say(
         f"val accuracy {result.metrics['accuracy']:.4f} (epoch {result.best_epoch} of {result.epochs}), "
         f"{result.seconds:.0f} s, saved {output}"
     )
@@ -230,10 +231,10 @@ def _readable(images: ImageSet, pixels: PixelSpec, **how) -> Subset:
 def _report_failures(subset: Subset) -> None:
     lines = describe_failures(subset.feed, subset.images)
     for line in lines[:10]:
-        note(f"edgecnn: skipped {line}")
+        say(f"edgecnn: skipped {line}")
     if lines:
         count = f"{len(lines)} of {len(subset.images)} images"
-        note(f"edgecnn: {count} can't be read and are left out (--strict stops instead)")
+        say(f"edgecnn: {count} can't be read and are left out (--strict stops instead)")
 
 
 def _build(options: argparse.Namespace, pixels: PixelSpec, classes: int) -> tuple[keras.Model, list]:
@@ -269,6 +270,6 @@ def _provenance(options: argparse.Namespace, count: int) -> dict[str, str]:
 
 def _write_dataset(folder: str) -> int:
     count = digits.write_digits(folder)
-    note(f"{count} images")
+    say(f"{count} images")
     print(folder)
     return OK

@@ -13,9 +13,9 @@ import numpy as np
 
 from edgecnn.presets import PRESETS
 from edgecnn.spec import PixelSpec
+from edgecnn.terminal import say
 
 from .feed import Feed, Subset, value_range
-from .progress import note
 
 if TYPE_CHECKING:
     import keras
@@ -80,16 +80,16 @@ def compare_resizes(
     for name, images, other in rows:
         right = float((other == truth).mean())
         levels = float((np.abs(images - first) / (high - low)).mean() * 255)
-        note(f"compare: {name}: accuracy {right:.4f} ({right - accuracy:+.4f}), pixels differ by {levels:.2f} levels")
+        say(f"compare: {name}: accuracy {right:.4f} ({right - accuracy:+.4f}), pixels differ by {levels:.2f} levels")
         changed = float((other != answers).mean())
         found.append(Comparison(name, right, accuracy - right, changed, None, levels, images[shown]))
     if train is None:
         return found
     trained = [accuracy]
     for name, spec in list(loaders.items())[1:]:
-        note(f"compare: training anew with the pixels of {name}, {len(trained)} of {len(loaders) - 1}")
+        say(f"compare: training anew with the pixels of {name}, {len(trained)} of {len(loaders) - 1}")
         trained.append(train(spec))
-        note(f"compare: trained with the pixels of {name}: accuracy {trained[-1]:.4f} ({trained[-1] - accuracy:+.4f})")
+        say(f"compare: trained with the pixels of {name}: accuracy {trained[-1]:.4f} ({trained[-1] - accuracy:+.4f})")
     return [dataclasses.replace(c, trained=t) for c, t in zip(found, trained, strict=True)]
 
 

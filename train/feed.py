@@ -19,11 +19,11 @@ from edgecnn.decode import decode_for
 from edgecnn.errors import ImageError, InputError
 from edgecnn.preprocess import preprocess
 from edgecnn.spec import PixelSpec
+from edgecnn.terminal import say
 
 from .augment import Augmentation, augment
 from .cache import DiskCache, MemoryCache, choose_cache
 from .images import ImageSet
-from .progress import note
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -116,7 +116,7 @@ class Feed:
                 kept.write(first, images)
             except OSError as e:
                 reason = e.strerror or e
-                note(f"edgecnn: decoded images can't be kept on the disk ({reason}); they are decoded each epoch")
+                say(f"edgecnn: decoded images can't be kept on the disk ({reason}); they are decoded each epoch")
                 self.failed.clear()
                 return False
         return True

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from edgecnn.errors import InputError
 from edgecnn.spec import ModelSpec
+from edgecnn.terminal import say
 
 from .devices import tensorboard
 from .losses import build_loss, metrics
 from .optimizers import OptimizerOptions, build_optimizer, plateau_callback
-from .progress import display, note
+from .progress import display
 from .workers import check_epochs
 
 if TYPE_CHECKING:
@@ -135,7 +136,7 @@ def fit(
     if options.resume and model.distribute_strategy.num_replicas_in_sync > 1:
         check_epochs(model.distribute_strategy, resume.epoch)
     if options.resume:
-        note(f"going on after epoch {resume.epoch}" if resume.epoch else "nothing to go on with; starting anew")
+        say(f"going on after epoch {resume.epoch}" if resume.epoch else "nothing to go on with; starting anew")
     try:
         with display(options.epochs, quiet=options.quiet) as (verbose, shown):
             model.fit(
@@ -153,7 +154,7 @@ def fit(
     except KeyboardInterrupt:
         best.flush()
         kept = f"{options.output} holds epoch {best.epoch}" if best.saved else "nothing was saved yet"
-        note(f"interrupted; {kept}" + (", --resume goes on" if resume.epoch else ""))
+        say(f"interrupted; {kept}" + (", --resume goes on" if resume.epoch else ""))
         raise
     best.restore()
     resume.finish()

@@ -19,8 +19,8 @@ from keras.callbacks import Callback
 
 from edgecnn.errors import ModelError
 from edgecnn.spec import ModelSpec
+from edgecnn.terminal import say
 
-from .progress import note
 from .saving import checkpoint_path, save
 
 _EVERY = 5
@@ -131,7 +131,7 @@ class KeepBest(Callback):
             try:
                 self.restore()
             except ModelError as e:
-                note(f"edgecnn: {e}")
+                say(f"edgecnn: {e}")
 
     def _write(self) -> None:
         """Save the best epoch, whose weights are in the model now."""
@@ -143,7 +143,7 @@ class KeepBest(Callback):
             save(self.model, path, self._spec)
             return True
         except ModelError as e:
-            note(f"edgecnn: {e}; training goes on")
+            say(f"edgecnn: {e}; training goes on")
             return False
 
     def restore(self) -> None:

@@ -11,8 +11,7 @@ import socket
 import time
 
 from edgecnn.errors import InputError
-
-from .progress import note
+from edgecnn.terminal import say
 
 _RETRY = 0.5
 """Seconds between two attempts to reach the first worker."""
@@ -88,7 +87,7 @@ def _join(host: str, port: int, worker: int, workers: int) -> None:
         except OSError as e:
             reason = e.strerror or str(e)
         if attempt == _TELL:
-            note(f"worker {worker} of {workers}: can't reach worker 0 at {host}:{port} so far: {reason}")
+            say(f"worker {worker} of {workers}: can't reach worker 0 at {host}:{port} so far: {reason}")
         time.sleep(_RETRY)
 
 

@@ -34,6 +34,7 @@ import numpy as np
 from edgecnn.cli import OK, SOME_FAILED
 from edgecnn.errors import InputError
 from edgecnn.spec import ModelSpec, TableSpec
+from edgecnn.terminal import say
 
 from . import backend, config
 from .architectures import Kernels
@@ -45,7 +46,6 @@ from .mlp_options import parse
 from .optimizers import OptimizerOptions
 from .options import pick
 from .perceptrons import NOTEBOOK, Network, Scale, perceptron
-from .progress import note
 from .saving import check_output
 from .split import split
 from .table_check import check_table
@@ -78,13 +78,13 @@ def main(argv: Sequence[str]) -> int:
     rows = encode_table(table, recipe)
     data = check_table(table, recipe, rows, training, held, weighted=options.class_weight != "none")
     for line in data.findings:
-        note(f"check: {line}")
+        say(f"check: {line}")
     if options.check_only:
         print(data.describe())
         return SOME_FAILED if data.findings else OK
-    note(f"{len(training)} rows for training, {len(held)} held out; {recipe.describe()}")
+    say(f"{len(training)} rows for training, {len(held)} held out; {recipe.describe()}")
     if options.monitor != "none" and not options.stopping_split:
-        note(f"--monitor {options.monitor} without --stopping-split: the held-out rows choose the epoch they measure")
+        say(f"--monitor {options.monitor} without --stopping-split: the held-out rows choose the epoch they measure")
     options.batch_size = options.batch_size or _batch_size(len(training))
     model, unit = _build(options, table, recipe, rows[training], training)
     targets = _shape_targets(table)
@@ -104,9 +104,7 @@ def main(argv: Sequence[str]) -> int:
     measured = measure(model, spec, rows[held], table.targets[held])
     if options.report:
         write_report(output, model, spec, result, data, measured)
-    note(
-        f"{measured.describe()} (epoch {result.best_epoch} of {result.epochs}), {result.seconds:.0f} s, saved {output}"
-    )
+    say(f"{measured.describe()} (epoch {result.best_epoch} of {result.epochs}), {result.seconds:.0f} s, saved {output}")
     print(output)
     return OK
 

@@ -7,10 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 
-
-def note(text: str) -> None:
-    """One line on stderr."""
-    print(text, file=sys.stderr, flush=True)
+from edgecnn.terminal import say
 
 
 def counted(number: int, noun: str) -> str:
@@ -39,6 +36,6 @@ def _line_an_epoch(epochs: int):
 
         def on_epoch_end(self, epoch, logs=None):
             values = "  ".join(f"{name} {value:.4f}" for name, value in (logs or {}).items() if name != "learning_rate")
-            note(f"epoch {epoch + 1}/{epochs}  {values}  {time.perf_counter() - self._start:.1f} s")
+            say(f"epoch {epoch + 1}/{epochs}  {values}  {time.perf_counter() - self._start:.1f} s")
 
     return LineAnEpoch()

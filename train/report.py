@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgecnn.errors import ModelError
+from edgecnn.terminal import say
 
 from .evaluate import ECE_BINS, accuracy_interval, calibration_bins
-from .progress import note
 
 if TYPE_CHECKING:
     import keras
@@ -274,7 +274,7 @@ class Report:
             page.write_text(text, encoding="utf-8")
         except OSError as e:
             raise ModelError(f"{page} can't be written: {e.strerror or e}; the model is saved") from None
-        note(f"report {page}")
+        say(f"report {page}")
 
 
 def summary(model: keras.Model) -> str:

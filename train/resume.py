@@ -18,9 +18,9 @@ import numpy as np
 from keras.callbacks import Callback
 
 from edgecnn.errors import InputError
+from edgecnn.terminal import say
 
 from .keep import KeepBest
-from .progress import note
 
 _COUNTERS = ("wait", "best", "best_epoch", "cooldown_counter")
 """What keras.callbacks.EarlyStopping and ReduceLROnPlateau remember between epochs."""
@@ -116,7 +116,7 @@ class Resume(Callback):
                 np.savez(file, meta=np.array(json.dumps(meta)), **arrays)
             os.replace(partial, self._path)
         except OSError as e:
-            note(f"edgecnn: {self._path} can't be written: {e.strerror or e}; training goes on")
+            say(f"edgecnn: {self._path} can't be written: {e.strerror or e}; training goes on")
         finally:
             partial.unlink(missing_ok=True)
 

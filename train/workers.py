@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgecnn.errors import InputError
+from edgecnn.terminal import say
 
 from .meeting import meet
-from .progress import note
 
 if TYPE_CHECKING:
     import keras
@@ -54,7 +54,7 @@ def wait_for_all(worker: int, workers: int) -> None:
     Raises:
         InputError: $TF_CONFIG holds no address of the first one, or it can't listen there.
     """
-    note(f"worker {worker} of {workers}: waiting for the others")
+    say(f"worker {worker} of {workers}: waiting for the others")
     cluster = json.loads(os.environ["TF_CONFIG"])["cluster"]
     meet(str([*cluster.get("chief", ()), *cluster["worker"]][0]), worker, workers)
 

@@ -9,9 +9,10 @@ from typing import Any
 
 from edgecnn.errors import EdgeCNNError, VerificationError
 from edgecnn.spec import ModelSpec, PixelSpec
+from edgecnn.terminal import say
 
 from ..load import Source
-from ..report import Report, say
+from ..report import Report
 from .inference import open_session, run
 from .locate import first_difference
 from .parity import OutputsDifferError

@@ -10,7 +10,6 @@ import argparse
 import io
 import json
 import statistics
-import sys
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -25,6 +24,7 @@ from .predictor import Predictor, default_model
 from .preprocess import preprocess
 from .selftest import synthetic_image
 from .session import DEVICES
+from .terminal import say
 
 _BATCHES = (1, 8)
 _HEIGHT, _WIDTH = 1080, 1920
@@ -85,7 +85,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     args = parser.parse_args(argv)
     predictor = Predictor(args.model or default_model(), device=args.device, threads=args.threads)
-    print("edgecnn: measuring, about 3 s", file=sys.stderr)
+    say("edgecnn: measuring, about 3 s")
     stages = measure(predictor)
     if args.json:
         print(

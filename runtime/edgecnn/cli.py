@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from .errors import EdgeCNNError, MissingDependencyError, VerificationError
+from .terminal import say
 
 OK, SOME_FAILED, UNUSABLE = 0, 1, 2
 """Exit statuses: all good; some input or a verification failed; wrong usage, model or device."""
@@ -52,7 +53,7 @@ def guard(command: Callable[[Sequence[str]], int], argv: Sequence[str] | None = 
         sys.stdout.flush()
         return status
     except KeyboardInterrupt:
-        print("edgecnn: interrupted", file=sys.stderr)
+        say("edgecnn: interrupted")
         return _INTERRUPTED
     except BrokenPipeError:
         # The reader has gone (`| head`); keep Python from complaining when it flushes stdout at exit.
@@ -61,15 +62,12 @@ def guard(command: Callable[[Sequence[str]], int], argv: Sequence[str] | None = 
     except EdgeCNNError as e:
         if os.environ.get("EDGECNN_DEBUG"):
             raise
-        print(f"edgecnn: {e}", file=sys.stderr)
+        say(f"edgecnn: {e}")
         return SOME_FAILED if isinstance(e, VerificationError) else UNUSABLE
     except Exception as e:
         if os.environ.get("EDGECNN_DEBUG"):
             raise
-        print(
-            f"edgecnn: unexpected {type(e).__name__}: {e} (EDGECNN_DEBUG=1 shows where; please report it)",
-            file=sys.stderr,
-        )
+        say(f"edgecnn: unexpected {type(e).__name__}: {e} (EDGECNN_DEBUG=1 shows where; please report it)")
         return UNUSABLE
 
 
@@ -86,7 +84,7 @@ def _dispatch(argv: Sequence[str]) -> int:
     if name == "train" and rest[:1] not in ([], ["-h"], ["--help"]):
         name, rest = f"train {rest[0]}", rest[1:]
     if name not in COMMANDS:
-        print(f"edgecnn: no command {name!r}; there are {', '.join(COMMANDS)}", file=sys.stderr)
+        say(f"edgecnn: no command {name!r}; there are {', '.join(COMMANDS)}")
         return UNUSABLE
     module = importlib.import_module(COMMANDS[name][0])
     run: Callable[[Sequence[str]], int] = module.main

@@ -6,7 +6,6 @@ import argparse
 import importlib.metadata
 import json
 import platform
-import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -15,6 +14,7 @@ from .capture import import_cv2
 from .errors import EdgeCNNError
 from .predictor import default_model, embedded_model
 from .session import Session, import_onnxruntime
+from .terminal import say
 
 _PACKAGES = (
     "numpy", "pillow", "simplejpeg", "kornia-rs", "onnxruntime", "onnxruntime-gpu", "opencv-python",
@@ -91,6 +91,6 @@ def _print(report: dict[str, Any]) -> None:
     print(f"model      {report['default_model']} without --model")
     print(f"packages   {', '.join(f'{k} {v}' for k, v in report['packages'].items())}")
     for problem in report["problems"]:
-        print(f"problem    {problem}", file=sys.stderr)
+        say(f"problem    {problem}")
     if not report["problems"]:
         print("no problems found")

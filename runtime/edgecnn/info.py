@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from .session import Session
-from .sinks import printable
 from .spec import ModelSpec
+from .terminal import printable
 
 _COLUMNS = 60
 """Columns shown at most."""

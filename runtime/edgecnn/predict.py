@@ -20,6 +20,7 @@ from .session import DEVICES, Session
 from .sinks import FORMATS, Result, Sink, Stderr, VideoFile, Window, write_results
 from .sources import Failure, read_sources
 from .spec import SCALED_INSIDE, PixelSpec
+from .terminal import say
 
 _CHANNELS = (1, 3)
 """Sizes of the axis that must be the channels, where a model without a recipe leaves its layout open."""
@@ -49,10 +50,9 @@ def main(argv: Sequence[str]) -> int:
             if any(isinstance(s, Window) and s.stopped for s in sinks):
                 break
     seconds = time.monotonic() - started
-    print(
+    say(
         f"{counts['predicted']} predicted, {counts['failed']} failed in {seconds:.1f} s "
         f"({counts['predicted'] / max(seconds, 1e-9):.0f} a second) on {predictor.provider}",
-        file=sys.stderr,
     )
     return SOME_FAILED if counts["failed"] else OK
 
@@ -104,11 +104,11 @@ def _load(args: argparse.Namespace) -> Predictor:
         _ = predictor.pixels  # asked for before any input is looked at
     if args.model is None:
         which = "the built-in digits classifier" if predictor.path == embedded_model() else str(predictor.path)
-        print(f"edgecnn: no --model given, using {which}", file=sys.stderr)
+        say(f"edgecnn: no --model given, using {which}")
     if pixels is None and predictor.spec.pixels is not None and predictor.spec.pixels.decode == "fast":
-        print("edgecnn: the model's recipe decodes JPEGs fast, not exactly", file=sys.stderr)
+        say("edgecnn: the model's recipe decodes JPEGs fast, not exactly")
     if args.device == "auto":
-        print(f"edgecnn: running on {predictor.provider}", file=sys.stderr)
+        say(f"edgecnn: running on {predictor.provider}")
     return predictor
 
 
@@ -123,14 +123,14 @@ def _override(path: str | os.PathLike[str], args: argparse.Namespace) -> PixelSp
     if spec is None or spec.pixels is None:
         pixels = whole_recipe_from_options(args, _unstated(session))
         taken = "".join(f" (not stated: {option})" for option in assumed(args, pixels))
-        print(f"edgecnn: recipe: {pixels.describe()}{taken}", file=sys.stderr)
+        say(f"edgecnn: recipe: {pixels.describe()}{taken}")
         inside = None if spec is None else spec.provenance.get(SCALED_INSIDE)
         if inside is not None and pixels.scales:
             twice = f"this recipe scales the pixels, and so does the model itself ({inside}): is that meant?"
-            print(f"edgecnn: {twice}", file=sys.stderr)
+            say(f"edgecnn: {twice}")
         return pixels
     pixels = recipe_from_options(args, spec.pixels)
-    print(f"edgecnn: recipe overridden: {pixels.describe()}", file=sys.stderr)
+    say(f"edgecnn: recipe overridden: {pixels.describe()}")
     return pixels
 
 

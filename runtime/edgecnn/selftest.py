@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import functools
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -23,6 +22,7 @@ from .predictor import Predictor, embedded_model
 from .preprocess import preprocess
 from .session import DEVICES, Session
 from .spec import DECODES, ModelSpec, PixelSpec
+from .terminal import printable, say
 
 SHAPES = (((37, 53), (24, 31)), ((5, 7), (16, 16)), ((300, 401), (20, 24)))
 """(source height, width), (target height, width): odd, enlarged, and reduced so far that filters are wide."""
@@ -171,13 +171,12 @@ def main(argv: Sequence[str]) -> int:
             print(f"ok      {name}: {check()}")
         except EdgeCNNError as e:
             failed += 1
-            print(f"FAILED  {name}: {e}")
+            print(f"FAILED  {name}: {printable(str(e))}")
     if not golden.travels(session):
         why = "the file holds no golden samples, so its outputs were compared with nothing"
-        print(f"note: {why}; export it with a recipe, and without --golden 0", file=sys.stderr)
-    print(
+        say(f"note: {why}; export it with a recipe, and without --golden 0")
+    say(
         f"{'all checks passed' if not failed else f'{failed} checks failed'} in {time.monotonic() - started:.1f} s "
         f"(kernel {_core.isa()}, {session.provider})",
-        file=sys.stderr,
     )
     return 1 if failed else 0

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import csv
 import json
-import sys
 from collections.abc import Callable
 from typing import Any, Protocol, TextIO
 
@@ -18,6 +17,7 @@ from .capture import import_cv2
 from .errors import InputError, SourceError
 from .predictor import Prediction
 from .sources import Failure
+from .terminal import printable, say
 
 FORMATS = ("text", "jsonl", "csv")
 
@@ -96,11 +96,6 @@ def _finite(value: float) -> float | None:
     return float(str(np.float32(value))) if np.isfinite(value) else None
 
 
-def printable(text: str) -> str:
-    """Text with what a terminal would obey, such as an escape sequence in a model's labels, written out."""
-    return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
-
-
 def to_text(result: Result, top_k: int = 3, threshold: float = 0.0) -> str | None:
     """A result as a line for people; None for a failure, which stderr tells."""
     if isinstance(result, Failure):
@@ -162,7 +157,7 @@ class Stderr:
         """Print a failure; other results are for the other sinks."""
         if isinstance(result, Failure):
             where = "" if result.source in str(result.error) else f"{result.source}: "
-            print(f"edgecnn: {where}{result.error}", file=sys.stderr)
+            say(f"edgecnn: {where}{result.error}")
 
     def close(self) -> None:
         """Nothing to finish."""
