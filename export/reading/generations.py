@@ -21,6 +21,7 @@ from ..tracing import on_cpu
 from . import (
     archive,
     author,
+    calls,
     keras1,
     keras1_weights,
     limits,
@@ -108,7 +109,8 @@ def _open_model(
     if missing and screen.custom_classes(stored, _known_layers("keras", "tf_keras"), given):
         raise ModelError(_needs(stored, f"class{'es' * (len(missing) > 1)} {', '.join(missing)}", len(missing)))
     config, lost = shapes.complete(stored)
-    told += lost
+    config, numbered = calls.restore(stored, config)
+    told += [*lost, *numbered]
     errors: list[tuple[str, Exception]] = []
     for attempt in _attempts(stored):
         try:
