@@ -109,6 +109,12 @@ def refuse_code(stored: Stored, *, replaced: Collection[str], allow_lambda: bool
     bytecode = False
     for config in _outside(stored.config, replaced):
         _refuse_calls(stored, config)
+        if config["class_name"] == "TFSMLayer" and not allow_lambda:
+            folder = (config.get("config") or {}).get("filepath")
+            raise ModelError(
+                f"{stored.path} holds no more of its layer {_name(config)!r} than that it calls the SavedModel "
+                f"{str(folder)!r}: export that folder, or pass --allow-lambda where it is there and you trust it"
+            )
         if lambda_activations(config):
             name = _name(config)
             raise ModelError(
