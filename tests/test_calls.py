@@ -1,4 +1,4 @@
-"""edgecnn.export.reading.calls: what takes the calls of a shared layer in files of Keras 3.2."""
+"""edgecnn.export.reading.calls: which calls of a layer others take in files of Keras 3.0 to 3.2."""
 
 from __future__ import annotations
 
@@ -18,33 +18,38 @@ L = keras.layers
 RNG = np.random.default_rng(32)
 
 
-def as_keras_3_2_stores_it(model, path):
-    """Write a model with the numbers of all calls that layers take as 0, which Keras 3.2.1 does."""
+def write(model, path, version, number):
+    """Write a model with number(layer, call) for the calls that layers take."""
     written = io.BytesIO()
     model.save(path)
     if path.suffix == ".h5":
         with h5py.File(path, "r+") as f:
-            f.attrs["model_config"] = json.dumps(without_calls(json.loads(f.attrs["model_config"])))
-            f.attrs["keras_version"] = "3.2.1"
+            f.attrs["model_config"] = json.dumps(renumbered(json.loads(f.attrs["model_config"]), number))
+            f.attrs["keras_version"] = version
         return
     with zipfile.ZipFile(path) as old, zipfile.ZipFile(written, "w") as new:
         for name in old.namelist():
             content = old.read(name)
             if name == "config.json":
-                content = json.dumps(without_calls(json.loads(content))).encode()
-            new.writestr(name, json.dumps({"keras_version": "3.2.1"}) if name == "metadata.json" else content)
+                content = json.dumps(renumbered(json.loads(content), number)).encode()
+            new.writestr(name, json.dumps({"keras_version": version}) if name == "metadata.json" else content)
     path.write_bytes(written.getvalue())
 
 
-def without_calls(config):
+def renumbered(config, number):
     if isinstance(config, list):
-        return [without_calls(value) for value in config]
+        return [renumbered(value, number) for value in config]
     if not isinstance(config, dict):
         return config
-    config = {key: without_calls(value) for key, value in config.items()}
+    config = {key: renumbered(value, number) for key, value in config.items()}
     if "keras_history" in config:
-        config["keras_history"][1] = 0
+        name, call, output = config["keras_history"]
+        config["keras_history"] = [name, number(name, call), output]
     return config
+
+
+def as_keras_3_2_stores_it(model, path):
+    write(model, path, "3.2.1", lambda name, call: 0)
 
 
 def functional():
@@ -89,3 +94,17 @@ def test_what_can_be_taken_in_several_ways_is_refused(tmp_path):
     as_keras_3_2_stores_it(model, tmp_path / "m.keras")
     with pytest.raises(ModelError, match="which of the 3 calls of 'tower' each layer takes"):
         load(tmp_path / "m.keras")
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+@pytest.mark.parametrize("head", [compared, apart, with_itself])
+@pytest.mark.parametrize("tower", [functional, sequential])
+def test_calls_have_the_numbers_of_a_session_that_made_others_before(tower, head, suffix, tmp_path):
+    shared, inputs = tower(), [keras.Input((4,), name="a"), keras.Input((4,), name="b")]
+    model = keras.Model(inputs, head(*(shared(x) for x in inputs)))
+    write(model, tmp_path / f"m{suffix}", "3.1.1", lambda name, call: 2 * call + 1 if name == "tower" else call)
+    source = load(tmp_path / f"m{suffix}")
+    x = [RNG.normal(size=(3, 4)).astype(np.float32) for _ in inputs]
+    for got, expected in zip(source(x), keras.tree.flatten(model.predict(x, verbose=0)), strict=True):
+        np.testing.assert_allclose(got, expected, atol=1e-6)
+    assert not source.notes

@@ -1,13 +1,14 @@
-"""Gives a layer that a model calls several times those calls back, of which Keras 3.2 stored only the first.
+"""Gives the calls of layers the numbers that they have in the file, where Keras 3.0 to 3.2 stored others.
 
-3.2.0 and 3.2.1 wrote 0 for the number of every call (keras.src.models.functional.serialize_node). Any Keras then opens
-a Siamese network as one that compares its first input with itself.
+3.0 and 3.1 wrote the numbers that the calls had in the author's session, where a notebook's cell that ran twice had
+called a backbone before; no Keras opens such a file. 3.2 wrote 0 for all (keras.src.models.functional.serialize_node):
+any Keras opens a Siamese network as one that compares its first input with itself.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from edgecnn.errors import ModelError
@@ -16,35 +17,39 @@ from .stored import Stored, class_configs, layer_configs
 
 
 def restore(stored: Stored, config: Any) -> tuple[Any, list[str]]:
-    """(The architecture with the calls that its layers take from shared ones, what a user should know about them).
+    """(The architecture with the calls that its layers take from others, what a user should know about them).
 
-    A layer that takes all calls of another is given them in their order, and so are layers that take one each.
+    Of Keras 3.2, a layer that takes all calls of another is given them in their order, and so are layers that take one
+    each.
 
     Raises:
         ModelError: they are taken in another way.
     """
-    if not (stored.keras_version or "").startswith("3.2."):
+    version = stored.keras_version or ""
+    if not version.startswith(("3.0.", "3.1.", "3.2.")):
         return config, []
-    config, shared = copy.deepcopy(config), []
+    config, guessed = copy.deepcopy(config), []
     for _, inner in layer_configs(config):
         layers = inner.get("layers") if "output_layers" in inner else None
         for layer in layers or ():
-            count = len(layer.get("inbound_nodes") or ())
-            if count < 2:
-                continue
-            name = layer["name"]
-            if not _number(list(_taken(layers, name)), count, _given_out(inner["output_layers"], layer)):
-                raise ModelError(
-                    f"{stored.path} was written by Keras {stored.keras_version}, which didn't store which of the "
-                    f"{count} calls of {name!r} each layer takes; build the model in the code that made it, give it "
-                    "these weights with load_weights and save it with a later Keras"
-                )
-            shared.append(repr(name))
-    if not shared:
+            count, name = len(layer.get("inbound_nodes") or ()), layer.get("name")
+            takers = list(_taken(layers, name))
+            left = [n for n in range(count) if n not in _given_out(inner["output_layers"], layer)]
+            if not version.startswith("3.2."):
+                _renumber(takers, count, left)
+            elif count > 1:
+                if not _number(takers, count, left):
+                    raise ModelError(
+                        f"{stored.path} was written by Keras {version}, which didn't store which of the {count} calls "
+                        f"of {name!r} each layer takes; build the model in the code that made it, give it these "
+                        "weights with load_weights and save it with a later Keras"
+                    )
+                guessed.append(repr(name))
+    if not guessed:
         return config, []
     return config, [
-        f"Keras {stored.keras_version}, which wrote the file, didn't store which call of {', '.join(shared)} each "
-        "layer takes; they are taken in their order"
+        f"Keras {version}, which wrote the file, didn't store which call of {', '.join(guessed)} each layer takes; "
+        "they are taken in their order"
     ]
 
 
@@ -52,7 +57,7 @@ _History = list[Any]
 """[name of a layer, number of its call, number of the output]."""
 
 
-def _taken(layers: list[Any], name: str) -> Iterator[list[_History]]:
+def _taken(layers: list[Any], name: Any) -> Iterator[list[_History]]:
     """What each call of a layer takes from the layer of that name."""
     for layer in layers:
         for node in layer.get("inbound_nodes") or ():
@@ -70,19 +75,35 @@ def _given_out(outputs: Any, layer: Any) -> set[int]:
         outputs = list(outputs.values())
     elif outputs and isinstance(outputs[0], str):
         outputs = [outputs]
-    return {number - first for name, number, _ in outputs if name == layer["name"]}
+    return {number - first for name, number, _ in outputs if name == layer.get("name")}
 
 
-def _number(takers: list[list[_History]], count: int, given_out: Collection[int]) -> bool:
-    """Number the calls that are taken; False where several ways are left."""
-    for group in (takers, [[history for taken in takers for history in taken]]):
-        for calls in (range(count), [n for n in range(count) if n not in given_out]):
-            by_output = [_by_output(taken) for taken in group]
-            if all(len(taken) == len(calls) for outputs in by_output for taken in outputs):
-                for outputs in by_output:
-                    for taken in outputs:
-                        for history, call in zip(taken, calls, strict=True):
-                            history[1] = call
+def _renumber(takers: list[list[_History]], count: int, left: list[int]) -> None:
+    """Give the calls that are taken the numbers of those in the file: their order is the same.
+
+    Args:
+        takers: what each call of a layer takes.
+        count: of the calls in the file.
+        left: those which the model doesn't give out.
+    """
+    taken = sorted({history[1] for histories in takers for history in histories})
+    for calls in (list(range(count)), left):
+        if len(calls) == len(taken):
+            numbers = dict(zip(taken, calls, strict=True))
+            for history in (history for histories in takers for history in histories):
+                history[1] = numbers[history[1]]
+            return
+
+
+def _number(takers: list[list[_History]], count: int, left: list[int]) -> bool:
+    """Number the calls that are taken, all as 0; False where several ways are left."""
+    for groups in (takers, [[history for taken in takers for history in taken]]):
+        by_output = [taken for group in groups for taken in _by_output(group)]
+        for calls in (list(range(count)), left):
+            if all(len(taken) == len(calls) for taken in by_output):
+                for taken in by_output:
+                    for history, call in zip(taken, calls, strict=True):
+                        history[1] = call
                 return True
     return False
 
