@@ -94,8 +94,8 @@ def hints(source: Source) -> list[str]:
     for part in () if by_hand else parts(source.model):
         for pattern, preset in _BACKBONES:
             if part is not source.model and hasattr(part, "layers") and pattern.match(str(part.name)):
-                # Those that may scale inside can also be built without.
-                known = preset is not None or next(_scaling_layers(part), None) is not None
+                # Those that may scale inside can also be built without; what stands before the others scales for them.
+                known = inside is None if preset else next(_scaling_layers(part), None) is not None
                 return [*found, _wants("its backbone", str(part.name), preset)] if known else found
     return found
 

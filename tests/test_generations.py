@@ -524,3 +524,15 @@ class TestLostShapes:
         self.lost(tmp_path / "m.h5", [tf_keras.Input((8, 8, 3)), k.Conv2D(4, 3), k.Flatten(), k.Dense(2)])
         with pytest.raises(ModelError, match="its weights don't tell it"):
             load(tmp_path / "m.h5")
+
+
+def test_a_shell_around_a_savedmodel_names_that(tmp_path):
+    inner = keras.Sequential([L3.Input((3,)), L3.Dense(2)])
+    inner.export(tmp_path / "inner", verbose=False)
+    x = keras.Input((3,))
+    called = L3.TFSMLayer(str(tmp_path / "inner"), call_endpoint="serving_default", name="shell")
+    keras.Model(x, called(x)).save(tmp_path / "m.keras")
+    with pytest.raises(
+        ModelError, match=r"layer 'shell' than that it calls the SavedModel '.*inner': export that folder"
+    ):
+        load(tmp_path / "m.keras")

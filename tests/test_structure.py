@@ -80,6 +80,13 @@ def test_a_backbone_suggests_its_preset(tmp_path):
     assert not is_teachable_machine(source)
 
 
+def test_a_backbone_behind_a_layer_that_scales_suggests_no_preset(tmp_path):
+    backbone = keras.applications.MobileNetV2(weights=None, input_shape=(32, 32, 3), include_top=False, alpha=0.35)
+    scaled = [L.Input((32, 32, 3)), L.Rescaling(1 / 127.5, offset=-1), backbone, L.Flatten(), L.Dense(2)]
+    (hint,) = hints(source_of(keras.Sequential(scaled), tmp_path))
+    assert hint.endswith("(Rescaling(0.00784314, -1)), so it wants 0..255")
+
+
 def test_a_plain_model_suggests_nothing(tmp_path):
     source = source_of(keras.Sequential([L.Input((8, 8, 3)), L.Conv2D(2, 3)]), tmp_path)
     assert hints(source) == []

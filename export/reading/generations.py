@@ -22,6 +22,7 @@ from ..layers import parts
 from . import (
     archive,
     author,
+    calls,
     keras1,
     keras1_weights,
     limits,
@@ -109,7 +110,8 @@ def _open_model(
     if missing and screen.custom_classes(stored, _known_layers("keras", "tf_keras"), given):
         raise ModelError(_needs(stored, f"class{'es' * (len(missing) > 1)} {', '.join(missing)}", len(missing)))
     config, lost = shapes.complete(stored)
-    told += lost
+    config, numbered = calls.restore(stored, config)
+    told += [*lost, *numbered]
     errors: list[tuple[str, Exception]] = []
     for attempt in _attempts(stored):
         try:

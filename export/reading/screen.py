@@ -14,6 +14,7 @@ from typing import Any
 
 from edgecnn.errors import ModelError
 
+from . import networks
 from .stored import Stored, class_configs
 
 _MODULES = ("keras", "tf_keras", "builtins", "tensorflow.keras", "tensorflow.python.keras")
@@ -108,6 +109,12 @@ def refuse_code(stored: Stored, *, replaced: Collection[str], allow_lambda: bool
     bytecode = False
     for config in _outside(stored.config, replaced):
         _refuse_calls(stored, config)
+        if config["class_name"] == "TFSMLayer" and not allow_lambda:
+            folder = (config.get("config") or {}).get("filepath")
+            raise ModelError(
+                f"{stored.path} holds no more of its layer {_name(config)!r} than that it calls the SavedModel "
+                f"{str(folder)!r}: export that folder, or pass --allow-lambda where it is there and you trust it"
+            )
         if lambda_activations(config):
             name = _name(config)
             raise ModelError(
@@ -115,7 +122,7 @@ def refuse_code(stored: Stored, *, replaced: Collection[str], allow_lambda: bool
                 f"what it computes, as in --lambda {shlex.quote(name)}='x * 2'"
             )
         if is_lambda(config):
-            lambdas.setdefault(_name(config), _example(config))
+            lambdas.setdefault(_name(config), _example(stored, config))
         bytecode |= config["class_name"] == "__lambda__"
     if allow_lambda or not (lambdas or bytecode):
         return
@@ -139,13 +146,14 @@ def refuse_code(stored: Stored, *, replaced: Collection[str], allow_lambda: bool
     )
 
 
-def _example(config: Mapping[str, Any]) -> str:
+def _example(stored: Stored, config: Mapping[str, Any]) -> str:
     """An expression to show for a Lambda: the first of its inputs where it is a loss or draws numbers in training."""
-    for text in words(config):
-        code = base64.b64decode(text) if _BASE64.fullmatch(text) else b""
-        if any(word in part for word in _IN_TRAINING for part in (code, text.encode())):
-            return "x[0]"
-    return "x / 127.5 - 1"
+    texts = list(words(config))
+    codes = [*(base64.b64decode(t) for t in texts if _BASE64.fullmatch(t)), *(t.encode() for t in texts)]
+    if any(word in code for word in _IN_TRAINING for code in codes):
+        return "x[0]"
+    models = [_name(entry) for entry in stored.layers() if entry["class_name"] in MODELS]
+    return networks.example(codes, [_name(config), *models]) or "x / 127.5 - 1"
 
 
 def _called(config: Mapping[str, Any]) -> str | None:

@@ -1,0 +1,113 @@
+"""Gives the calls of layers the numbers that they have in the file, where Keras 3.0 to 3.2 stored others.
+
+3.0 and 3.1 wrote the numbers that the calls had in the author's session, where a notebook's cell that ran twice had
+called a backbone before; no Keras opens such a file. 3.2 wrote 0 for all (keras.src.models.functional.serialize_node):
+any Keras opens a Siamese network as one that compares its first input with itself.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from typing import Any
+
+from edgecnn.errors import ModelError
+
+from .stored import Stored, class_configs, layer_configs
+
+
+def restore(stored: Stored, config: Any) -> tuple[Any, list[str]]:
+    """(The architecture with the calls that its layers take from others, what a user should know about them).
+
+    Of Keras 3.2, a layer that takes all calls of another is given them in their order, and so are layers that take one
+    each.
+
+    Raises:
+        ModelError: they are taken in another way.
+    """
+    version = stored.keras_version or ""
+    if not version.startswith(("3.0.", "3.1.", "3.2.")):
+        return config, []
+    config, guessed = copy.deepcopy(config), []
+    for _, inner in layer_configs(config):
+        layers = inner.get("layers") if "output_layers" in inner else None
+        for layer in layers or ():
+            count, name = len(layer.get("inbound_nodes") or ()), layer.get("name")
+            takers = list(_taken(layers, name))
+            left = [n for n in range(count) if n not in _given_out(inner["output_layers"], layer)]
+            if not version.startswith("3.2."):
+                _renumber(takers, count, left)
+            elif count > 1:
+                if not _number(takers, count, left):
+                    raise ModelError(
+                        f"{stored.path} was written by Keras {version}, which didn't store which of the {count} calls "
+                        f"of {name!r} each layer takes; build the model in the code that made it, give it these "
+                        "weights with load_weights and save it with a later Keras"
+                    )
+                guessed.append(repr(name))
+    if not guessed:
+        return config, []
+    return config, [
+        f"Keras {version}, which wrote the file, didn't store which call of {', '.join(guessed)} each layer takes; "
+        "they are taken in their order"
+    ]
+
+
+_History = list[Any]
+"""[name of a layer, number of its call, number of the output]."""
+
+
+def _taken(layers: list[Any], name: Any) -> Iterator[list[_History]]:
+    """What each call of a layer takes from the layer of that name."""
+    for layer in layers:
+        for node in layer.get("inbound_nodes") or ():
+            tensors = (
+                t["config"]["keras_history"] for t in class_configs(node) if t["class_name"] == "__keras_tensor__"
+            )
+            if taken := [history for history in tensors if history[0] == name]:
+                yield taken
+
+
+def _given_out(outputs: Any, layer: Any) -> set[int]:
+    """Calls of a layer that the model gives out, whose numbers Keras 3.2 did store: from 1 for functional models."""
+    first = 1 if layer["class_name"] == "Functional" else 0
+    if isinstance(outputs, dict):
+        outputs = list(outputs.values())
+    elif outputs and isinstance(outputs[0], str):
+        outputs = [outputs]
+    return {number - first for name, number, _ in outputs if name == layer.get("name")}
+
+
+def _renumber(takers: list[list[_History]], count: int, left: list[int]) -> None:
+    """Give the calls that are taken the numbers of those in the file: their order is the same.
+
+    Args:
+        takers: what each call of a layer takes.
+        count: of the calls in the file.
+        left: those which the model doesn't give out.
+    """
+    taken = sorted({history[1] for histories in takers for history in histories})
+    for calls in (list(range(count)), left):
+        if len(calls) == len(taken):
+            numbers = dict(zip(taken, calls, strict=True))
+            for history in (history for histories in takers for history in histories):
+                history[1] = numbers[history[1]]
+            return
+
+
+def _number(takers: list[list[_History]], count: int, left: list[int]) -> bool:
+    """Number the calls that are taken, all as 0; False where several ways are left."""
+    for groups in (takers, [[history for taken in takers for history in taken]]):
+        by_output = [taken for group in groups for taken in _by_output(group)]
+        for calls in (list(range(count)), left):
+            if all(len(taken) == len(calls) for taken in by_output):
+                for taken in by_output:
+                    for history, call in zip(taken, calls, strict=True):
+                        history[1] = call
+                return True
+    return False
+
+
+def _by_output(taken: list[_History]) -> list[list[_History]]:
+    """Tensors by which output of their layer they are."""
+    return [[history for history in taken if history[2] == number] for number in {history[2] for history in taken}]
