@@ -46,6 +46,16 @@ def test_arrays_that_are_only_claimed(tmp_path):
         load(tmp_path / "m.h5")
 
 
+def test_numbers_of_a_form_that_h5py_cannot_read(tmp_path):
+    """h5py refuses them with a ValueError, as the limits do."""
+    kind = h5py.h5t.IEEE_F32LE.copy()
+    kind.set_ebias(70_000)
+    with hostile(tmp_path / "m.h5") as f:
+        h5py.h5d.create(f.id, b"w", kind, h5py.h5s.create_simple((2,)))
+    with pytest.raises(ModelError, match=r"m.h5 is damaged or cut off \(Insufficient precision.*\); fetch or save it"):
+        load(tmp_path / "m.h5")
+
+
 def test_a_group_within_itself(tmp_path):
     with hostile(tmp_path / "m.h5") as f:
         group = f.create_group("model_weights")
