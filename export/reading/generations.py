@@ -101,7 +101,7 @@ def _open_model(
     given: dict[str, Any] = {}
     told: list[str] = []
     if custom is not None:
-        found = author.Script("--custom", Path(custom), own).definitions()
+        found = author.Script("--custom", Path(custom), own, stored).definitions()
         given, told = _given(stored, found, require(own), os.fspath(custom))
     # The other library is imported only where its own one doesn't know a class.
     missing = screen.custom_classes(stored, _known_layers(own), given)
@@ -117,6 +117,7 @@ def _open_model(
                 model, notes = _open(
                     keras, stored, config, attempt, expressions, given, allow_lambda, free_batch, single
                 )
+                author.renew(model)
             model = _with_inputs(keras, model, config)
             shapes.check_inputs(model, config)
             limits.check_tensors(parts(model))

@@ -65,10 +65,11 @@ def build(stored: Stored, architecture: str) -> Opened:
     errors: list[InputError | ModelError] = []
     for library in (own, other):
         try:
-            once = author.defaults_as_once(require(library), stored)
+            once = author.as_written(require(library), stored)
             with author.registrations_kept(library), once:
-                model = _built(Path(file), name, library, defined)
+                model = _built(Path(file), name, library, defined, stored)
                 _assign(model, stored, architecture)
+                author.renew(model)
         except (InputError, ModelError) as e:
             errors.append(e)
             continue
@@ -112,9 +113,9 @@ def _differs(generation: int) -> str:
     return f"a function such as hard_sigmoid is another one in Keras {generation}"
 
 
-def _built(file: Path, name: str, library: str, defined: list[str]) -> Any:
+def _built(file: Path, name: str, library: str, defined: list[str], stored: Stored) -> Any:
     """What a dotted name of the file is, or gives when it is called: a model."""
-    script = author.Script(_OPTION, file, library)
+    script = author.Script(_OPTION, file, library, stored)
     found: Any = script.module
     for part in name.split("."):
         if not hasattr(found, part):
