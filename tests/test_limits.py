@@ -162,3 +162,13 @@ def test_a_call_that_the_file_does_not_hold(tmp_path):
         file.attrs["model_config"] = json.dumps(config)
     with pytest.raises(ModelError, match="the output of a call that the file does not hold"):
         load(tmp_path / "m.h5")
+
+
+def test_models_within_models_without_end(tmp_path):
+    deep = '{"class_name": "Sequential", "config": ' * 900 + "1" + "}" * 900
+    h5py.File(tmp_path / "empty.h5", "w").close()
+    with zipfile.ZipFile(tmp_path / "m.keras", "w") as archive:
+        archive.writestr("config.json", deep)
+        archive.write(tmp_path / "empty.h5", "model.weights.h5")
+    with pytest.raises(ModelError, match="models within models deeper than can be read"):
+        load(tmp_path / "m.keras")
