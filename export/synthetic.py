@@ -44,6 +44,9 @@ _HASHING = ("Hashing", "HashedCrossing")
 _NUMBERS = np.array([0, *(sign * 10**n for n in range(0, 19, 3) for sign in (1, -1))])
 """Whole numbers of as many digits as there are."""
 
+_FEWEST = np.arange(2)
+"""Whole numbers that every layer takes which takes any."""
+
 _BETWEEN = (" ", " ", " ", "  ", ", ", ". ", "! (", "-", "'s ", "\n", "\t", "\u00a0", "<br />")
 """What may stand between words."""
 
@@ -67,6 +70,8 @@ def random_inputs(source: Source, spec: ModelSpec) -> list[Arrays]:
     if known:
         # A table may refuse what it doesn't hold.
         choices.append(([known.get(t.name, c) for t, c in zip(source.inputs, codes, strict=True)], _LENGTHS[0]))
+    fewest = [_FEWEST if c is None and "int" in t.dtype else c for t, c in zip(source.inputs, codes, strict=True)]
+    choices.append((fewest, _LENGTHS[0]))  # for a layer of an author's that takes them as positions in another input
     error: ModelError | None = None
     for codes, length in choices:
         rng = np.random.default_rng(_SEED)
@@ -89,7 +94,10 @@ def random_inputs(source: Source, spec: ModelSpec) -> list[Arrays]:
             pairs = zip(source.inputs, batches[2], strict=True)
             batches.append([_one_hot(a, rng) if _is_sequence(t) else a for t, a in pairs])
         return batches
-    raise ModelError(f"{source.path} can't be run in Keras on made-up inputs, so nothing can be proved: {error}")
+    raise ModelError(
+        f"{source.path} can't be run in Keras on made-up inputs, so nothing can be proved; give real ones with --data: "
+        + str(error)
+    )
 
 
 def takes_any_batch(source: Source) -> bool:

@@ -454,3 +454,38 @@ def test_classes_that_a_file_imports_from_elsewhere(saved, tmp_path_factory, mon
     monkeypatch.syspath_prepend(elsewhere)
     outputs(saved, "from with_scale import Scale\n")
     del sys.modules["with_scale"]
+
+
+@SUFFIXES
+def test_a_function_that_was_registered_as_a_layer(tmp_path, suffix):
+    def odd_tanh(x):
+        return tf.tanh(x) * 1.5
+
+    with tf_keras.saving.custom_object_scope({"odd_tanh": tf_keras.layers.Activation(odd_tanh)}):
+        row = tf_keras.layers.Input((5,))
+        model = tf_keras.Model(row, tf_keras.layers.Dense(3, activation="odd_tanh")(row))
+        model.save(tmp_path / f"m{suffix}")
+    (tmp_path / "mine.py").write_text("import tensorflow as tf\ndef odd_tanh(x):\n    return tf.tanh(x) * 1.5\n")
+    source = load(tmp_path / f"m{suffix}", custom=tmp_path / "mine.py")
+    np.testing.assert_allclose(source([ROWS])[0], np.asarray(model(ROWS)), atol=1e-6)
+    with pytest.raises(ModelError, match="needs the activation function 'odd_tanh', whose code is not in the file"):
+        load(tmp_path / f"m{suffix}")
+
+
+def test_numbers_that_are_positions(tmp_path):
+    """What is made up for them is as small as they must be; values of one position are added up."""
+    code = """
+import tensorflow as tf
+class Sums(tf.keras.layers.Layer):
+    def call(self, inputs):
+        values, places = inputs
+        rows = tf.repeat(tf.range(tf.shape(values)[0])[:, None], 4, 1)
+        return tf.scatter_nd(tf.stack([rows, places], -1), tf.gather(values, places, batch_dims=1), tf.shape(values))
+"""
+    (tmp_path / "mine.py").write_text(code)
+    scope = {}
+    exec(code.replace("tf.keras", "tf_keras").replace("import tensorflow", "import tf_keras, tensorflow"), scope)
+    values, places = tf_keras.Input((3,)), tf_keras.Input((4,), dtype="int32")
+    tf_keras.Model([values, places], scope["Sums"]()([values, places])).save(tmp_path / "m.h5")
+    argv = [str(tmp_path / "m.h5"), "-o", str(tmp_path / "m.onnx"), "--custom", str(tmp_path / "mine.py")]
+    assert guard(main, argv) == 0
