@@ -189,7 +189,7 @@ def load(
         opened, inputs, outputs = open_savedmodel(stored.path)
         return _source(stored, opened, None, _of_specs(inputs, outputs, stored.path))
     stamp = read_stamp(stored.path)
-    if stored.config is None and architecture is not None and not architecture.endswith(".json"):
+    if architecture is not None and not architecture.endswith(".json"):
         return _source(stored, weights.build(stored, architecture), stamp)
     told: list[str] = []
     if stored.config is None and architecture is not None:

@@ -15,7 +15,7 @@ from edgecnn.errors import InputError, ModelError
 
 from ..backend import library_of, quiet_logs, reason, require, tensorflow
 from . import archive, author
-from .generations import Opened, flip_kernels, title
+from .generations import Opened, flip_kernels, title, with_inputs
 from .stored import Stored
 
 _OPTION = "--architecture"
@@ -68,8 +68,10 @@ def build(stored: Stored, architecture: str) -> Opened:
             once = author.as_written(require(library), stored)
             with author.registrations_kept(library), once:
                 model = _built(Path(file), name, library, defined, stored)
-                _assign(model, stored, architecture)
+                with archive.weights_of(stored.path, stored.kind) as path:
+                    _assign(model, stored, path, architecture)
                 author.renew(model)
+                model = with_inputs(require(library_of(model)), model, model.get_build_config())
         except (InputError, ModelError) as e:
             errors.append(e)
             continue
@@ -149,13 +151,14 @@ def _is_model(value: Any) -> bool:
     return not isinstance(value, type) and hasattr(value, "load_weights") and hasattr(value, "layers")
 
 
-def _assign(model: Any, stored: Stored, architecture: str) -> None:
+def _assign(model: Any, stored: Stored, path: Path, architecture: str) -> None:
+    """Give the model the weights of the HDF5 file at path, which are those of stored."""
     try:
         with quiet_logs("absl", "tensorflow"):
-            archive.load_weights(model, stored.path)
+            archive.load_weights(model, path)
     except Exception as e:
         raise ModelError(f"the weights of {stored.path} don't fit the model of {architecture}: {reason(e)}") from e
-    left = _numbers_in(stored.path) - sum(int(np.prod(w.shape)) for layer in model.layers for w in layer.weights)
+    left = _numbers_in(path) - sum(int(np.prod(w.shape)) for layer in model.layers for w in layer.weights)
     if left > 0:
         raise ModelError(
             f"{stored.path} holds {left:,} numbers more than the model of {architecture} has weights for: that model "
