@@ -225,10 +225,7 @@ def _expressions(stored: Stored, lambdas: Mapping[str, str]) -> dict[str, Expres
         found |= {name: Expression(text, arguments[name], early=early) for name in names}
     twice = [name for name in found if name in screen.ambiguous_lambdas(stored)]
     if twice:
-        raise InputError(
-            f"{stored.path} has several Lambda layers called {twice[0]!r} that compute different things, so that no "
-            "expression stands for all of them; rename them where the model is built, or pass --allow-lambda"
-        )
+        raise InputError(screen.told_apart_by_none(stored, twice[0]))
     return found
 
 

@@ -86,6 +86,14 @@ def ambiguous_lambdas(stored: Stored) -> set[str]:
     return {name for name, found in functions.items() if any(f != found[0] for f in found)}
 
 
+def told_apart_by_none(stored: Stored, name: str) -> str:
+    """What is said where no expression stands for all Lambda layers of a name."""
+    return (
+        f"{stored.path} has several Lambda layers called {name!r} that compute different things, so that no expression "
+        "stands for all of them; rename them where the model is built, or pass --allow-lambda"
+    )
+
+
 def _plain(value: Any) -> Any:
     """An argument as a number, text or list; rows of numbers and tuples of Keras 3 as lists."""
     if isinstance(value, Mapping) and value.get("class_name") == "__tuple__":
@@ -125,6 +133,9 @@ def refuse_code(stored: Stored, *, replaced: Collection[str], allow_lambda: bool
         raise ModelError(
             f"{stored.path} holds Python code as a function; pass --allow-lambda to run it if you trust the file"
         )
+    twice = ambiguous_lambdas(stored).intersection(names)
+    if twice:
+        raise ModelError(told_apart_by_none(stored, min(twice)))
     layers = f"Lambda layer{'s' * (len(names) > 1)} {', '.join(map(repr, names))}"
     functions = list(dict.fromkeys(f for config in _outside(stored.config, replaced) if (f := _called(config))))
     options = " ".join(f"--lambda {shlex.quote(name)}='{said}'" for name, (said, _) in lambdas.items())
