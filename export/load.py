@@ -201,7 +201,7 @@ def load(
         opened, inputs, outputs = open_savedmodel(stored.path)
         return _source(stored, opened, None, _of_specs(inputs, outputs, stored.path))
     stamp = read_stamp(stored.path)
-    if stored.config is None and architecture is not None and not architecture.endswith(".json"):
+    if architecture is not None and not architecture.endswith(".json"):
         return _source(stored, weights.build(stored, architecture), stamp)
     told: list[str] = []
     if stored.config is None and architecture is not None:
@@ -237,10 +237,7 @@ def _expressions(stored: Stored, lambdas: Mapping[str, str]) -> dict[str, Expres
         found |= {name: Expression(text, arguments[name], early=early) for name in names}
     twice = [name for name in found if name in screen.ambiguous_lambdas(stored)]
     if twice:
-        raise InputError(
-            f"{stored.path} has several Lambda layers called {twice[0]!r} that compute different things, so that no "
-            "expression stands for all of them; rename them where the model is built, or pass --allow-lambda"
-        )
+        raise InputError(screen.told_apart_by_none(stored, twice[0]))
     return found
 
 

@@ -42,7 +42,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--architecture",
         metavar="FILE",
-        help="for a file with weights alone: its model.json, or file.py:function that returns the model",
+        help="for a file with weights alone: its model.json, or file.py:function that returns the model; the function "
+        "also for a model that Keras can't make from what its file stores",
     )
 
 

@@ -6,6 +6,7 @@ import json
 import os
 import sys
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -378,3 +379,113 @@ def test_weights_as_layers_of_keras_1_and_2_made_them(tmp_path):
     model = tf_keras.Sequential([tf_keras.Input((5,)), Weighted()])
     model.save(tmp_path / "m.h5")
     outputs((tmp_path / "m.h5", np.asarray(model(ROWS))), OF_ONCE)
+
+
+@LIBRARIES
+@SUFFIXES
+def test_parts_of_weights_that_a_layer_took_when_it_was_built(tmp_path, library, suffix):
+    """They are those of the weights that were read, not of the first values that a new layer has."""
+    code = f"""
+from {library.__name__} import layers
+class Halves(layers.Layer):
+    def build(self, input_shape):
+        self.both = self.add_weight(shape=(input_shape[-1], 4), initializer="uniform", name="both")
+        self.left, self.right = self.both[:, :2], self.both[:, 2:]
+        self.built = True
+    def call(self, x):
+        return x @ self.left - x @ self.right
+"""
+    scope = {"__name__": "mine"}
+    exec(code, scope)
+    row = library.layers.Input((5,))
+    model = library.Model(row, scope["Halves"]()(row))
+    model.save(tmp_path / f"m{suffix}")
+    (tmp_path / "mine.py").write_text(code)
+    source = load(tmp_path / f"m{suffix}", custom=tmp_path / "mine.py")
+    np.testing.assert_allclose(source([ROWS])[0], np.asarray(model(ROWS)), atol=1e-6)
+
+
+OF_TENSORFLOW_1 = """
+import tensorflow as tf
+from keras import backend as K
+from keras.layers import Layer
+class Softest(Layer):
+    def __init__(self, **options):
+        super(Softest, self).__init__(**options)
+        self.alpha = K.variable(2.0)
+    def call(self, x, **options):
+        assert "training" not in options
+        return tf.log(tf.reduce_sum(tf.exp(x), -1, keep_dims=True)) * self.alpha
+"""
+
+
+def test_code_of_the_time_of_tensorflow_1(tmp_path):
+    """By its names; a variable was no weight before Keras 2.3, and no call got `training` that does not name it."""
+
+    class Softest(tf_keras.layers.Layer):
+        def call(self, x):
+            return tf.reduce_logsumexp(x, -1, keepdims=True) * 2
+
+    row = tf_keras.layers.Input((5,))
+    model = tf_keras.Model(row, Softest()(tf_keras.layers.Dense(3)(row)))
+    model.save(tmp_path / "m.h5")
+    with h5py.File(tmp_path / "m.h5", "r+") as f:
+        f.attrs["keras_version"] = "2.2.4"
+    (tmp_path / "mine.py").write_text(OF_TENSORFLOW_1)
+    source = load(tmp_path / "m.h5", custom=tmp_path / "mine.py")
+    np.testing.assert_allclose(source([ROWS])[0], np.asarray(model(ROWS)), atol=1e-5)
+
+
+def test_a_file_of_a_package(saved):
+    folder = saved[0].parent / "own"
+    folder.mkdir()
+    (folder / "__init__.py").write_text("from .parts import Scale\n")
+    (folder / "two.py").write_text("TWO = 2.0\n")
+    (folder / "parts.py").write_text("from .two import TWO\n" + SCALE)
+    for name in ("parts", "__init__"):
+        source = load(saved[0], custom=folder / f"{name}.py")
+        np.testing.assert_allclose(source([ROWS])[0], saved[1], atol=1e-6)
+    assert not {"own", "own.parts", "own.two"} & set(sys.modules)
+
+
+def test_classes_that_a_file_imports_from_elsewhere(saved, tmp_path_factory, monkeypatch):
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    (elsewhere / "with_scale.py").write_text("import tensorflow as tf\n" + SCALE)
+    monkeypatch.syspath_prepend(elsewhere)
+    outputs(saved, "from with_scale import Scale\n")
+    del sys.modules["with_scale"]
+
+
+@SUFFIXES
+def test_a_function_that_was_registered_as_a_layer(tmp_path, suffix):
+    def odd_tanh(x):
+        return tf.tanh(x) * 1.5
+
+    with tf_keras.saving.custom_object_scope({"odd_tanh": tf_keras.layers.Activation(odd_tanh)}):
+        row = tf_keras.layers.Input((5,))
+        model = tf_keras.Model(row, tf_keras.layers.Dense(3, activation="odd_tanh")(row))
+        model.save(tmp_path / f"m{suffix}")
+    (tmp_path / "mine.py").write_text("import tensorflow as tf\ndef odd_tanh(x):\n    return tf.tanh(x) * 1.5\n")
+    source = load(tmp_path / f"m{suffix}", custom=tmp_path / "mine.py")
+    np.testing.assert_allclose(source([ROWS])[0], np.asarray(model(ROWS)), atol=1e-6)
+    with pytest.raises(ModelError, match="needs the activation function 'odd_tanh', whose code is not in the file"):
+        load(tmp_path / f"m{suffix}")
+
+
+def test_numbers_that_are_positions(tmp_path):
+    """What is made up for them is as small as they must be; values of one position are added up."""
+    code = """
+import tensorflow as tf
+class Sums(tf.keras.layers.Layer):
+    def call(self, inputs):
+        values, places = inputs
+        rows = tf.repeat(tf.range(tf.shape(values)[0])[:, None], 4, 1)
+        return tf.scatter_nd(tf.stack([rows, places], -1), tf.gather(values, places, batch_dims=1), tf.shape(values))
+"""
+    (tmp_path / "mine.py").write_text(code)
+    scope = {}
+    exec(code.replace("tf.keras", "tf_keras").replace("import tensorflow", "import tf_keras, tensorflow"), scope)
+    values, places = tf_keras.Input((3,)), tf_keras.Input((4,), dtype="int32")
+    tf_keras.Model([values, places], scope["Sums"]()([values, places])).save(tmp_path / "m.h5")
+    argv = [str(tmp_path / "m.h5"), "-o", str(tmp_path / "m.onnx"), "--custom", str(tmp_path / "mine.py")]
+    assert guard(main, argv) == 0

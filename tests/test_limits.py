@@ -46,6 +46,16 @@ def test_arrays_that_are_only_claimed(tmp_path):
         load(tmp_path / "m.h5")
 
 
+def test_numbers_of_a_form_that_h5py_cannot_read(tmp_path):
+    """h5py refuses them with a ValueError, as the limits do."""
+    kind = h5py.h5t.IEEE_F32LE.copy()
+    kind.set_ebias(70_000)
+    with hostile(tmp_path / "m.h5") as f:
+        h5py.h5d.create(f.id, b"w", kind, h5py.h5s.create_simple((2,)))
+    with pytest.raises(ModelError, match=r"m.h5 is damaged or cut off \(Insufficient precision.*\); fetch or save it"):
+        load(tmp_path / "m.h5")
+
+
 def test_a_group_within_itself(tmp_path):
     with hostile(tmp_path / "m.h5") as f:
         group = f.create_group("model_weights")
@@ -152,3 +162,13 @@ def test_a_call_that_the_file_does_not_hold(tmp_path):
         file.attrs["model_config"] = json.dumps(config)
     with pytest.raises(ModelError, match="the output of a call that the file does not hold"):
         load(tmp_path / "m.h5")
+
+
+def test_models_within_models_without_end(tmp_path):
+    deep = '{"class_name": "Sequential", "config": ' * 900 + "1" + "}" * 900
+    h5py.File(tmp_path / "empty.h5", "w").close()
+    with zipfile.ZipFile(tmp_path / "m.keras", "w") as archive:
+        archive.writestr("config.json", deep)
+        archive.write(tmp_path / "empty.h5", "model.weights.h5")
+    with pytest.raises(ModelError, match="models within models deeper than can be read"):
+        load(tmp_path / "m.keras")

@@ -235,6 +235,8 @@ class TestExpressions:
         k.Sequential([k.Input((3,)), *inner, k.layers.Dense(2)]).save(tmp_path / "m.h5")
         with pytest.raises(InputError, match="several Lambda layers called 'lam'"):
             load(tmp_path / "m.h5", lambdas={"lam": "x * 2"})
+        with pytest.raises(ModelError, match="several Lambda layers called 'lam'"):
+            load(tmp_path / "m.h5")
 
     def test_a_lambda_as_an_activation(self, library, tmp_path):
         wanted = {"kernel_initializer": "ones", "activation": lambda x: x * 2 + 1}

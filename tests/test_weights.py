@@ -241,3 +241,42 @@ def test_the_optimizers_that_old_files_build_with(tmp_path):
     )
     (tmp_path / "net.py").write_text(compiled)
     check(tmp_path / "w.h5", model, f"{tmp_path / 'net.py'}:build")
+
+
+CALLED = """
+class Called(Model):
+    def __init__(self, units):
+        super().__init__()
+        self.first, self.second = layers.Dense(units), layers.Dense(2)
+    def call(self, x):
+        return self.second(self.first(x)), self.first(x)
+    def get_config(self):
+        return {"name": self.name}
+def build():
+    model = Called(4)
+    model(ROWS)
+    return model
+"""
+
+
+@pytest.mark.parametrize("ending", ["weights.h5", "h5", "keras"])
+@LIBRARIES
+def test_a_class_of_model_that_was_called(tmp_path, library, ending):
+    """Its inputs have the shape of what it was called on; Keras can't read an archive of it, which holds no units."""
+    rows = np.random.default_rng(40).normal(size=(3, 5)).astype(np.float32)
+    scope = {"Model": library.Model, "layers": library.layers, "ROWS": rows, "__name__": "net"}
+    exec(CALLED, scope)
+    model = scope["build"]()
+    model.set_weights([w + 0.1 for w in model.get_weights()])
+    name = "w.weights.h5" if library is keras else "w.h5"
+    model.save(tmp_path / "w.keras") if ending == "keras" else model.save_weights(tmp_path / name)
+    os.rename(tmp_path / ("w.keras" if ending == "keras" else name), tmp_path / f"m.{ending}")
+    before = f"import numpy as np\nfrom {library.__name__} import Model, layers\nROWS = np.zeros((1, 5), 'float32')\n"
+    (tmp_path / "net.py").write_text(before + CALLED)
+    if ending == "keras" and library is keras:
+        with pytest.raises(ModelError, match=r"Unable to revive.*; give a function that makes the model, with --arch"):
+            load(tmp_path / "m.keras", custom=tmp_path / "net.py")
+    source = load(tmp_path / f"m.{ending}", architecture=f"{tmp_path / 'net.py'}:build")
+    assert [t.shape for t in (*source.inputs, *source.outputs)] == [(None, 5), (None, 2), (None, 4)]
+    for got, expected in zip(source([rows]), model(rows), strict=True):
+        np.testing.assert_allclose(got, np.asarray(expected), atol=1e-6)

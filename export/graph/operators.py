@@ -159,6 +159,14 @@ def _sparse_dense_matmul(ctx: Any, node: Any, name: str, args: Any) -> None:
     do.last("MatMul", a, b)
 
 
+def _scatter(ctx: Any, node: Any, name: str, args: Any) -> None:
+    """tf.scatter_nd; values of one index are added up, where ONNX's own operator keeps one of them."""
+    (indices, values, sizes), do = node.input, Steps(ctx, node)
+    indices, sizes = (do("Cast", x, to=INT64, dtype=INT64) for x in (indices, sizes))
+    added = {"reduction": "add"} if ctx.opset >= 16 else {}
+    do.last("ScatterND", do("Expand", do.constant(0), sizes), indices, values, **added)
+
+
 def _select(ctx: Any, node: Any, name: str, args: Any) -> None:
     """tf.where; tf2onnx would add products with 0 and 1, which are no number where what is not taken is infinite.
 
@@ -242,6 +250,7 @@ HANDLERS: dict[str, Handler] = {
     "Real": _of_spectrum,
     "Select": _select,
     "SelectV2": _select,
+    "ScatterNd": _scatter,
     "SparseMatMul": _sparse_matmul,
     "SparseTensorDenseMatMul": _sparse_dense_matmul,
 }

@@ -45,6 +45,9 @@ _HASHING = ("Hashing", "HashedCrossing")
 _NUMBERS = np.array([0, *(sign * 10**n for n in range(0, 19, 3) for sign in (1, -1))])
 """Whole numbers of as many digits as there are."""
 
+_FEWEST = np.arange(2)
+"""Whole numbers that every layer takes which takes any."""
+
 _BETWEEN = (" ", " ", " ", "  ", ", ", ". ", "! (", "-", "'s ", "\n", "\t", "\u00a0", "<br />")
 """What may stand between words."""
 
@@ -68,6 +71,8 @@ def random_inputs(source: Source, spec: ModelSpec) -> list[Arrays]:
     if known:
         # A table may refuse what it doesn't hold.
         choices.append(([known.get(t.name, c) for t, c in zip(source.inputs, codes, strict=True)], _LENGTHS[0]))
+    fewest = [_FEWEST if c is None and "int" in t.dtype else c for t, c in zip(source.inputs, codes, strict=True)]
+    choices.append((fewest, _LENGTHS[0]))  # for a layer of an author's that takes them as positions in another input
     error: ModelError | None = None
     for codes, length in choices:
         rng = np.random.default_rng(_SEED)

@@ -8,11 +8,12 @@ The paths of the weights depend on the writer: backslashes on Windows, and up to
 from __future__ import annotations
 
 import collections
+import contextlib
 import io
 import re
 import tempfile
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,16 @@ def load_weights(model: Any, path: Path) -> None:
         named = Path(folder, "of.weights.h5" if tree else "of.h5")
         named.symlink_to(path.resolve())
         model.load_weights(named)
+
+
+@contextlib.contextmanager
+def weights_of(path: Path, kind: str) -> Iterator[Path]:
+    """The HDF5 file with a model's weights: the file itself, or the one that an archive ("keras") holds."""
+    if kind != "keras":
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="edgecnn-") as folder, zipfile.ZipFile(path) as archive:
+        yield Path(archive.extract("model.weights.h5", folder))
 
 
 def _restore_all(model: Any, tree: Tree, what: str) -> None:

@@ -20,7 +20,7 @@ import os
 import re
 import sys
 import types
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from edgecnn.errors import InputError
 
 from ..backend import numbers, quiet_logs, reason, require, tensorflow
 from .places import Keras
+from .screen import is_keras
 from .stored import Stored
 
 _TO_TENSORFLOW_1 = (
@@ -36,19 +37,23 @@ _TO_TENSORFLOW_1 = (
 )  # fmt: skip
 """What old scripts begin with, for the whole process and for good: inside a script it does nothing."""
 
+_MADE, _BUILT = "_edge_made", "_edge_built"
+"""Attributes of a layer: the weights that it made, in order, and what it was built with."""
+
 _APART = "put the definitions that the model needs in a file of their own"
 
 
 class Script(importlib.abc.MetaPathFinder):
     """A Python file of the user's that was run; as a finder it finds the modules beside it."""
 
-    def __init__(self, option: str, path: Path, library: str) -> None:
+    def __init__(self, option: str, path: Path, library: str, stored: Stored | None = None) -> None:
         """Run the file.
 
         Args:
             option: the option that named it, for messages.
             path: the file.
             library: tf_keras or keras, what it finds as keras.
+            stored: the model file that it belongs to; its age tells which TensorFlow the code was written for.
 
         Raises:
             InputError: it is no Python file, or can't be run.
@@ -57,27 +62,52 @@ class Script(importlib.abc.MetaPathFinder):
         check(option, path)
         self._old = Keras("keras", library, library)
         self._given = self._old if library != "keras" else Keras("tensorflow.keras", "keras._tf_keras.keras", library)
+        self._tensorflow = _as_then(stored)
         self._modules: dict[str, types.ModuleType] = {}
         self._names: set[str] = set()
         self._entered = False
         self.builtins = {**vars(builtins), "__import__": self._import, "print": _print}
-        name = self._path.stem
+        self._home, name = self._path.parent, self._path.stem
         spec = importlib.util.spec_from_file_location(name, self._path, loader=_Loader(self, name, str(self._path)))
         assert spec is not None
         assert spec.loader is not None
         self.module = importlib.util.module_from_spec(spec)
         with self.running():
             sys.modules.setdefault(name, self.module)
-            spec.loader.exec_module(self.module)
+            try:
+                spec.loader.exec_module(self.module)
+            except ImportError as e:
+                if "no known parent package" not in str(e):
+                    raise
+                self.module = self._in_package()
+        for kind in self.definitions().values():
+            build = vars(kind).get("build") if isinstance(kind, type) and hasattr(kind, "add_weight") else None
+            if inspect.isfunction(build) and not hasattr(build, "__wrapped__"):
+                kind.build = _noted(build)
+
+    def _in_package(self) -> types.ModuleType:
+        """The file as the module of a package that it is, by its `from .other import ...`."""
+        top = self._home.parent
+        while (top / "__init__.py").is_file():
+            top = top.parent
+        self._home = top
+        sys.path.insert(0, str(top))
+        parts = self._path.relative_to(top).with_suffix("").parts
+        return importlib.import_module(".".join(parts).removesuffix(".__init__"))
 
     def definitions(self) -> dict[str, Any]:
-        """Classes and functions that the file or a module beside it defines, by name; nothing that they import."""
+        """Classes and functions that the file or a module beside it defines, by name.
+
+        Of what they import only classes that a model may name, which aren't Keras's.
+        """
         modules = [*self._modules.values(), self.module]
         own = {module.__name__ for module in modules}
         found: dict[str, Any] = {}
         for name, value in (item for module in modules for item in vars(module).items()):
             made_of = value.func if isinstance(value, functools.partial) else value
-            if callable(value) and getattr(made_of, "__module__", None) in own and not name.startswith("__"):
+            module = getattr(made_of, "__module__", None)
+            named = isinstance(value, type) and hasattr(value, "get_config") and not is_keras(module)
+            if callable(value) and (module in own or named) and not name.startswith("__"):
                 found[name] = value
                 found.setdefault(getattr(value, "__name__", name), value)
         return found
@@ -146,11 +176,11 @@ class Script(importlib.abc.MetaPathFinder):
         self, fullname: str, path: Sequence[str] | None = None, target: types.ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
         """A module in the file's folder, or in a package there, that gets the file's own __import__ too."""
-        spec = importlib.machinery.PathFinder.find_spec(fullname, path or [str(self._path.parent)])
+        spec = importlib.machinery.PathFinder.find_spec(fullname, path or [str(self._home)])
         origin = spec.origin if spec is not None else None
         if spec is None or origin is None or not isinstance(spec.loader, importlib.machinery.SourceFileLoader):
             return None
-        if self._path.parent not in Path(origin).parents:
+        if self._home not in Path(origin).parents:
             return None
         spec.loader = _Loader(self, fullname, origin)
         self._names.add(fullname)
@@ -166,6 +196,8 @@ class Script(importlib.abc.MetaPathFinder):
     ) -> types.ModuleType:
         """As __import__, with today's modules under the names that Keras had for them."""
         match = re.fullmatch(r"(?:(tensorflow)(\.python)?\.)?keras(?:\.(.+))?", name) if level == 0 else None
+        if name == "tensorflow" and level == 0:
+            return self._tensorflow
         if match is None or (match[2] and not fromlist):
             with self._beside():
                 return builtins.__import__(name, globals, locals, fromlist or (), level)
@@ -175,7 +207,34 @@ class Script(importlib.abc.MetaPathFinder):
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
         if fromlist:
             return module
-        return tensorflow() if match[1] else root
+        return self._tensorflow if match[1] else root
+
+
+class _Merged(types.ModuleType):
+    """Modules as one, the first of them that has a name giving it."""
+
+    def __init__(self, *modules: Any) -> None:
+        super().__init__("tensorflow")
+        self._modules = modules
+
+    def __getattr__(self, name: str) -> Any:
+        modules = [tensorflow()] if name == "keras" else self._modules
+        found = [getattr(module, name) for module in modules if hasattr(module, name)]
+        if not found:
+            raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
+        whole = len(found) > 1 and all(isinstance(f, types.ModuleType) for f in found)
+        return _Merged(*found) if whole else found[0]
+
+
+def _as_then(stored: Stored | None) -> Any:
+    """TensorFlow with the names and the keywords that it had for code of that time.
+
+    Keras before 2.3 ran on TensorFlow 1 alone, 2.3 on both.
+    """
+    tf = tensorflow()
+    if stored is None or not (stored.generation == 1 or stored.before_tensorflow_2):
+        return tf
+    return _Merged(tf, tf.compat.v1) if numbers(stored.keras_version) >= (2, 3) else _Merged(tf.compat.v1, tf)
 
 
 class _Loader(importlib.machinery.SourceFileLoader):
@@ -188,6 +247,15 @@ class _Loader(importlib.machinery.SourceFileLoader):
     def exec_module(self, module: types.ModuleType) -> None:
         module.__dict__["__builtins__"] = self._script.builtins
         super().exec_module(module)
+
+
+def _noted(build: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(build)
+    def noting(self: Any, *args: Any, **kwargs: Any) -> Any:
+        vars(self)[_BUILT] = args, kwargs
+        return build(self, *args, **kwargs)
+
+    return noting
 
 
 def check(option: str, path: Path) -> list[str]:
@@ -230,45 +298,102 @@ def registrations_kept(library: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def as_once(keras: Any) -> Iterator[None]:
-    """Let layers of an author's use tf-keras as they could Keras 1 and 2: weights by shape, and set as an attribute."""
-    if keras.__name__ != "tf_keras":
-        yield
-        return
-    layer = keras.layers.Layer
+    """Let layers of an author's use tf-keras as they could Keras 1 and 2: weights by shape, and lists of them."""
+    layer, of_keras_2 = keras.layers.Layer, keras.__name__ == "tf_keras"
     add_weight, assign = layer.add_weight, layer.__setattr__
 
     def by_shape(self: Any, *args: Any, **kwargs: Any) -> Any:
-        if args and isinstance(args[0], (tuple, list)):
+        if of_keras_2 and args and isinstance(args[0], (tuple, list)):
             kwargs["shape"], args = args[0], ()
-        return add_weight(self, *args, **kwargs)
+        weight = add_weight(self, *args, **kwargs)
+        vars(self).setdefault(_MADE, []).append(weight)
+        return weight
 
-    def counted_anyway(self: Any, name: str, value: Any) -> None:
-        if name not in ("trainable_weights", "non_trainable_weights"):
+    def listed(self: Any, name: str, value: Any) -> None:
+        if of_keras_2 and name in ("trainable_weights", "non_trainable_weights"):
+            object.__setattr__(self, f"_{name}", list(value))
+        else:
             assign(self, name, value)
 
-    layer.add_weight, layer.__setattr__ = by_shape, counted_anyway
+    layer.add_weight, layer.__setattr__ = by_shape, listed
     try:
         yield
     finally:
         layer.add_weight, layer.__setattr__ = add_weight, assign
 
 
+def renew(model: Any) -> None:
+    """Have layers of an author's that kept a part of a weight when they were built take it again, now that it is read.
+
+    In the graph of TensorFlow 1 that part was an operation; today it is the numbers that the weight began with.
+
+    Args:
+        model: made inside once().
+    """
+    tf = tensorflow()
+    for layer in model._flatten_layers():
+        made, built = vars(layer).get(_MADE), vars(layer).get(_BUILT)
+        kept = any(tf.is_tensor(v) and not isinstance(v, tf.Variable) for v in vars(layer).values())
+        if made and kept and built is not None:
+            again = iter(made)
+            vars(layer)["add_weight"] = lambda *args, again=again, **kwargs: next(again)
+            layer.build(*built[0], **built[1])
+            del vars(layer)["add_weight"]
+
+
 @contextlib.contextmanager
 def once(keras: Any, stored: Stored) -> Iterator[None]:
-    """Both of these: for layers of an author's that are made while a file is read."""
-    with as_once(keras), defaults_as_once(keras, stored):
+    """All of these: for layers of an author's that are made while a file is read."""
+    with as_once(keras), as_written(keras, stored):
         yield
 
 
 @contextlib.contextmanager
-def defaults_as_once(keras: Any, stored: Stored) -> Iterator[None]:
+def as_written(keras: Any, stored: Stored) -> Iterator[None]:
+    """Let code of an author's mean what it meant to the Keras that wrote the file, where that was one on its own."""
+    with contextlib.ExitStack() as meant:
+        if stored.generation == 1 or stored.before_tensorflow_2:
+            meant.enter_context(_defaults(keras, stored))
+            if keras.__name__ == "tf_keras":
+                meant.enter_context(_untold(keras, counts=numbers(stored.keras_version) >= (2, 3)))
+        yield
+
+
+@contextlib.contextmanager
+def _untold(keras: Any, *, counts: bool) -> Iterator[None]:
+    """Hand a call that doesn't name it no `training`, and let attributes alone make no weights nor end any.
+
+    Args:
+        keras: tf_keras.
+        counts: that Keras counted variables that are attributes among the weights, as it does since 2.3.
+    """
+    tf, layer = tensorflow(), keras.layers.Layer
+    assign = layer.__setattr__
+
+    def untold(self: Any, name: str, value: Any) -> None:
+        if name == "_call_context_args" and "training" not in inspect.signature(self.call).parameters:
+            value = value - {"training"}
+        if not tf.is_tensor(value) or is_keras(type(self).__module__):
+            assign(self, name, value)
+            return
+        object.__setattr__(self, name, value)
+        own = getattr(self, "_trainable_weights", None) if counts and isinstance(value, tf.Variable) else None
+        if own is not None and not any(value is weight for weight in (*own, *self._non_trainable_weights)):
+            own.append(value)
+
+    layer.__setattr__ = untold
+    try:
+        yield
+    finally:
+        layer.__setattr__ = assign
+
+
+@contextlib.contextmanager
+def _defaults(keras: Any, stored: Stored) -> Iterator[None]:
     """Let code leave out of recurrent layers what it could leave out with the Keras that wrote the file.
 
     Where nothing was said, a GRU reset its state before the product up to 2.3, and gates were hard_sigmoid up to 2.2.
     """
-    if stored.generation != 1 and not stored.before_tensorflow_2:
-        yield
-        return
     gates = {"recurrent_activation": "hard_sigmoid"} if numbers(stored.keras_version) < (2, 3) else {}
     defaults = {"LSTM": gates, "LSTMCell": gates, "GRU": gates | {"reset_after": False}}
     defaults["GRUCell"] = defaults["GRU"]

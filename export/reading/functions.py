@@ -78,10 +78,11 @@ _OLD_WORDS = {"keep_dims": "keepdims", "dim": "axis", "reduction_indices": "axis
 _TYPES = frozenset({"bfloat16", "bool", "float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8"})
 _CONSTANTS = {"pi": math.pi, "e": math.e, "inf": math.inf, "newaxis": None}
 _METHODS = frozenset({"BILINEAR", "NEAREST_NEIGHBOR", "BICUBIC", "AREA", "LANCZOS3", "LANCZOS5", "GAUSSIAN"})
-_PYTHON: dict[str, Callable[..., Any]] = {
+PYTHON: dict[str, Callable[..., Any]] = {
     "int": int, "float": float, "len": len, "range": range, "abs": abs, "max": max, "min": min, "sum": sum,
     "round": round, "tuple": tuple, "list": list, "reversed": reversed,
 }  # fmt: skip
+"""Python's own functions that an expression may call."""
 
 _BACKENDS = frozenset({"K", "k", "KB", "backend", "keras_backend"})
 _NUMPY = frozenset({"np", "numpy", "jnp", "onp", "knp"})
@@ -157,7 +158,7 @@ def _places(modules: Sequence[str]) -> list[_Place]:
 def _in_python(modules: Sequence[str], name: str, keras: Any) -> Any:
     if name in _TYPES:
         return name
-    plain = _PYTHON.get(name)
+    plain = PYTHON.get(name)
     if plain is None:
         return _NOTHING
     other = _in_tensorflow((), name, keras)

@@ -103,7 +103,7 @@ def _open_model(
     given: dict[str, Any] = {}
     told: list[str] = []
     if custom is not None:
-        found = author.Script("--custom", Path(custom), own).definitions()
+        found = author.Script("--custom", Path(custom), own, stored).definitions()
         given, told = _given(stored, found, require(own), os.fspath(custom))
     # The other library is imported only where its own one doesn't know a class.
     missing = screen.custom_classes(stored, _known_layers(own), given)
@@ -120,7 +120,8 @@ def _open_model(
                 model, notes = _open(
                     keras, stored, config, attempt, expressions, given, allow_lambda, free_batch, single
                 )
-            model = _with_inputs(keras, model, config)
+                author.renew(model)
+            model = with_inputs(keras, model, config.get("build_config"))
             shapes.check_inputs(model, config)
             limits.check_tensors(parts(model))
         except Exception as e:
@@ -227,14 +228,18 @@ def _open(
 
 
 @on_cpu()
-def _with_inputs(keras: Any, model: Any, config: Any) -> Any:
+def with_inputs(keras: Any, model: Any, built: Any) -> Any:
     """The model, or one around it where it is of a class of its author's: that has no inputs before it is called.
 
-    An archive stores the shape of the first data that it was called on.
+    Args:
+        keras: the Keras of the model.
+        model: the model.
+        built: what it was built with by the first data that it was called on; an archive stores that.
     """
-    built = config.get("build_config") if getattr(model, "inputs", None) is None else None
     shape = built.get("input_shape") if isinstance(built, Mapping) else None
-    if not isinstance(shape, list) or not shape or not all(n is None or isinstance(n, int) for n in shape):
+    if getattr(model, "inputs", None) is not None or not isinstance(shape, (list, tuple)):
+        return model
+    if not shape or not all(n is None or isinstance(n, int) for n in shape):
         return model
     given = keras.Input(shape[1:])
     return keras.Model(given, model(given))
@@ -352,4 +357,6 @@ def _perhaps_own(stored: Stored, error: str) -> str:
 def _hint(error: Exception) -> str:
     if isinstance(error, (EOFError, SystemError)) or "bad marshal" in str(error):
         return "; a Lambda's bytecode from another Python can't run here: say what it computes with --lambda NAME=EXPR"
+    if "Unable to revive model" in str(error):
+        return "; give a function that makes the model, with --architecture FILE.py:function"
     return ""

@@ -18,6 +18,10 @@ OBJECTS = 200_000
 """Groups and arrays of one file; the largest applications of Keras have some 10,000."""
 
 
+class LimitError(ValueError):
+    """What a file may not hold; the message continues a sentence that names it."""
+
+
 def objects(file: Any, allowed: int) -> Iterator[Any]:
     """Every group and array of an open h5py.File.
 
@@ -26,7 +30,7 @@ def objects(file: Any, allowed: int) -> Iterator[Any]:
         allowed: Bytes that its arrays may have together.
 
     Raises:
-        ValueError: the file leads elsewhere or claims too much; the message continues a sentence that names it.
+        LimitError: the file leads elsewhere or claims too much.
     """
     import h5py
 
@@ -40,7 +44,7 @@ def objects(file: Any, allowed: int) -> Iterator[Any]:
             seen += 1
             link = group.get(name, getlink=True)
             if isinstance(link, h5py.ExternalLink):
-                raise ValueError(f"links to another file at {name!r}, which no model of Keras does; refused")
+                raise LimitError(f"links to another file at {name!r}, which no model of Keras does; refused")
             # Only get() passes over what can't be opened, and only a soft link may lead nowhere.
             item = group[name] if isinstance(link, h5py.HardLink) else group.get(name)
             if isinstance(item, h5py.Group):
@@ -51,11 +55,11 @@ def objects(file: Any, allowed: int) -> Iterator[Any]:
                     groups.append(item)
             elif isinstance(item, h5py.Dataset):
                 if item.external or item.is_virtual:
-                    raise ValueError(f"keeps {name!r} in another file, which no model of Keras does; refused")
+                    raise LimitError(f"keeps {name!r} in another file, which no model of Keras does; refused")
                 claimed += item.size * item.dtype.itemsize
                 yield item
             if seen > OBJECTS or claimed > allowed:
-                raise ValueError(f"claims more than a file of its size can hold ({claimed:,} bytes); refused")
+                raise LimitError(f"claims more than a file of its size can hold ({claimed:,} bytes); refused")
 
 
 def damaged(error: Exception) -> str:
@@ -79,7 +83,7 @@ def probe(path: str, allowed: int, member: str | None = None) -> str:
     try:
         found = list(objects(file, allowed))
     except (OSError, RuntimeError, ValueError, TypeError, KeyError) as e:
-        return str(e) if type(e) is ValueError else damaged(e)
+        return str(e) if isinstance(e, LimitError) else damaged(e)
     for item in found:
         # What h5py can't read is for the reader to say, who may not need it.
         with contextlib.suppress(Exception):

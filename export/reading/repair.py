@@ -146,6 +146,8 @@ def for_tf_keras(config: Any) -> Any:
         for key, value in inner.items():
             if isinstance(value, dict) and value.get("type") == "ndarray" and "value" in value:
                 inner[key] = value["value"]  # a number that was NumPy's, as LeakyReLU's alpha in 2.0
+            if key.endswith("activation") and isinstance(value, dict) and value.get("class_name") == "Activation":
+                inner[key] = value["config"]["activation"]  # a layer, as which its author registered a function
         if kind == "Embedding" and "int" in str(inner.get("dtype")):
             del inner["dtype"]  # up to 2.0 that of what it takes
         if kind == "TFOpLambda" and str(layer.get("inbound_nodes")).startswith("[['_CONSTANT_VALUE'"):

@@ -14,7 +14,7 @@ from typing import Any
 
 from edgecnn.errors import ModelError
 
-from . import networks
+from . import decoded, networks
 from .stored import Stored, class_configs
 
 _MODULES = ("keras", "tf_keras", "builtins", "tensorflow.keras", "tensorflow.python.keras")
@@ -86,6 +86,14 @@ def ambiguous_lambdas(stored: Stored) -> set[str]:
     return {name for name, found in functions.items() if any(f != found[0] for f in found)}
 
 
+def told_apart_by_none(stored: Stored, name: str) -> str:
+    """What is said where no expression stands for all Lambda layers of a name."""
+    return (
+        f"{stored.path} has several Lambda layers called {name!r} that compute different things, so that no expression "
+        "stands for all of them; rename them where the model is built, or pass --allow-lambda"
+    )
+
+
 def _plain(value: Any) -> Any:
     """An argument as a number, text or list; rows of numbers and tuples of Keras 3 as lists."""
     if isinstance(value, Mapping) and value.get("class_name") == "__tuple__":
@@ -105,7 +113,7 @@ def refuse_code(stored: Stored, *, replaced: Collection[str], allow_lambda: bool
     Raises:
         ModelError: a Lambda layer, a function in bytecode, or a name that leads out of Keras.
     """
-    lambdas: dict[str, str] = {}
+    lambdas: dict[str, tuple[str, bool]] = {}
     bytecode = False
     for config in _outside(stored.config, replaced):
         _refuse_calls(stored, config)
@@ -131,29 +139,46 @@ def refuse_code(stored: Stored, *, replaced: Collection[str], allow_lambda: bool
         raise ModelError(
             f"{stored.path} holds Python code as a function; pass --allow-lambda to run it if you trust the file"
         )
+    twice = ambiguous_lambdas(stored).intersection(names)
+    if twice:
+        raise ModelError(told_apart_by_none(stored, min(twice)))
     layers = f"Lambda layer{'s' * (len(names) > 1)} {', '.join(map(repr, names))}"
     functions = list(dict.fromkeys(f for config in _outside(stored.config, replaced) if (f := _called(config))))
-    options = " ".join(f"--lambda {shlex.quote(name)}='{example}'" for name, example in lambdas.items())
+    options = " ".join(f"--lambda {shlex.quote(name)}='{said}'" for name, (said, _) in lambdas.items())
+    untold = [name for name, (_, told) in lambdas.items() if not told]
+    each = "each" if len(names) > 1 else "it"
     if functions and not bytecode:
         raise ModelError(
             f"{stored.path} calls {', '.join(functions)} in the {layers}, whose code is not in the file; say what "
-            f"{'each' if len(names) > 1 else 'it'} computes, as in {options}, or pass --allow-lambda and --custom "
-            "FILE.py that defines it"
+            f"{each} computes, as in {options}, or pass --allow-lambda and --custom FILE.py that defines it"
         )
+    if not untold:
+        asked = f"pass what {each} computes by its bytecode: {options}"
+    elif len(untold) < len(names):
+        asked = f"pass what {each} computes, by its bytecode but for {', '.join(map(repr, untold))}: {options}"
+    else:
+        asked = f"say what {each} computes, as in {options}"
     raise ModelError(
-        f"{stored.path} holds Python code in the {layers}; say what {'each' if len(names) > 1 else 'it'} computes, "
-        f"as in {options}, or pass --allow-lambda to run it if you trust the file"
+        f"{stored.path} holds Python code in the {layers}; {asked}, or pass --allow-lambda to run it if you trust "
+        "the file"
     )
 
 
-def _example(stored: Stored, config: Mapping[str, Any]) -> str:
-    """An expression to show for a Lambda: the first of its inputs where it is a loss or draws numbers in training."""
+def _example(stored: Stored, config: Mapping[str, Any]) -> tuple[str, bool]:
+    """(an expression to show for a Lambda, whether its bytecode tells that).
+
+    Untold, it is the first of its inputs where it is a loss or draws numbers in training.
+    """
+    inner = config.get("config") or {}
+    told = decoded.expression(inner.get("function", inner.get("mode")))
+    if told is not None:
+        return told, True
     texts = list(words(config))
     codes = [*(base64.b64decode(t) for t in texts if _BASE64.fullmatch(t)), *(t.encode() for t in texts)]
     if any(word in code for word in _IN_TRAINING for code in codes):
-        return "x[0]"
+        return "x[0]", False
     models = [_name(entry) for entry in stored.layers() if entry["class_name"] in MODELS]
-    return networks.example(codes, [_name(config), *models]) or "x / 127.5 - 1"
+    return networks.example(codes, [_name(config), *models]) or "x / 127.5 - 1", False
 
 
 def _called(config: Mapping[str, Any]) -> str | None:

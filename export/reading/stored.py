@@ -6,6 +6,7 @@ The first bytes decide the kind, not the name. Nothing here runs code from the f
 from __future__ import annotations
 
 import contextlib
+import copy
 import dataclasses
 import hashlib
 import json
@@ -230,14 +231,21 @@ def _read_hdf5(path: Path) -> Stored:
 
 def _architecture(text: str | bytes, path: Path) -> Any:
     config = json.loads(text)
+    try:
+        copy.deepcopy(config)
+    except RecursionError:
+        raise ModelError(f"{shown(path)} has models within models deeper than can be read; refused") from None
     if not isinstance(config, dict) or not isinstance(config.get("class_name"), str):
         raise ModelError(f"{shown(path)} is damaged: what it stores as its architecture is none")
     return config
 
 
 def _holds_weights(file: Any) -> bool:
-    """Whether an HDF5 file without architecture is what save_weights writes (old form, or Keras 3's)."""
-    names = ("model_weights", "layers", "_layer_checkpoint_dependencies")
+    """Whether an HDF5 file without architecture is what save_weights writes (old form, or .weights.h5's).
+
+    A model of a class of its author's has no "layers" there but its attributes, and always "vars".
+    """
+    names = ("model_weights", "layers", "_layer_checkpoint_dependencies", "vars")
     return "layer_names" in file.attrs or any(name in file for name in names)
 
 

@@ -71,7 +71,7 @@ _BYTES = (
     (rb"\x08\x01\x12[\x80-\xff]+[\x00-\x7f]\n[\x80-\xff]*[\x00-\x7f]\x12", "the saved_model.pb of a SavedModel; give "
      "the folder that it was in, with the variables beside it"),
     (rb"\n.{2,4}\x1a\x04root\x22", "the keras_metadata.pb of a SavedModel; give the folder that it was in"),
-    (rb"\x08[\x01-\x1f]\x12|\n.*?[\x00-\x08\x0e-\x1a]", _PROTOBUF),
+    (rb"\x08[\x01-\x1f][\x12\x1a\x22:B]|\n.*?[\x00-\x08\x0e-\x1a]", _PROTOBUF),
     (rb"\x93NUMPY", "a NumPy array, not a model"),
     (rb"CDF[\x01\x02\x05]", "a netCDF file, not a model"),
     (rb"\x0e\x03\x13\x01", "an HDF4 file, not a model"),
@@ -101,7 +101,7 @@ _POINTERS = (
 _TEXTS = (
     *_POINTERS,
     (r"(?:<!--|<!doctype|<(?:html|head|body|title|meta|script)\b)(?:[\s\S]*?<title>(?P<said>[^<]+))?",
-     "an HTML page{said}, probably the download page and not the file"),
+     "an HTML page{said}, probably the download page and not the file; fetch the file itself"),
     (r"<\?xml(?:[\s\S]*?<Message>(?P<said>[^<]+))?", "an XML text{said}, not a model"),
     (r"(?P<said>[45]\d\d(:.*|$|.*\b(not found|denied|forbidden|error|unauthorized|requests)\b.*))", _ANSWER),
     (r"(?P<said>((entry|file|page|repository|revision) )?not found|access .*denied|access to .*restricted"
@@ -192,16 +192,16 @@ def of_file(path: Path, head: bytes) -> str:
     if part is not None:
         return part
     if not head or text == "":
-        return "is empty"
+        return "is empty; fetch or save it again"
     for pattern, what in _BYTES:
         if re.match(pattern, head, re.DOTALL):
-            return f"is {what}"
+            return f"is {_told(what)}"
     if text is not None:
         return f"is {_of_text(text)}"
     for pattern, what in _FILES:
         if re.fullmatch(pattern, path.name):
             return f"is {what}"
-    return f"is neither HDF5 (.h5) nor a .keras archive; its first bytes are {head[:8]!r}"
+    return f"is neither HDF5 (.h5) nor a .keras archive (its first bytes are {head[:8]!r}); {_NEEDED}"
 
 
 def pointer(head: bytes) -> str | None:
@@ -214,7 +214,7 @@ def of_archive(names: Iterable[str]) -> str:
     """What a zip archive is that is no .keras model, by the names in it."""
     names = [n for n in names if not n.startswith("__MACOSX/")]
     if not names:
-        return "is an empty zip archive"
+        return _told("is an empty zip archive")
     default = f"is a zip archive but no .keras model: it holds no config.json, only {_listed(names)}; {_NEEDED}"
     return _of_names(names, a="a zip archive", give="unpack it and give") or default
 
@@ -245,10 +245,15 @@ def _of_text(text: str) -> str:
         found = re.match(pattern, text, re.IGNORECASE)
         if found:
             said = found.groupdict().get("said")
-            return what.format(said="" if said is None else f" ({_brief(said)})")
+            return _told(what).format(said="" if said is None else f" ({_brief(said)})")
     first, second = [*text.splitlines(), ""][:2]
     kind = "a table (CSV)" if any(0 < first.count(c) == second.count(c) for c in ",;\t") else "a text"
-    return f"{kind} and neither HDF5 (.h5) nor a .keras archive; its first line is {_brief(first)}"
+    return f"{kind} and neither HDF5 (.h5) nor a .keras archive (its first line is {_brief(first)}); {_NEEDED}"
+
+
+def _told(what: str) -> str:
+    """What something is with what to do about it, where that isn't said yet."""
+    return what if re.search("[;:] ", what) else f"{what}; {_NEEDED}"
 
 
 def _of_names(names: list[str], *, a: str, give: str) -> str | None:
@@ -256,7 +261,7 @@ def _of_names(names: list[str], *, a: str, give: str) -> str | None:
         found = [next((n for n in names if re.fullmatch(p, n)), None) for p in patterns]
         if found[0] is not None and None not in found:
             folder = found[0].rpartition("/")[0] + "/"
-            return what.format(found=shown(found[0]), folder=shown(folder), a=a, give=give)
+            return _told(what).format(found=shown(found[0]), folder=shown(folder), a=a, give=give)
     return None
 
 

@@ -16,7 +16,7 @@ from edgecnn.errors import InputError, ModelError
 from ..backend import quiet_logs, reason, require, tensorflow
 from ..layers import library_of
 from . import archive, author
-from .generations import Opened, flip_kernels, title
+from .generations import Opened, flip_kernels, title, with_inputs
 from .stored import Stored
 
 _OPTION = "--architecture"
@@ -66,10 +66,13 @@ def build(stored: Stored, architecture: str) -> Opened:
     errors: list[InputError | ModelError] = []
     for library in (own, other):
         try:
-            once = author.defaults_as_once(require(library), stored)
+            once = author.as_written(require(library), stored)
             with author.registrations_kept(library), once:
-                model = _built(Path(file), name, library, defined)
-                _assign(model, stored, architecture)
+                model = _built(Path(file), name, library, defined, stored)
+                with archive.weights_of(stored.path, stored.kind) as path:
+                    _assign(model, stored, path, architecture)
+                author.renew(model)
+                model = with_inputs(require(library_of(model)), model, model.get_build_config())
         except (InputError, ModelError) as e:
             errors.append(e)
             continue
@@ -113,9 +116,9 @@ def _differs(generation: int) -> str:
     return f"a function such as hard_sigmoid is another one in Keras {generation}"
 
 
-def _built(file: Path, name: str, library: str, defined: list[str]) -> Any:
+def _built(file: Path, name: str, library: str, defined: list[str], stored: Stored) -> Any:
     """What a dotted name of the file is, or gives when it is called: a model."""
-    script = author.Script(_OPTION, file, library)
+    script = author.Script(_OPTION, file, library, stored)
     found: Any = script.module
     for part in name.split("."):
         if not hasattr(found, part):
@@ -149,13 +152,14 @@ def _is_model(value: Any) -> bool:
     return not isinstance(value, type) and hasattr(value, "load_weights") and hasattr(value, "layers")
 
 
-def _assign(model: Any, stored: Stored, architecture: str) -> None:
+def _assign(model: Any, stored: Stored, path: Path, architecture: str) -> None:
+    """Give the model the weights of the HDF5 file at path, which are those of stored."""
     try:
         with quiet_logs("absl", "tensorflow"):
-            archive.load_weights(model, stored.path)
+            archive.load_weights(model, path)
     except Exception as e:
         raise ModelError(f"the weights of {stored.path} don't fit the model of {architecture}: {reason(e)}") from e
-    left = _numbers_in(stored.path) - sum(int(np.prod(w.shape)) for layer in model.layers for w in layer.weights)
+    left = _numbers_in(path) - sum(int(np.prod(w.shape)) for layer in model.layers for w in layer.weights)
     if left > 0:
         raise ModelError(
             f"{stored.path} holds {left:,} numbers more than the model of {architecture} has weights for: that model "
