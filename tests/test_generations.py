@@ -341,6 +341,18 @@ def test_layers_of_keras_own_applications(tmp_path, library, suffix):
     np.testing.assert_allclose(load(tmp_path / f"m{suffix}")([sample])[0], model(sample), atol=1e-6)
 
 
+@pytest.mark.parametrize("library", [keras, tf_keras], ids=["Keras", "tf-keras"])
+@pytest.mark.parametrize("suffix", [".h5", ".keras"])
+def test_functions_of_tensorflow_as_activations(tmp_path, library, suffix):
+    """Keras stores them by name; its own load_model finds few of them again."""
+    model = library.Sequential([library.layers.Input((4,))])
+    for function in (tf.sin, tf.abs, tf.identity, tf.exp, tf.square, tf.nn.softmax, tf.nn.log_softmax):
+        model.add(library.layers.Dense(4, activation=function))
+    model.save(tmp_path / f"m{suffix}")
+    sample = np.linspace(-1, 1, 8, dtype=np.float32).reshape(2, 4)
+    np.testing.assert_array_equal(load(tmp_path / f"m{suffix}")([sample])[0], model(sample))
+
+
 @pytest.mark.parametrize("suffix", [".h5", ".keras"])
 def test_experimental_layers_of_keras_2(tmp_path, suffix):
     model = tf_keras.Sequential([L2.Input((3,)), L2.experimental.RandomFourierFeatures(8), L2.Dense(2)])

@@ -56,6 +56,9 @@ HARD_SIGMOID = "hard_sigmoid"
 OTHER_HARD_SIGMOID = "edgecnn_hard_sigmoid"
 """Name under which a fallback finds the hard_sigmoid of the generation that wrote the file."""
 
+OF_TENSORFLOW = ("abs", "atan", "cos", "cosh", "erf", "exp", "sign", "sin", "sinh", "square")
+"""Functions of tf.math that people give as an activation, which Keras stores by this name but doesn't find again."""
+
 
 _ENCODERS = ("StringLookup", "IntegerLookup", "TextVectorization", "CategoryEncoding", "Discretization")
 """Layers whose output can be a sparse tensor."""
@@ -322,7 +325,7 @@ def without_training(config: Any) -> Any:
 
 
 def functions(keras: Any, library: str) -> dict[str, Any]:
-    """The other generation's hard_sigmoid under OTHER_HARD_SIGMOID, and a name that only TensorFlow ever used."""
+    """The other generation's hard_sigmoid under OTHER_HARD_SIGMOID, and what only TensorFlow has under these names."""
 
     def of_keras_2(x: Any) -> Any:
         return keras.ops.clip(0.2 * x + 0.5, 0.0, 1.0)
@@ -331,7 +334,9 @@ def functions(keras: Any, library: str) -> dict[str, Any]:
         return keras.backend.relu(x + 3.0, max_value=6.0) / 6.0
 
     other = of_keras_2 if library == "keras" else of_keras_3
-    return {OTHER_HARD_SIGMOID: other, "log_softmax_v2": tensorflow().nn.log_softmax}
+    tf = tensorflow()
+    theirs = {"identity": tf.identity, "softmax_v2": tf.nn.softmax, "log_softmax_v2": tf.nn.log_softmax}
+    return {OTHER_HARD_SIGMOID: other, **theirs, **{name: getattr(tf.math, name) for name in OF_TENSORFLOW}}
 
 
 @contextlib.contextmanager
