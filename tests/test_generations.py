@@ -81,6 +81,18 @@ def test_dropout_in_cells_state_and_fixed_batch_go(tmp_path):
     verify(convert(source).SerializeToString(), source, spec=ModelSpec(head="regression"))
 
 
+@pytest.mark.parametrize(("library", "suffix"), [(tf_keras, ".h5"), (tf_keras, ".keras"), (keras, ".keras")])
+def test_half_precision_is_computed_in_float32(tmp_path, library, suffix):
+    layers, half = library.layers, {"dtype": "float16"}
+    first = [layers.Input((6, 2), **half), layers.LSTM(4, **half), layers.BatchNormalization(**half)]
+    model = library.Sequential([*first, layers.Dense(2, **half)])
+    model.save(tmp_path / f"m{suffix}")
+    source = load(tmp_path / f"m{suffix}")
+    assert any("half precision" in n for n in source.notes)
+    np.testing.assert_allclose(source([STEPS])[0], model(STEPS.astype(np.float16)), atol=1e-2)
+    verify(convert(source).SerializeToString(), source, spec=ModelSpec(head="regression"))
+
+
 def test_mixed_precision_is_computed_in_float32(tmp_path):
     model = tf_keras.Sequential([L2.Input((4,)), L2.Dense(3, dtype="mixed_float16"), L2.Dense(1, dtype="float32")])
     model.save(tmp_path / "m.keras")

@@ -78,6 +78,10 @@ def for_inference(config: Any, *, free_batch: bool, single: bool) -> tuple[Any, 
         config = in_type(config, {"float64": "float32", "DT_DOUBLE": "DT_FLOAT"})
         notes.append("trained in float64, for which onnxruntime has not every operator; the model computes in float32")
     mixed = any(_is_mixed(layer) for layer in class_configs(config))
+    computing = [inner for layer, inner in layer_configs(config) if layer["class_name"] not in ("InputLayer", "Cast")]
+    if not mixed and any(_policy(inner.get("dtype")) in _HALF for inner in computing):
+        config = in_type(config, _SINGLE)
+        notes.append("trained in half precision, of which no two programs round alike; the model computes in float32")
     for layer, inner in layer_configs(config):
         for key in SHAPE_KEYS:
             shape = inner.get(key)
@@ -100,6 +104,7 @@ def for_inference(config: Any, *, free_batch: bool, single: bool) -> tuple[Any, 
 
 
 _HALF = ("float16", "bfloat16")
+_SINGLE = {**dict.fromkeys(_HALF, "float32"), "DT_HALF": "DT_FLOAT", "DT_BFLOAT16": "DT_FLOAT"}
 
 
 def _is_mixed(layer: Mapping[str, Any]) -> bool:
