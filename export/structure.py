@@ -147,13 +147,13 @@ def _scaling_layers(model: Any) -> Iterator[Scaling]:
 _STEPS = {
     "math.truediv": "/", "math.divide": "/", "math.multiply": "*", "math.subtract": "-", "math.add": "+",
     "__operators__.add": "+", "nn.bias_add": "+", "TrueDivide": "/", "Divide": "/", "Multiply": "*", "Subtract": "-",
-    "Add": "+",
+    "Add": "+", "RealDiv": "/", "Mul": "*", "Sub": "-", "AddV2": "+", "BiasAdd": "+",
 }  # fmt: skip
-"""Operations of a functional model, as TensorFlow and Keras 3 call them."""
+"""Operations of a functional model, as TensorFlow, Keras 3 and the graphs of TensorFlow 1.15 to 2.3 call them."""
 
 
 def _arithmetic(model: Any) -> list[Scaling]:
-    """[('x / 127.5 - 1', 1 / 127.5)], what a functional model does to its one input before any weights, or []."""
+    """[('x / 127.5 - 1', 1 / 127.5)], what a model does to its one input before any weights, or []."""
     if not hasattr(model, "layers") or len(getattr(model, "inputs", None) or ()) != 1:
         return []
     weighted = {layer.name for layer in model.layers if layer.weights}
@@ -163,14 +163,34 @@ def _arithmetic(model: Any) -> list[Scaling]:
         inner = layer.get("config") or {}
         if layer.get("name", inner.get("name")) in weighted:
             break
-        step = _STEPS.get(inner["function"] if layer["class_name"] == "TFOpLambda" else layer["class_name"])
-        operand = _operand(layer.get("inbound_nodes"))
+        kind = layer["class_name"]
+        if kind in ("EdgeExpression", "Lambda") and not found:
+            slope = _slope(model.get_layer(inner["name"]))
+            if slope is not None:
+                return [(str(inner.get("expression", kind)), slope)]
+        if kind == "TensorFlowOpLayer":
+            step, operand = _STEPS.get(inner["node_def"]["op"]), (inner.get("constants") or {}).get(1)
+        else:
+            step = _STEPS.get(inner["function"] if kind == "TFOpLambda" else kind)
+            operand = _operand(layer.get("inbound_nodes"))
         if step is not None and operand is not None:
             if step in "*/":
                 number = isinstance(operand, (int, float)) and operand != 0 and factor is not None
                 factor = (factor * operand if step == "*" else factor / operand) if number else None
             found.append(f"{step} {_number(operand) if isinstance(operand, (int, float)) else 'a mean'}")
     return [(f"x {' '.join(found)}", factor)] if found else []
+
+
+def _slope(layer: Any) -> float | None:
+    """How much more a function gives for ones than for zeros; None where it does not scale every value alike."""
+    with contextlib.suppress(Exception):  # it may be any function, also one of several tensors
+        shape = [n or 1 for n in layer.input.shape]
+        zeros, ones = (np.asarray(layer(np.full(shape, value, np.float32))) for value in (0, 1))
+        rise = ones - zeros
+        even = rise.shape == tuple(shape) and np.ptp(rise) <= 1e-6 * max(1, np.abs(zeros).max())
+        if even and (zeros.any() or rise.flat[0] != 1):
+            return float(rise.flat[0])
+    return None
 
 
 def _operand(nodes: Any) -> Any:

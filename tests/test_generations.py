@@ -81,6 +81,18 @@ def test_dropout_in_cells_state_and_fixed_batch_go(tmp_path):
     verify(convert(source).SerializeToString(), source, spec=ModelSpec(head="regression"))
 
 
+@pytest.mark.parametrize(("library", "suffix"), [(tf_keras, ".h5"), (tf_keras, ".keras"), (keras, ".keras")])
+def test_half_precision_is_computed_in_float32(tmp_path, library, suffix):
+    layers, half = library.layers, {"dtype": "float16"}
+    first = [layers.Input((6, 2), **half), layers.LSTM(4, **half), layers.BatchNormalization(**half)]
+    model = library.Sequential([*first, layers.Dense(2, **half)])
+    model.save(tmp_path / f"m{suffix}")
+    source = load(tmp_path / f"m{suffix}")
+    assert any("half precision" in n for n in source.notes)
+    np.testing.assert_allclose(source([STEPS])[0], model(STEPS.astype(np.float16)), atol=1e-2)
+    verify(convert(source).SerializeToString(), source, spec=ModelSpec(head="regression"))
+
+
 def test_mixed_precision_is_computed_in_float32(tmp_path):
     model = tf_keras.Sequential([L2.Input((4,)), L2.Dense(3, dtype="mixed_float16"), L2.Dense(1, dtype="float32")])
     model.save(tmp_path / "m.keras")
@@ -339,6 +351,18 @@ def test_layers_of_keras_own_applications(tmp_path, library, suffix):
     model.save(tmp_path / f"m{suffix}")
     sample = np.random.default_rng(2).normal(size=(2, 4, 3)).astype(np.float32)
     np.testing.assert_allclose(load(tmp_path / f"m{suffix}")([sample])[0], model(sample), atol=1e-6)
+
+
+@pytest.mark.parametrize("library", [keras, tf_keras], ids=["Keras", "tf-keras"])
+@pytest.mark.parametrize("suffix", [".h5", ".keras"])
+def test_functions_of_tensorflow_as_activations(tmp_path, library, suffix):
+    """Keras stores them by name; its own load_model finds few of them again."""
+    model = library.Sequential([library.layers.Input((4,))])
+    for function in (tf.sin, tf.abs, tf.identity, tf.exp, tf.square, tf.nn.softmax, tf.nn.log_softmax):
+        model.add(library.layers.Dense(4, activation=function))
+    model.save(tmp_path / f"m{suffix}")
+    sample = np.linspace(-1, 1, 8, dtype=np.float32).reshape(2, 4)
+    np.testing.assert_array_equal(load(tmp_path / f"m{suffix}")([sample])[0], model(sample))
 
 
 @pytest.mark.parametrize("suffix", [".h5", ".keras"])

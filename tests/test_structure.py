@@ -41,6 +41,36 @@ def test_arithmetic_before_the_first_weights_is_scaling(tmp_path, library):
     assert hints(source) == ["the model scales its input itself (x / 127.5 - 1), so it wants 0..255"]
 
 
+@pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file:UserWarning")
+def test_operators_of_early_graphs_are_arithmetic_too(tmp_path):
+    """Where TensorFlow 2.3 and older call preprocess_input on the model's input."""
+    k = pytest.importorskip("tf_keras")
+    operator = k.src.engine.base_layer.TensorFlowOpLayer
+    x = scaled = k.Input((8, 8, 3))
+    for op, value in (("RealDiv", 127.5), ("Sub", 1.0)):
+        scaled = operator({"name": op, "op": op, "input": ["x", "y"], "attr": {"T": {"type": 1}}}, op, {1: value})(
+            scaled
+        )
+    k.Model(x, k.layers.Conv2D(2, 3)(scaled)).save(tmp_path / "m.h5")
+    assert hints(load(tmp_path / "m.h5")) == ["the model scales its input itself (x / 127.5 - 1), so it wants 0..255"]
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("x / 255.0 - 0.5", "(x / 255.0 - 0.5), so it wants 0..255"),
+        ("x - [103.9, 116.8, 123.7]", "(x - [103.9, 116.8, 123.7]), so its recipe must not"),
+        ("x[..., ::-1]", None),
+        ("tf.image.resize(x, (32, 32))", None),
+    ],
+)
+def test_an_expression_that_scales_tells_the_range(text, hint, tmp_path):
+    layers = [L.Input((32, 32, 3)), L.Lambda(lambda x: x, output_shape=(32, 32, 3), name="first"), L.Conv2D(2, 3)]
+    keras.Sequential(layers).save(tmp_path / "m.keras")
+    source = load(tmp_path / "m.keras", lambdas={"first": text})
+    assert hints(source) == ([] if hint is None else [f"the model scales its input itself {hint}"])
+
+
 def test_a_mean_as_an_array_and_two_tensors(tmp_path):
     k = pytest.importorskip("tf_keras")
     x = k.Input((8, 8, 3))
@@ -78,6 +108,9 @@ def test_a_backbone_suggests_its_preset(tmp_path):
     source = source_of(keras.Sequential([L.Input((32, 32, 3)), backbone, L.Flatten(), L.Dense(2)]), tmp_path)
     assert any("--preset imagenet-tf" in hint for hint in hints(source))
     assert not is_teachable_machine(source)
+    layers = [L.Input((32, 32, 3)), L.Rescaling(1 / 127.5, -1), backbone, L.Flatten(), L.Dense(2)]
+    hint = "the model scales its input itself (Rescaling(0.00784314, -1)), so it wants 0..255"
+    assert hints(source_of(keras.Sequential(layers), tmp_path)) == [hint]
 
 
 def test_a_backbone_behind_a_layer_that_scales_suggests_no_preset(tmp_path):

@@ -56,6 +56,9 @@ HARD_SIGMOID = "hard_sigmoid"
 OTHER_HARD_SIGMOID = "edgecnn_hard_sigmoid"
 """Name under which a fallback finds the hard_sigmoid of the generation that wrote the file."""
 
+OF_TENSORFLOW = ("abs", "atan", "cos", "cosh", "erf", "exp", "sign", "sin", "sinh", "square")
+"""Functions of tf.math that people give as an activation, which Keras stores by this name but doesn't find again."""
+
 
 _ENCODERS = ("StringLookup", "IntegerLookup", "TextVectorization", "CategoryEncoding", "Discretization")
 """Layers whose output can be a sparse tensor."""
@@ -75,6 +78,10 @@ def for_inference(config: Any, *, free_batch: bool, single: bool) -> tuple[Any, 
         config = in_type(config, {"float64": "float32", "DT_DOUBLE": "DT_FLOAT"})
         notes.append("trained in float64, for which onnxruntime has not every operator; the model computes in float32")
     mixed = any(_is_mixed(layer) for layer in class_configs(config))
+    computing = [inner for layer, inner in layer_configs(config) if layer["class_name"] not in ("InputLayer", "Cast")]
+    if not mixed and any(_policy(inner.get("dtype")) in _HALF for inner in computing):
+        config = in_type(config, _SINGLE)
+        notes.append("trained in half precision, of which no two programs round alike; the model computes in float32")
     for layer, inner in layer_configs(config):
         for key in SHAPE_KEYS:
             shape = inner.get(key)
@@ -97,6 +104,7 @@ def for_inference(config: Any, *, free_batch: bool, single: bool) -> tuple[Any, 
 
 
 _HALF = ("float16", "bfloat16")
+_SINGLE = {**dict.fromkeys(_HALF, "float32"), "DT_HALF": "DT_FLOAT", "DT_BFLOAT16": "DT_FLOAT"}
 
 
 def _is_mixed(layer: Mapping[str, Any]) -> bool:
@@ -324,7 +332,7 @@ def without_training(config: Any) -> Any:
 
 
 def functions(keras: Any, library: str) -> dict[str, Any]:
-    """The other generation's hard_sigmoid under OTHER_HARD_SIGMOID, and a name that only TensorFlow ever used."""
+    """The other generation's hard_sigmoid under OTHER_HARD_SIGMOID, and what only TensorFlow has under these names."""
 
     def of_keras_2(x: Any) -> Any:
         return keras.ops.clip(0.2 * x + 0.5, 0.0, 1.0)
@@ -333,7 +341,9 @@ def functions(keras: Any, library: str) -> dict[str, Any]:
         return keras.backend.relu(x + 3.0, max_value=6.0) / 6.0
 
     other = of_keras_2 if library == "keras" else of_keras_3
-    return {OTHER_HARD_SIGMOID: other, "log_softmax_v2": tensorflow().nn.log_softmax}
+    tf = tensorflow()
+    theirs = {"identity": tf.identity, "softmax_v2": tf.nn.softmax, "log_softmax_v2": tf.nn.log_softmax}
+    return {OTHER_HARD_SIGMOID: other, **theirs, **{name: getattr(tf.math, name) for name in OF_TENSORFLOW}}
 
 
 @contextlib.contextmanager
