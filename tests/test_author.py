@@ -445,7 +445,7 @@ def test_a_file_of_a_package(saved):
     for name in ("parts", "__init__"):
         source = load(saved[0], custom=folder / f"{name}.py")
         np.testing.assert_allclose(source([ROWS])[0], saved[1], atol=1e-6)
-    assert not {"own", "own.parts", "own.two"} & set(sys.modules)
+    assert not {"own", "own.parts", "own.two", "parts"} & set(sys.modules)
 
 
 def test_classes_that_a_file_imports_from_elsewhere(saved, tmp_path_factory, monkeypatch):

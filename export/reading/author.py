@@ -14,20 +14,20 @@ import functools
 import importlib.abc
 import importlib.machinery
 import importlib.util
-import inspect
 import logging
 import os
 import re
 import sys
 import types
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from edgecnn.errors import InputError
 
-from ..backend import numbers, quiet_logs, reason, require, tensorflow
-from .places import Keras
+from ..backend import quiet_logs, reason, require, tensorflow
+from . import once
+from .places import Keras, tensorflow_of
 from .screen import is_keras
 from .stored import Stored
 
@@ -36,9 +36,6 @@ _TO_TENSORFLOW_1 = (
     "disable_control_flow_v2", "disable_tensor_equality",
 )  # fmt: skip
 """What old scripts begin with, for the whole process and for good: inside a script it does nothing."""
-
-_MADE, _BUILT = "_edge_made", "_edge_built"
-"""Attributes of a layer: the weights that it made, in order, and what it was built with."""
 
 _APART = "put the definitions that the model needs in a file of their own"
 
@@ -62,7 +59,7 @@ class Script(importlib.abc.MetaPathFinder):
         check(option, path)
         self._old = Keras("keras", library, library)
         self._given = self._old if library != "keras" else Keras("tensorflow.keras", "keras._tf_keras.keras", library)
-        self._tensorflow = _as_then(stored)
+        self._tensorflow = tensorflow_of(stored)
         self._modules: dict[str, types.ModuleType] = {}
         self._names: set[str] = set()
         self._entered = False
@@ -79,11 +76,10 @@ class Script(importlib.abc.MetaPathFinder):
             except ImportError as e:
                 if "no known parent package" not in str(e):
                     raise
+                if sys.modules.get(name) is self.module:
+                    del sys.modules[name]
                 self.module = self._in_package()
-        for kind in self.definitions().values():
-            build = vars(kind).get("build") if isinstance(kind, type) and hasattr(kind, "add_weight") else None
-            if inspect.isfunction(build) and not hasattr(build, "__wrapped__"):
-                kind.build = _noted(build)
+        once.note_builds(self.definitions().values())
 
     def _in_package(self) -> types.ModuleType:
         """The file as the module of a package that it is, by its `from .other import ...`."""
@@ -129,7 +125,7 @@ class Script(importlib.abc.MetaPathFinder):
                 stack.enter_context(self._beside())
                 stack.enter_context(_staying_in_tensorflow_2())
                 stack.enter_context(_called_keras(self._library, self._given))
-                stack.enter_context(as_once(require(self._library)))
+                stack.enter_context(once.as_once(require(self._library)))
                 yield
         except SystemExit as e:
             raise InputError(f"{self._option} ended itself (SystemExit: {e.code}); {_APART}") from e
@@ -210,33 +206,6 @@ class Script(importlib.abc.MetaPathFinder):
         return self._tensorflow if match[1] else root
 
 
-class _Merged(types.ModuleType):
-    """Modules as one, the first of them that has a name giving it."""
-
-    def __init__(self, *modules: Any) -> None:
-        super().__init__("tensorflow")
-        self._modules = modules
-
-    def __getattr__(self, name: str) -> Any:
-        modules = [tensorflow()] if name == "keras" else self._modules
-        found = [getattr(module, name) for module in modules if hasattr(module, name)]
-        if not found:
-            raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
-        whole = len(found) > 1 and all(isinstance(f, types.ModuleType) for f in found)
-        return _Merged(*found) if whole else found[0]
-
-
-def _as_then(stored: Stored | None) -> Any:
-    """TensorFlow with the names and the keywords that it had for code of that time.
-
-    Keras before 2.3 ran on TensorFlow 1 alone, 2.3 on both.
-    """
-    tf = tensorflow()
-    if stored is None or not (stored.generation == 1 or stored.before_tensorflow_2):
-        return tf
-    return _Merged(tf, tf.compat.v1) if numbers(stored.keras_version) >= (2, 3) else _Merged(tf.compat.v1, tf)
-
-
 class _Loader(importlib.machinery.SourceFileLoader):
     """Gives a module of the user's the script's own __import__ and print before it runs."""
 
@@ -247,15 +216,6 @@ class _Loader(importlib.machinery.SourceFileLoader):
     def exec_module(self, module: types.ModuleType) -> None:
         module.__dict__["__builtins__"] = self._script.builtins
         super().exec_module(module)
-
-
-def _noted(build: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(build)
-    def noting(self: Any, *args: Any, **kwargs: Any) -> Any:
-        vars(self)[_BUILT] = args, kwargs
-        return build(self, *args, **kwargs)
-
-    return noting
 
 
 def check(option: str, path: Path) -> list[str]:
@@ -294,127 +254,6 @@ def registrations_kept(library: str) -> Iterator[None]:
     finally:
         registered.clear()
         registered.update(before)
-
-
-@contextlib.contextmanager
-def as_once(keras: Any) -> Iterator[None]:
-    """Let layers of an author's use tf-keras as they could Keras 1 and 2: weights by shape, and lists of them."""
-    layer, of_keras_2 = keras.layers.Layer, keras.__name__ == "tf_keras"
-    add_weight, assign = layer.add_weight, layer.__setattr__
-
-    def by_shape(self: Any, *args: Any, **kwargs: Any) -> Any:
-        if of_keras_2 and args and isinstance(args[0], (tuple, list)):
-            kwargs["shape"], args = args[0], ()
-        weight = add_weight(self, *args, **kwargs)
-        vars(self).setdefault(_MADE, []).append(weight)
-        return weight
-
-    def listed(self: Any, name: str, value: Any) -> None:
-        if of_keras_2 and name in ("trainable_weights", "non_trainable_weights"):
-            object.__setattr__(self, f"_{name}", list(value))
-        else:
-            assign(self, name, value)
-
-    layer.add_weight, layer.__setattr__ = by_shape, listed
-    try:
-        yield
-    finally:
-        layer.add_weight, layer.__setattr__ = add_weight, assign
-
-
-def renew(model: Any) -> None:
-    """Have layers of an author's that kept a part of a weight when they were built take it again, now that it is read.
-
-    In the graph of TensorFlow 1 that part was an operation; today it is the numbers that the weight began with.
-
-    Args:
-        model: made inside once().
-    """
-    tf = tensorflow()
-    for layer in model._flatten_layers():
-        made, built = vars(layer).get(_MADE), vars(layer).get(_BUILT)
-        kept = any(tf.is_tensor(v) and not isinstance(v, tf.Variable) for v in vars(layer).values())
-        if made and kept and built is not None:
-            again = iter(made)
-            vars(layer)["add_weight"] = lambda *args, again=again, **kwargs: next(again)
-            layer.build(*built[0], **built[1])
-            del vars(layer)["add_weight"]
-
-
-@contextlib.contextmanager
-def once(keras: Any, stored: Stored) -> Iterator[None]:
-    """All of these: for layers of an author's that are made while a file is read."""
-    with as_once(keras), as_written(keras, stored):
-        yield
-
-
-@contextlib.contextmanager
-def as_written(keras: Any, stored: Stored) -> Iterator[None]:
-    """Let code of an author's mean what it meant to the Keras that wrote the file, where that was one on its own."""
-    with contextlib.ExitStack() as meant:
-        if stored.generation == 1 or stored.before_tensorflow_2:
-            meant.enter_context(_defaults(keras, stored))
-            if keras.__name__ == "tf_keras":
-                meant.enter_context(_untold(keras, counts=numbers(stored.keras_version) >= (2, 3)))
-        yield
-
-
-@contextlib.contextmanager
-def _untold(keras: Any, *, counts: bool) -> Iterator[None]:
-    """Hand a call that doesn't name it no `training`, and let attributes alone make no weights nor end any.
-
-    Args:
-        keras: tf_keras.
-        counts: that Keras counted variables that are attributes among the weights, as it does since 2.3.
-    """
-    tf, layer = tensorflow(), keras.layers.Layer
-    assign = layer.__setattr__
-
-    def untold(self: Any, name: str, value: Any) -> None:
-        if name == "_call_context_args" and "training" not in inspect.signature(self.call).parameters:
-            value = value - {"training"}
-        if not tf.is_tensor(value) or is_keras(type(self).__module__):
-            assign(self, name, value)
-            return
-        object.__setattr__(self, name, value)
-        own = getattr(self, "_trainable_weights", None) if counts and isinstance(value, tf.Variable) else None
-        if own is not None and not any(value is weight for weight in (*own, *self._non_trainable_weights)):
-            own.append(value)
-
-    layer.__setattr__ = untold
-    try:
-        yield
-    finally:
-        layer.__setattr__ = assign
-
-
-@contextlib.contextmanager
-def _defaults(keras: Any, stored: Stored) -> Iterator[None]:
-    """Let code leave out of recurrent layers what it could leave out with the Keras that wrote the file.
-
-    Where nothing was said, a GRU reset its state before the product up to 2.3, and gates were hard_sigmoid up to 2.2.
-    """
-    gates = {"recurrent_activation": "hard_sigmoid"} if numbers(stored.keras_version) < (2, 3) else {}
-    defaults = {"LSTM": gates, "LSTMCell": gates, "GRU": gates | {"reset_after": False}}
-    defaults["GRUCell"] = defaults["GRU"]
-    with contextlib.ExitStack() as replaced:
-        for name, options in defaults.items():
-            cls = getattr(keras.layers, name)
-            replaced.callback(setattr, cls, "__init__", cls.__init__)
-            cls.__init__ = _with_defaults(cls.__init__, options)
-        yield
-
-
-def _with_defaults(function: Any, options: Mapping[str, Any]) -> Any:
-    signature = inspect.signature(function)
-
-    @functools.wraps(function)
-    def call(*args: Any, **kwargs: Any) -> Any:
-        given = signature.bind_partial(*args, **kwargs).arguments
-        stated = given.keys() | given.get("kwargs", {}).keys()
-        return function(*args, **kwargs, **{k: v for k, v in options.items() if k not in stated})
-
-    return call
 
 
 @contextlib.contextmanager

@@ -28,6 +28,7 @@ from . import (
     limits,
     meanings,
     merged,
+    once,
     repair,
     retired,
     screen,
@@ -116,11 +117,11 @@ def _open_model(
     for attempt in _attempts(stored):
         try:
             keras = require(attempt.library)
-            with limits.bounded_weights(keras, stored.path), limits.bounded_rounds(keras), author.once(keras, stored):
+            with limits.bounded_weights(keras, stored.path), limits.bounded_rounds(keras), once.at_work(keras, stored):
                 model, notes = _open(
                     keras, stored, config, attempt, expressions, given, allow_lambda, free_batch, single
                 )
-                author.renew(model)
+                once.renew(model)
             model = with_inputs(keras, model, config.get("build_config"))
             shapes.check_inputs(model, config)
             limits.check_tensors(parts(model))

@@ -1,4 +1,4 @@
-"""Keras under the names that it once had for its modules, for code written against an older one."""
+"""Keras and TensorFlow with the names that they once had, for code written against older ones."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import types
 from collections.abc import Callable
 from typing import Any
 
-from ..backend import require, tensorflow
+from ..backend import numbers, require, tensorflow
+from .stored import Stored
 
 _GONE = re.compile(
     r"engine(\.\w+)?|legacy(\.interfaces)?|utils\.\w+_utils|backend\.\w+_backend|layers\.(core|normalization|noise|"
@@ -73,6 +74,33 @@ class Keras(types.ModuleType):
 
     def __dir__(self) -> list[str]:
         return sorted({n for place in self._found[:1] or () for n in dir(place)})
+
+
+class _Merged(types.ModuleType):
+    """Modules as one, the first of them that has a name giving it."""
+
+    def __init__(self, *modules: Any) -> None:
+        super().__init__("tensorflow")
+        self._modules = modules
+
+    def __getattr__(self, name: str) -> Any:
+        modules = [tensorflow()] if name == "keras" else self._modules
+        found = [getattr(module, name) for module in modules if hasattr(module, name)]
+        if not found:
+            raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
+        whole = len(found) > 1 and all(isinstance(f, types.ModuleType) for f in found)
+        return _Merged(*found) if whole else found[0]
+
+
+def tensorflow_of(stored: Stored | None) -> Any:
+    """TensorFlow with the names and the keywords that it had for code of that time.
+
+    Keras before 2.3 ran on TensorFlow 1 alone, 2.3 on both.
+    """
+    tf = tensorflow()
+    if stored is None or not (stored.generation == 1 or stored.before_tensorflow_2):
+        return tf
+    return _Merged(tf, tf.compat.v1) if numbers(stored.keras_version) >= (2, 3) else _Merged(tf.compat.v1, tf)
 
 
 def _special(path: str, name: str, library: str) -> Any:

@@ -15,7 +15,7 @@ from edgecnn.errors import InputError, ModelError
 
 from ..backend import quiet_logs, reason, require, tensorflow
 from ..layers import library_of
-from . import archive, author
+from . import archive, author, once
 from .generations import Opened, flip_kernels, title, with_inputs
 from .stored import Stored
 
@@ -66,12 +66,11 @@ def build(stored: Stored, architecture: str) -> Opened:
     errors: list[InputError | ModelError] = []
     for library in (own, other):
         try:
-            once = author.as_written(require(library), stored)
-            with author.registrations_kept(library), once:
+            with author.registrations_kept(library), once.as_written(require(library), stored):
                 model = _built(Path(file), name, library, defined, stored)
                 with archive.weights_of(stored.path, stored.kind) as path:
                     _assign(model, stored, path, architecture)
-                author.renew(model)
+                once.renew(model)
                 model = with_inputs(require(library_of(model)), model, model.get_build_config())
         except (InputError, ModelError) as e:
             errors.append(e)
