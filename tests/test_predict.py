@@ -3,6 +3,8 @@
 import csv
 import io
 import json
+import os
+import shutil
 import subprocess
 import sys
 
@@ -104,6 +106,24 @@ def test_stdin(image_model, photos):
     )  # fmt: skip
     assert done.returncode == 1
     assert [r.get("label") or r["error"]["code"] for r in records(done.stdout)] == ["red", "missing_file"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere names of files are Unicode")
+@pytest.mark.parametrize("suffix", [".png", ".avi"])
+@pytest.mark.parametrize("output", [(), ("--output", "out")])
+def test_names_that_are_no_utf_8(image_model, photos, video, tmp_path, suffix, output):
+    name = f"na\udcffme{suffix}"
+    shutil.copy(video if suffix == ".avi" else photos / "red" / "one.png", tmp_path / name)
+    done = subprocess.run(
+        [sys.executable, "-m", "edgecnn", "predict", name, "-", "--max-frames", "1", "--model", str(image_model),
+         "--format", "jsonl", "--save-video", "copy\udcff.avi", *output],
+        cwd=tmp_path, input=os.fsencode(f"{name}\n"), capture_output=True, check=False,
+        env={**os.environ, "PYTHONIOENCODING": "utf-8:strict"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    written = (tmp_path / "out").read_bytes() if output else done.stdout
+    assert [(r["source"], r["label"]) for r in records(written.decode("utf-8"))] == [(name, "red")] * 2
+    assert (tmp_path / "copy\udcff.avi").exists() == (suffix == ".avi")
 
 
 def test_a_csv_with_bad_rows(rows_model, tmp_path, capfd):

@@ -105,7 +105,8 @@ def read_video(path: str) -> Iterator[Frame]:
     if not os.path.isfile(path):
         raise SourceError(f"{path}: no such file", code="missing_file")
     with _silenced(cv2):
-        capture = cv2.VideoCapture(path)
+        # As bytes: of a str that is no UTF-8, as names of files may be, OpenCV 5.0 crashes the process.
+        capture = cv2.VideoCapture(os.fsencode(path))
     try:
         number = 0
         while True:

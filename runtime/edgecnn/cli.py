@@ -6,6 +6,7 @@ Nothing heavy is imported before its subcommand runs, so `edgecnn --help` needs 
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -48,6 +49,7 @@ def guard(command: Callable[[Sequence[str]], int], argv: Sequence[str] | None = 
 
     EDGECNN_DEBUG=1 in the environment lets the traceback through.
     """
+    _take_any_name()
     try:
         status = command(sys.argv[1:] if argv is None else argv)
         sys.stdout.flush()
@@ -69,6 +71,13 @@ def guard(command: Callable[[Sequence[str]], int], argv: Sequence[str] | None = 
             raise
         say(f"edgecnn: unexpected {type(e).__name__}: {e} (EDGECNN_DEBUG=1 shows where; please report it)")
         return UNUSABLE
+
+
+def _take_any_name() -> None:
+    """Names of files need not be UTF-8: they come from stdin as from argv, and go out in JSON's form, \\udcff."""
+    for stream, errors in ((sys.stdin, "surrogateescape"), (sys.stdout, "backslashreplace")):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=errors)
 
 
 def _dispatch(argv: Sequence[str]) -> int:

@@ -175,9 +175,10 @@ def _open_sinks(args: argparse.Namespace, stack: contextlib.ExitStack) -> list[S
     stream: TextIO = sys.stdout
     if args.output:
         try:
-            stream = stack.enter_context(open(args.output, "w", encoding="utf-8", newline=""))  # noqa: SIM115
+            file = open(args.output, "w", encoding="utf-8", errors="backslashreplace", newline="")  # noqa: SIM115
         except OSError as e:
             raise InputError(f"--output {args.output}: can't be written: {e.strerror}") from None
+        stream = stack.enter_context(file)
     sinks: list[Sink] = [
         write_results(args.format, stream, top_k=args.top_k, threshold=args.threshold),
         Stderr(),

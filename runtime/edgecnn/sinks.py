@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from collections.abc import Callable
 from typing import Any, Protocol, TextIO
 
@@ -246,7 +247,8 @@ class VideoFile:
         if self._writer is None:
             size = (frame.shape[1], frame.shape[0])
             codec = "MJPG" if self._path.lower().endswith(".avi") else "mp4v"
-            self._writer = self._cv2.VideoWriter(self._path, self._cv2.VideoWriter_fourcc(*codec), _SAVED_FPS, size)
+            path, fourcc = os.fsencode(self._path), self._cv2.VideoWriter_fourcc(*codec)
+            self._writer = self._cv2.VideoWriter(path, fourcc, _SAVED_FPS, size)
             self._size = size
             if not self._writer.isOpened():
                 raise SourceError(f"{self._path}: can't be written as a video; use .mp4 or .avi", code="unwritable")
