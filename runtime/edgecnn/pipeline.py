@@ -196,8 +196,10 @@ def run_live(
     """Predict a camera or a network stream, one frame at a time, always with the frame it came from.
 
     Raises:
+        InputError: as check_limits.
         SourceError: it can't be opened, or gave no more frames.
     """
+    check_limits(max_age_ms, max_frames)
     predictor.pixels  # noqa: B018 - a model without a recipe must be refused before the camera is opened
     done = stale = 0
     with Camera(source, frames=frames or "latest") as camera:
@@ -222,6 +224,18 @@ def run_live(
                 return
 
 
+def check_limits(max_age_ms: float | None, max_frames: int | None) -> None:
+    """Refuse limits that no frame would ever meet.
+
+    Raises:
+        InputError: max_age_ms is not above 0, or max_frames below 1.
+    """
+    if max_age_ms is not None and not max_age_ms > 0:
+        raise InputError(f"max_age_ms must be above 0, got {max_age_ms}")
+    if max_frames is not None and max_frames < 1:
+        raise InputError(f"max_frames must be at least 1, got {max_frames}")
+
+
 def _age_ms(frame: Frame) -> float:
     return (time.time() - (frame.captured_at or time.time())) * 1e3
 
@@ -238,6 +252,7 @@ def stream(
     if isinstance(source, int) or is_url(source):
         yield from run_live(predictor, source, frames=frames, max_age_ms=max_age_ms, max_frames=max_frames)  # type: ignore[arg-type]
         return
+    check_limits(max_age_ms, max_frames)
     results = run(predictor, itertools.islice(read_video(os.fspath(source)), max_frames), keep_images=True)
     with contextlib.closing(results):
         for result in results:

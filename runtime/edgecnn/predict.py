@@ -13,7 +13,7 @@ from typing import TextIO
 
 from .cli import OK, SOME_FAILED
 from .errors import InputError, ModelError, SourceError
-from .pipeline import run, run_live
+from .pipeline import check_limits, run, run_live
 from .predictor import Prediction, Predictor, default_model, embedded_model
 from .presets import add_recipe_options, assumed, recipe_from_options, states_recipe, whole_recipe_from_options
 from .session import DEVICES, Session
@@ -34,8 +34,7 @@ def main(argv: Sequence[str]) -> int:
     args = _parser().parse_args(argv)
     if not args.sources and args.camera is None:
         raise InputError("nothing to predict; name images, folders, videos or .csv files, or --camera 0")
-    if args.max_frames is not None and args.max_frames < 1:
-        raise InputError(f"--max-frames must be at least 1, got {args.max_frames}")
+    check_limits(args.max_age_ms, args.max_frames)
     predictor = _load(args)
     if args.camera is not None:
         predictor.pixels  # noqa: B018 - a table model has none and says so before a camera is opened
