@@ -377,6 +377,10 @@ def _columns(rows: Any, spec: TableSpec) -> list[Cells]:
         absent = next((c for c in names if c not in rows), None)
         if absent is not None:
             raise TableError(f"the rows lack the column {absent!r}; the model needs {_list(names)}")
+        for c in names:
+            if np.ndim(rows[c]) != 1:
+                got = f"{rows[c]!r:.40}"
+                raise TableError(f"column {c!r} must be a list of cells, got {got}; of a single row pass [row]")
         columns: list[Cells] = [_plain(rows[c]) for c in names]
         if len({len(c) for c in columns}) > 1:
             raise TableError(f"the columns have different lengths: {[len(c) for c in columns]}")
