@@ -65,8 +65,8 @@ class Prediction:
 
     @property
     def index(self) -> int:
-        """Index of the best class."""
-        return int(np.argmax(self.scores))
+        """Index of the best class; a score that is no number is the worst."""
+        return self.top(1)[0][1]
 
     @property
     def label(self) -> str:
