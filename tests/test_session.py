@@ -71,7 +71,7 @@ def test_cuda_that_raises_is_an_error_or_the_cpu(image_model, monkeypatch, capfd
     assert capfd.readouterr().out == ""
 
 
-@pytest.mark.parametrize("options", [{"device": "tpu"}, {"threads": 0}])
+@pytest.mark.parametrize("options", [{"device": "tpu"}, {"threads": 0}, {"threads": 1.5}, {"threads": 10**11}])
 def test_wrong_options(image_model, options):
     with pytest.raises(InputError):
         Session(image_model, **options)

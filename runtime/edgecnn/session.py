@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .errors import DeviceError, InputError, MissingDependencyError, ModelError, SpecError
+from .preprocess import MAX_THREADS
 from .seal import check_references, check_seal
 from .spec import METADATA_KEY, ModelSpec
 
@@ -77,8 +78,8 @@ class Session:
         """
         if device not in DEVICES:
             raise InputError(f"device must be one of {', '.join(DEVICES)}; got {device!r}")
-        if threads is not None and threads < 1:
-            raise InputError(f"threads must be at least 1, got {threads}")
+        if threads is not None and not (isinstance(threads, int) and 1 <= threads <= MAX_THREADS):
+            raise InputError(f"threads must be a whole number from 1 to {MAX_THREADS}, got {threads!r}")
         self.path = Path(path)
         content = _read(self.path)
         self.sealed = check_seal(content, self.path)
