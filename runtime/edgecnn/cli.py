@@ -20,6 +20,8 @@ OK, SOME_FAILED, UNUSABLE = 0, 1, 2
 _INTERRUPTED, _PIPE_BROKEN = 130, 141
 """What shells report for Ctrl-C and for a reader that has gone: 128 + SIGINT, 128 + SIGPIPE."""
 
+_HELP = ("-h", "--help")
+
 COMMANDS = {
     "predict": ("edgecnn.predict", "classify images, folders, videos, a camera or table rows"),
     "train cnn": ("edgecnn.train.cnn", "train an image classifier on a folder of class folders"),
@@ -82,7 +84,9 @@ def _take_any_name() -> None:
 
 def _dispatch(argv: Sequence[str]) -> int:
     name, rest = (argv[0], argv[1:]) if argv else ("--help", [])
-    if name in ("-h", "--help"):
+    if name == "train" and rest:
+        name, rest = rest[0] if rest[0] in _HELP else f"train {rest[0]}", rest[1:]
+    if name in _HELP:
         print(_help())
         return OK if argv else UNUSABLE
     if name in ("-V", "--version"):
@@ -90,8 +94,6 @@ def _dispatch(argv: Sequence[str]) -> int:
 
         print(f"edgecnn {__version__}")
         return OK
-    if name == "train" and rest[:1] not in ([], ["-h"], ["--help"]):
-        name, rest = f"train {rest[0]}", rest[1:]
     if name not in COMMANDS:
         say(f"edgecnn: no command {name!r}; there are {', '.join(COMMANDS)}")
         return UNUSABLE
