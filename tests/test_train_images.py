@@ -218,6 +218,7 @@ def test_a_csv_of_paths_and_labels_is_a_set_too(folder):
     [
         ("b/2.jpg,a\nb/none.jpg,b\n", r"list\.csv, line 2: no such file: .*none\.jpg"),
         ("b/2.jpg,a\nb/1.JPEG\n", r"line 2: expected path,label, got 'b/1\.JPEG'"),
+        ("b/2.jpg,a\n\0\n", r"list\.csv: can't be read as CSV: line 2 holds a zero byte"),
         ("b/2.jpg,a\nb/1.JPEG,a\n", "1 classes; a classifier needs at least two"),
     ],
 )
