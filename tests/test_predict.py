@@ -230,6 +230,14 @@ def test_wrong_usage_ends_with_2_and_one_line(image_model, argv, message, capfd,
     assert len([line for line in err.splitlines() if message in line]) == 1
 
 
+@pytest.mark.parametrize("option", ["--output", "--save-video"])
+def test_a_source_is_not_written_over(image_model, video, option, capfd):
+    content = video.read_bytes()
+    assert predict(video, "--model", image_model, option, video.parent / "." / video.name) == 2
+    assert f"{option} {video}: would be written over the source" in capfd.readouterr().err
+    assert video.read_bytes() == content
+
+
 def test_a_closed_pipe_is_no_error(image_model, photos):
     command = f"{sys.executable} -m edgecnn predict {photos} {photos} --model {image_model} | head -1"
     done = subprocess.run(command, shell=True, capture_output=True, text=True, check=True)

@@ -35,6 +35,7 @@ def main(argv: Sequence[str]) -> int:
     if not args.sources and args.camera is None:
         raise InputError("nothing to predict; name images, folders, videos or .csv files, or --camera 0")
     check_limits(args.max_age_ms, args.max_frames)
+    _keep_sources(args)
     predictor = _load(args)
     if args.camera is not None:
         predictor.pixels  # noqa: B018 - a table model has none and says so before a camera is opened
@@ -54,6 +55,14 @@ def main(argv: Sequence[str]) -> int:
         f"({counts['predicted'] / max(seconds, 1e-9):.0f} a second) on {predictor.provider}",
     )
     return SOME_FAILED if counts["failed"] else OK
+
+
+def _keep_sources(args: argparse.Namespace) -> None:
+    """Refuse to write over what is still to be read."""
+    for option, path in (("--output", args.output), ("--save-video", args.save_video)):
+        for source in args.sources:
+            if path and os.path.exists(path) and os.path.exists(source) and os.path.samefile(path, source):
+                raise InputError(f"{option} {path}: would be written over the source {source}; name another file")
 
 
 def _parser() -> argparse.ArgumentParser:
