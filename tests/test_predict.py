@@ -230,6 +230,17 @@ def test_wrong_usage_ends_with_2_and_one_line(image_model, argv, message, capfd,
     assert len([line for line in err.splitlines() if message in line]) == 1
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere there is a display without a variable")
+def test_without_a_display_show_is_refused(image_model, video):
+    environment = {k: v for k, v in os.environ.items() if k not in ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM")}
+    done = subprocess.run(
+        [sys.executable, "-m", "edgecnn", "predict", str(video), "--model", str(image_model), "--show"],
+        capture_output=True, text=True, check=False, env=environment,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "--show needs a display" in done.stderr.splitlines()[-1]
+
+
 @pytest.mark.parametrize("option", ["--output", "--save-video"])
 def test_a_source_is_not_written_over(image_model, video, option, capfd):
     content = video.read_bytes()

@@ -82,7 +82,7 @@ def import_cv2() -> Any:
 
 
 @contextlib.contextmanager
-def _silenced(cv2: Any) -> Iterator[None]:
+def silenced(cv2: Any) -> Iterator[None]:
     """Keep OpenCV from printing what our own error says; its level is the whole process's, so it is put back."""
     logging = cv2.utils.logging
     level = logging.getLogLevel()
@@ -112,7 +112,7 @@ def read_video(path: str) -> Iterator[Frame]:
     cv2 = import_cv2()
     if not os.path.isfile(path):
         raise SourceError(f"{path}: no such file", code="missing_file")
-    with _silenced(cv2):
+    with silenced(cv2):
         capture = cv2.VideoCapture(_as_opencv(path))
     try:
         number = 0
@@ -170,11 +170,11 @@ class Camera:
                 cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, _OPEN_TIMEOUT_MS,
                 cv2.CAP_PROP_READ_TIMEOUT_MSEC, _READ_TIMEOUT_MS,
             ]  # fmt: skip
-            with _silenced(cv2):
+            with silenced(cv2):
                 capture = cv2.VideoCapture(_as_opencv(source), cv2.CAP_FFMPEG, limits)
             hint = "check the address, the network and the user name"
         else:
-            with _silenced(cv2):
+            with silenced(cv2):
                 capture = cv2.VideoCapture(_as_opencv(source))
             hint = "check that it is plugged in, not in use, and that you may read it (ls -l /dev/video*)"
         if not capture.isOpened():
