@@ -32,11 +32,10 @@ MAX_WORKERS = 8
 """Threads that decode at most by default; past that, memory bandwidth is the limit on the boards we know."""
 
 
-def default_workers() -> int:
-    """Threads that prepare inputs: the processors this process may use, at most MAX_WORKERS."""
+def processors() -> int:
+    """How many processors this process may use."""
     affinity = getattr(os, "sched_getaffinity", None)
-    count = len(affinity(0)) if affinity else os.cpu_count() or 1
-    return min(count, MAX_WORKERS)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -60,7 +59,7 @@ def run(
         predictor: the model.
         items: what sources.read_sources yields.
         batch_size: inputs of one inference.
-        workers: threads that decode and preprocess; None takes the processors of this process.
+        workers: threads that decode and preprocess; None takes processors(), at most MAX_WORKERS.
         keep_images: leave the frame of a video on its Prediction.
 
     Raises:
@@ -71,7 +70,7 @@ def run(
     if predictor.spec.table is not None:
         yield from _run_rows(predictor, items, batch_size)
         return
-    workers = workers or default_workers()
+    workers = workers or min(processors(), MAX_WORKERS)
     pending: list[_Prepared | Failure] = []
     ready = 0
     with contextlib.closing(_prepare_ahead(predictor, items, workers, ahead=2 * workers + batch_size)) as prepared:
