@@ -1,3 +1,5 @@
+import sys
+
 import numpy as np
 import onnx
 import pytest
@@ -21,6 +23,12 @@ def test_a_file_that_is_no_onnx_model(tmp_path, content):
     path.write_bytes(content)
     with pytest.raises(ModelError, match=r"bad\.onnx: not a usable ONNX model"):
         Session(path)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere names of files are Unicode")
+def test_a_file_whose_name_is_no_utf_8(image_model):
+    with pytest.raises(ModelError, match="onnxruntime opens no file whose name isn't UTF-8; rename it"):
+        Session(image_model.rename(image_model.with_name("m\udcff.onnx")))
 
 
 @pytest.mark.parametrize(("name", "message"), [("none.onnx", "no such model file"), (".", "can't be read")])

@@ -214,7 +214,10 @@ def _read(path: Path) -> bytes:
         size = path.stat().st_size
         if size > MAX_MODEL_BYTES:
             raise ModelError(f"{path}: {size} bytes is more than an ONNX file can have ({MAX_MODEL_BYTES})")
+        os.fspath(path).encode()
         return path.read_bytes()
+    except UnicodeEncodeError:
+        raise ModelError(f"{path}: onnxruntime opens no file whose name isn't UTF-8; rename it or its folder") from None
     except FileNotFoundError:
         raise ModelError(f"{path}: no such model file") from None
     except OSError as e:
