@@ -81,16 +81,28 @@ def import_cv2() -> Any:
     return cv2
 
 
+_silencing = threading.Lock()
+_levels: list[int] = []
+"""OpenCV's log level as it was, once for each thread that keeps it silent."""
+
+
 @contextlib.contextmanager
 def silenced(cv2: Any) -> Iterator[None]:
-    """Keep OpenCV from printing what our own error says; its level is the whole process's, so it is put back."""
+    """Keep OpenCV from printing what our own error says.
+
+    Its level is the whole process's: the first thread to come silences it, the last to go puts it back.
+    """
     logging = cv2.utils.logging
-    level = logging.getLogLevel()
-    logging.setLogLevel(logging.LOG_LEVEL_SILENT)
+    with _silencing:
+        _levels.append(_levels[0] if _levels else logging.getLogLevel())
+        logging.setLogLevel(logging.LOG_LEVEL_SILENT)
     try:
         yield
     finally:
-        logging.setLogLevel(level)
+        with _silencing:
+            level = _levels.pop()
+            if not _levels:
+                logging.setLogLevel(level)
 
 
 def _as_opencv(source: int | str) -> int | bytes:
