@@ -1,4 +1,6 @@
 import sys
+import threading
+import warnings
 
 import numpy as np
 import onnx
@@ -83,6 +85,16 @@ def test_cuda_that_raises_is_an_error_or_the_cpu(image_model, monkeypatch, capfd
 def test_wrong_options(image_model, options):
     with pytest.raises(InputError):
         Session(image_model, **options)
+
+
+def test_threads_that_load_models_leave_the_warning_filters_alone(image_model):
+    before = list(warnings.filters)
+    jobs = [threading.Thread(target=lambda: [Session(image_model, threads=1) for _ in range(30)]) for _ in range(6)]
+    for job in jobs:
+        job.start()
+    for job in jobs:
+        job.join()
+    assert warnings.filters == before
 
 
 def test_two_inputs_are_refused(tmp_path, make_model):

@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ import numpy.typing as npt
 
 from .errors import DeviceError, InputError, MissingDependencyError, ModelError, SpecError
 from .preprocess import MAX_THREADS
+from .quiet import quiet
 from .seal import check_references, check_seal
 from .spec import METADATA_KEY, ModelSpec
 
@@ -142,8 +142,7 @@ class Session:
         if _CUDA in providers:
             options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
+            with quiet():
                 # By its path: weights beside the file are then looked for in its folder, not in the current one.
                 # onnxruntime's own fallback prints to stdout, among the results.
                 return self._ort.InferenceSession(
