@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from edgecnn import MissingDependencyError, SourceError
-from edgecnn.capture import Camera, import_cv2, read_video
+from edgecnn.capture import Camera, import_cv2, read_video, silenced
 
 
 def drain(camera, pause=0.0):
@@ -50,6 +50,19 @@ def test_closing_does_not_wait_for_a_consumer(video):
     start = time.monotonic()
     camera.close()
     assert time.monotonic() - start < 5
+
+
+def test_threads_that_open_videos_at_once_leave_opencv_its_log_level():
+    import cv2
+
+    before = cv2.utils.logging.getLogLevel()
+    first, second = silenced(cv2), silenced(cv2)
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert cv2.utils.logging.getLogLevel() == cv2.utils.logging.LOG_LEVEL_SILENT
+    second.__exit__(None, None, None)
+    assert cv2.utils.logging.getLogLevel() == before
 
 
 @pytest.mark.parametrize("source", ["97", "rtsp://127.0.0.1:9/none", "http://127.0.0.1:9/none.mjpg"])

@@ -4,6 +4,7 @@ import csv
 
 import pytest
 
+from edgecnn import TableError
 from edgecnn.cells import is_header, read_cells, sniff
 
 
@@ -65,3 +66,13 @@ def test_quoted_cells_hold_delimiters_quotes_and_line_ends(tmp_path):
 )
 def test_the_header_is_told_from_what_stands_below(rows, header):
     assert is_header(rows[0], rows[1:]) is header
+
+
+@pytest.mark.parametrize("damage", ["3,\0\n", "3," + "4" * 5_000_000, '3,"' + "4" * 200_000])
+def test_the_lines_before_a_damaged_one_come_first(tmp_path, damage):
+    path = tmp_path / "table.csv"
+    path.write_text("1,2\n2,3\n" + damage)
+    blocks = read_cells(path, ",")
+    assert next(blocks) == [(1, ["1", "2"]), (2, ["2", "3"])]
+    with pytest.raises(TableError, match="can't be read as CSV"):
+        next(blocks)

@@ -45,6 +45,7 @@ def test_edgecnn_predict_is_predict(capsys):
         (["--version"], 0, "edgecnn 0."),
         (["paint"], 2, "no command 'paint'; there are predict"),
         (["train"], 2, "there are"),
+        (["train", "--help"], 0, "  train mlp "),
         (["predict", "--no-such-flag"], 2, "unrecognized arguments"),
         (["info", "none.onnx"], 2, "no such model file"),
     ],

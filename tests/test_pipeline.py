@@ -1,3 +1,5 @@
+import subprocess
+import sys
 import threading
 import time
 
@@ -121,6 +123,23 @@ def test_live_stops_after_max_frames(predictor, video):
     assert [r.frame for r in run_live(predictor, str(video), frames="all", max_frames=3)] == [0, 1, 2]
 
 
+@pytest.mark.parametrize("wrong", [{"max_frames": 0}, {"max_frames": -1}, {"max_age_ms": -5.0},
+                                   {"max_age_ms": float("nan")}])  # fmt: skip
+@pytest.mark.parametrize("scheme", ["", "file://"])
+def test_limits_that_no_frame_would_meet_are_refused(predictor, video, scheme, wrong):
+    ((name, value),) = wrong.items()
+    with pytest.raises(InputError, match=f"{name} must be .* got {value}"):
+        next(predictor.stream(f"{scheme}{video}", **wrong))
+
+
+@pytest.mark.parametrize("index", [-1, 2**31])
+def test_an_index_that_no_camera_has(index):
+    # A process of its own: OpenCV crashes at -1.
+    code = f"import edgecnn; next(edgecnn.Predictor().stream({index}))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert f"InputError: a camera's index is 0 to 2147483647, got {index}" in done.stderr
+
+
 def test_frames_that_are_too_old_are_dropped_and_counted(predictor, video):
     with pytest.raises(SourceError, match="gave no more frames"):
-        list(run_live(predictor, str(video), frames="all", max_age_ms=-1))
+        list(run_live(predictor, str(video), frames="all", max_age_ms=1e-9))

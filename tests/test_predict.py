@@ -3,6 +3,8 @@
 import csv
 import io
 import json
+import os
+import shutil
 import subprocess
 import sys
 
@@ -106,6 +108,24 @@ def test_stdin(image_model, photos):
     assert [r.get("label") or r["error"]["code"] for r in records(done.stdout)] == ["red", "missing_file"]
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere names of files are Unicode")
+@pytest.mark.parametrize("suffix", [".png", ".avi"])
+@pytest.mark.parametrize("output", [(), ("--output", "out")])
+def test_names_that_are_no_utf_8(image_model, photos, video, tmp_path, suffix, output):
+    name = f"na\udcffme{suffix}"
+    shutil.copy(video if suffix == ".avi" else photos / "red" / "one.png", tmp_path / name)
+    done = subprocess.run(
+        [sys.executable, "-m", "edgecnn", "predict", name, "-", "--max-frames", "1", "--model", str(image_model),
+         "--format", "jsonl", "--save-video", "copy\udcff.avi", *output],
+        cwd=tmp_path, input=os.fsencode(f"{name}\n"), capture_output=True, check=False,
+        env={**os.environ, "PYTHONIOENCODING": "utf-8:strict"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    written = (tmp_path / "out").read_bytes() if output else done.stdout
+    assert [(r["source"], r["label"]) for r in records(written.decode("utf-8"))] == [(name, "red")] * 2
+    assert (tmp_path / "copy\udcff.avi").exists() == (suffix == ".avi")
+
+
 def test_a_csv_with_bad_rows(rows_model, tmp_path, capfd):
     path = tmp_path / "rows.csv"
     path.write_text("a,b,c\n3,1,0\n1,red,2\n1,,2\n1,2\n0,0,9\n")
@@ -194,6 +214,8 @@ def test_fast_decoding_is_said(image_model, tmp_path, make_color_model, photos, 
         (["x.png", "--model", __file__], "not a usable ONNX model"),
         (["x.png", "--device", "cuda"], "device cuda was asked for"),
         (["x.png", "--batch-size", "0"], "batch size and workers must be at least 1"),
+        (["x.png", "--max-frames", "0"], "max_frames must be at least 1, got 0"),
+        (["--camera", "99999999999"], "a camera's index is 0 to 2147483647, got 99999999999"),
         (["x.png", "--top-k", "0"], "top-k must be at least 1"),
         (["x.png", "--output", "/nonexistent/out.txt"], "can't be written"),
         (["x.png", "--scale", "2", "--divisor", "3"], "give scale or divisor, not both"),
@@ -206,6 +228,25 @@ def test_wrong_usage_ends_with_2_and_one_line(image_model, argv, message, capfd,
     assert message in err
     assert "Traceback" not in err
     assert len([line for line in err.splitlines() if message in line]) == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere there is a display without a variable")
+def test_without_a_display_show_is_refused(image_model, video):
+    environment = {k: v for k, v in os.environ.items() if k not in ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM")}
+    done = subprocess.run(
+        [sys.executable, "-m", "edgecnn", "predict", str(video), "--model", str(image_model), "--show"],
+        capture_output=True, text=True, check=False, env=environment,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "--show needs a display" in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize("option", ["--output", "--save-video"])
+def test_a_source_is_not_written_over(image_model, video, option, capfd):
+    content = video.read_bytes()
+    assert predict(video, "--model", image_model, option, video.parent / "." / video.name) == 2
+    assert f"{option} {video}: would be written over the source" in capfd.readouterr().err
+    assert video.read_bytes() == content
 
 
 def test_a_closed_pipe_is_no_error(image_model, photos):

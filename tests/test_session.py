@@ -1,3 +1,7 @@
+import sys
+import threading
+import warnings
+
 import numpy as np
 import onnx
 import pytest
@@ -21,6 +25,12 @@ def test_a_file_that_is_no_onnx_model(tmp_path, content):
     path.write_bytes(content)
     with pytest.raises(ModelError, match=r"bad\.onnx: not a usable ONNX model"):
         Session(path)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere names of files are Unicode")
+def test_a_file_whose_name_is_no_utf_8(image_model):
+    with pytest.raises(ModelError, match="onnxruntime opens no file whose name isn't UTF-8; rename it"):
+        Session(image_model.rename(image_model.with_name("m\udcff.onnx")))
 
 
 @pytest.mark.parametrize(("name", "message"), [("none.onnx", "no such model file"), (".", "can't be read")])
@@ -71,10 +81,20 @@ def test_cuda_that_raises_is_an_error_or_the_cpu(image_model, monkeypatch, capfd
     assert capfd.readouterr().out == ""
 
 
-@pytest.mark.parametrize("options", [{"device": "tpu"}, {"threads": 0}])
+@pytest.mark.parametrize("options", [{"device": "tpu"}, {"threads": 0}, {"threads": 1.5}, {"threads": 10**11}])
 def test_wrong_options(image_model, options):
     with pytest.raises(InputError):
         Session(image_model, **options)
+
+
+def test_threads_that_load_models_leave_the_warning_filters_alone(image_model):
+    before = list(warnings.filters)
+    jobs = [threading.Thread(target=lambda: [Session(image_model, threads=1) for _ in range(30)]) for _ in range(6)]
+    for job in jobs:
+        job.start()
+    for job in jobs:
+        job.join()
+    assert warnings.filters == before
 
 
 def test_two_inputs_are_refused(tmp_path, make_model):

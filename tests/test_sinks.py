@@ -52,6 +52,12 @@ def test_live_results_add_their_age():
     assert to_text(live) == "0 frame 7: bee 0.930, ant 0.070"
 
 
+def test_the_best_class_is_the_first_of_the_top_also_beside_nan():
+    odd = dataclasses.replace(RESULT, scores=np.array([np.nan, 0.4], np.float32))
+    assert (odd.index, odd.label, odd.top(1)[0][:2]) == (1, "bee", ("bee", 1))
+    assert to_record(odd)["label"] == "bee"
+
+
 def test_text():
     assert lines("text", RESULT, FAILED, VALUE) == ["a/b.jpg: bee 0.930, ant 0.070", "x.csv row 3: 21.5"]
 

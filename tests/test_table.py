@@ -104,6 +104,9 @@ def test_rows_of_the_caller():
         ([{"a": 1}], "row 0 lacks the column 'b'"),
         ([{"a": 1, "b": None}], "row 0: column 'b' is empty"),
         ([{"a": 1, "b": 2}, [1, 2]], "row 1 is a list"),
+        ({"a": 1, "b": 2}, r"column 'a' must be a list of cells, got 1; of a single row pass \[row\]"),
+        ({"a": "red", "b": "big"}, "column 'a' must be a list of cells, got 'red'"),
+        ({"a": [1], "b": [[2]]}, r"column 'b' must be a list of cells, got \[\[2\]\]"),
     ],
 )
 def test_bad_rows_of_the_caller(rows, message):

@@ -18,6 +18,16 @@ def test_lines_stay_lines_and_orders_are_written_out(capsys):
     assert capsys.readouterr().err == "one\n\\x1b]0;two\\x07\n"
 
 
+@pytest.mark.parametrize("argv", [["info"], ["selftest"], ["bench"], ["doctor"]])
+def test_the_name_of_a_model_file_gives_no_orders(tmp_path, image_model, capsys, monkeypatch, argv):
+    path = str(image_model.rename(tmp_path / "\x1b[2Jm.onnx"))
+    monkeypatch.setenv("EDGECNN_MODEL", path)
+    assert main(argv if argv == ["doctor"] else [*argv, path]) == 0
+    told = "".join(capsys.readouterr())
+    assert "\\x1b[2Jm.onnx" in told
+    assert "\x1b" not in told
+
+
 @pytest.mark.parametrize("command", ["export", "verify"])
 def test_names_in_a_model_file_give_no_orders(tmp_path, capsys, monkeypatch, command):
     layer = {"class_name": "Lambda", "config": {"name": "\x1b[2Jred", "function": {}}, "module": "keras.layers"}

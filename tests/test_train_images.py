@@ -196,6 +196,12 @@ def test_a_class_of_one_sample_can_not_be_split():
         split(np.array([0, 0, 0, 1]), ("a", "b"), 0.25, seed=0)
 
 
+def test_too_few_values_of_a_regression_can_not_be_split():
+    assert [part.tolist() for part in split(np.array([0.5, 1.5, 2.5]), None, 0.4, seed=0)] == [[0], [1, 2]]
+    with pytest.raises(edgecnn.errors.InputError, match=r"can't split 3 samples with a share of 0\.9 held out"):
+        split(np.array([0.5, 1.5, 2.5]), None, 0.9, seed=0)
+
+
 def test_a_csv_of_paths_and_labels_is_a_set_too(folder):
     path = folder / "list.csv"
     path.write_text("path,label\nb/2.jpg,wasp\na/y.jpg,ant\n\na/deep/x.png,wasp\n")
@@ -212,6 +218,7 @@ def test_a_csv_of_paths_and_labels_is_a_set_too(folder):
     [
         ("b/2.jpg,a\nb/none.jpg,b\n", r"list\.csv, line 2: no such file: .*none\.jpg"),
         ("b/2.jpg,a\nb/1.JPEG\n", r"line 2: expected path,label, got 'b/1\.JPEG'"),
+        ("b/2.jpg,a\n\0\n", r"list\.csv: can't be read as CSV: line 2 holds a zero byte"),
         ("b/2.jpg,a\nb/1.JPEG,a\n", "1 classes; a classifier needs at least two"),
     ],
 )

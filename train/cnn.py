@@ -175,10 +175,10 @@ def _fit(model, training, spec: ModelSpec, how: FitOptions, data: ImageData, cal
 
     held = data.validation
     # Keras 3.15 can't validate with batches that the devices don't share equally; the report does all of them.
-    devices = model.distribute_strategy.num_replicas_in_sync
-    whole = len(held) // devices * devices
+    replicas = model.distribute_strategy.num_replicas_in_sync
+    whole = len(held) // replicas * replicas
     if not whole:
-        raise InputError(f"{len(held)} images for validation on {devices} devices; add some, or use fewer devices")
+        raise InputError(f"{len(held)} images for validation on {replicas} devices; add some, or use fewer devices")
     held = dataclasses.replace(held, positions=held.positions[:whole])
     try:
         return fit(model, training, held.batches(min(how.batch_size, whole)), spec, how, callbacks)

@@ -36,13 +36,13 @@ def load_digits() -> ImageSet:
     return ImageSet(tuple(sources), data.target.astype(np.int64), tuple(str(n) for n in data.target_names))
 
 
-def write_digits(folder: str | os.PathLike[str], images: ImageSet | None = None) -> int:
+def write_digits(folder: str | os.PathLike[str]) -> int:
     """Write the digits as FOLDER/CLASS/NUMBER.png; returns how many.
 
     Raises:
         SourceError: the folder can't be written to.
     """
-    images = load_digits() if images is None else images
+    images = load_digits()
     root = Path(folder)
     try:
         for name in images.classes:

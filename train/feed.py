@@ -6,7 +6,6 @@ Images are decoded by threads; once where the tensors can be kept in memory or o
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +16,7 @@ import numpy as np
 
 from edgecnn.decode import decode_for
 from edgecnn.errors import ImageError, InputError
+from edgecnn.pipeline import processors
 from edgecnn.preprocess import preprocess
 from edgecnn.spec import PixelSpec
 from edgecnn.terminal import say
@@ -80,7 +80,7 @@ class Feed:
         self.shape = spec.shape
         self.failed: dict[int, Failed] = {}
         """What could not be read so far, by position."""
-        self._threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        self._threads = processors()
         self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="decode")
         self._kept = choose_cache(cache, (len(sources), *spec.shape), folder)
         if self._kept is not None and not self._fill(self._kept):

@@ -5,7 +5,6 @@ Classes are the names, sorted; nothing is decoded here.
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import os
 from collections.abc import Iterator, Sequence
@@ -14,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from edgecnn.cells import read_cells
 from edgecnn.errors import SourceError, TableError
 from edgecnn.sources import IMAGE_SUFFIXES
 
@@ -120,15 +120,10 @@ def read_list(path: Path) -> ImageSet:
     """Images of a CSV of path,label; paths are relative to the CSV, a header "path,label" is skipped.
 
     Raises:
-        SourceError: it can't be read or holds fewer than two classes.
-        TableError: a line has other cells or names no file.
+        SourceError: it holds fewer than two classes.
+        TableError: it can't be read, or a line has other cells or names no file.
     """
-    try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file)
-            lines = [(reader.line_num, [c.strip() for c in cells]) for cells in reader if any(c.strip() for c in cells)]
-    except (OSError, UnicodeDecodeError, csv.Error) as e:
-        raise SourceError(f"{path}: can't be read as CSV: {e}", code="unreadable_file") from None
+    lines = [(number, [c.strip() for c in cells]) for block in read_cells(path, ",") for number, cells in block]
     if lines and lines[0][1][:2] == ["path", "label"]:
         lines = lines[1:]
     found: list[tuple[Path, str]] = []

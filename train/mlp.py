@@ -110,13 +110,8 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _split(positions: np.ndarray, table: Table, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Two parts of positions by scikit-learn's train_test_split; of classes with the same share in both."""
-    if table.labels is not None:
-        first, second = split(table.targets[positions], table.labels, share, seed)
-    else:
-        from sklearn.model_selection import train_test_split
-
-        first, second = map(np.sort, train_test_split(np.arange(len(positions)), test_size=share, random_state=seed))
+    """Two parts of positions, as by split."""
+    first, second = split(table.targets[positions], table.labels, share, seed)
     return positions[first], positions[second]
 
 

@@ -182,8 +182,8 @@ class Report:
         side = min(12.0, 2.6 + 0.45 * len(labels))
         self._add_plot("Confusion matrix", draw, (side, side))
 
-    def add_roc(self, scores: np.ndarray, truth: np.ndarray, positive: str = "") -> None:
-        """ROC and precision-recall of class 1: scores (n,) float, truth (n,) 0 or 1."""
+    def add_roc(self, scores: np.ndarray, truth: np.ndarray, positive: str) -> None:
+        """ROC and precision-recall of class 1, by its name: scores (n,) float, truth (n,) 0 or 1."""
 
         def draw(figure):
             from sklearn.metrics import PrecisionRecallDisplay, RocCurveDisplay
@@ -192,7 +192,7 @@ class Report:
             RocCurveDisplay.from_predictions(truth, scores, ax=left, plot_chance_level=True, name=positive)
             PrecisionRecallDisplay.from_predictions(truth, scores, ax=right, plot_chance_level=True, name=positive)
 
-        self._add_plot("ROC and precision-recall" + f" of {positive!r}" * bool(positive), draw, (9, 4.2))
+        self._add_plot(f"ROC and precision-recall of {positive!r}", draw, (9, 4.2))
 
     def add_calibration(self, scores: np.ndarray, truth: np.ndarray, ece: float) -> None:
         """Accuracy over confidence: scores (n, classes) float, truth (n,) int."""

@@ -8,13 +8,15 @@ import numpy as np
 
 from edgecnn.errors import InputError
 
+from .progress import counted
 
-def split(indices: np.ndarray, names: Sequence[str], share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+
+def split(targets: np.ndarray, names: Sequence[str] | None, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Positions for training and for validation, every class with the same share in both.
 
     Args:
-        indices: (n,) the class of each sample.
-        names: of the classes, for the message.
+        targets: (n,) the class of each sample, or its value.
+        names: of the classes; None where there are none, for a regression.
         share: of the samples that validation gets, above 0 and below 1.
         seed: of the shuffle.
 
@@ -22,18 +24,22 @@ def split(indices: np.ndarray, names: Sequence[str], share: float, seed: int) ->
         Two int64 arrays, disjoint, sorted.
 
     Raises:
-        InputError: a class has too few samples to be in both.
+        InputError: there are too few samples, or of a class, to be in both.
     """
     from sklearn.model_selection import train_test_split
 
-    counts = np.bincount(indices, minlength=len(names))
-    few = int(np.argmin(counts))
-    if counts[few] < 2:
-        raise InputError(f"class {names[few]!r} has {counts[few]} usable sample, a split needs at least 2; add some")
+    if names is not None:
+        counts = np.bincount(targets, minlength=len(names))
+        few = int(np.argmin(counts))
+        if counts[few] < 2:
+            found = counted(int(counts[few]), "usable sample")
+            raise InputError(f"class {names[few]!r} has {found}, a split needs at least 2; add some")
     try:
         training, validation = train_test_split(
-            np.arange(len(indices)), test_size=share, random_state=seed, stratify=indices
+            np.arange(len(targets)), test_size=share, random_state=seed, stratify=None if names is None else targets
         )
     except ValueError as e:
-        raise InputError(f"can't split {len(indices)} samples with a validation share of {share}: {e}") from None
+        raise InputError(
+            f"can't split {counted(len(targets), 'sample')} with a share of {share} held out: {e}"
+        ) from None
     return np.sort(training), np.sort(validation)

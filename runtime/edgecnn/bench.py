@@ -24,7 +24,7 @@ from .predictor import Predictor, default_model
 from .preprocess import preprocess
 from .selftest import synthetic_image
 from .session import DEVICES
-from .terminal import say
+from .terminal import say, show
 
 _BATCHES = (1, 8)
 _HEIGHT, _WIDTH = 1080, 1920
@@ -95,7 +95,7 @@ def main(argv: Sequence[str]) -> int:
             )
         )
         return 0
-    print(f"{predictor.path} on {predictor.provider}, kernel {_core.isa()}")
+    show(f"{predictor.path} on {predictor.provider}, kernel {_core.isa()}")
     for name, t in stages.items():
         print(f"  {name:26} {t['median_ms']:9.3f} ms   (95 % under {t['p95_ms']:.3f} ms)")
     return 0

@@ -29,6 +29,9 @@ _OPEN_TIMEOUT_MS = 10_000
 _READ_TIMEOUT_MS = 10_000
 """Longest wait for a network stream to open or to give a frame (OpenCV's own default is 30 s)."""
 
+MAX_INDEX = 2**31 - 1
+"""Largest index of a camera: OpenCV takes a C int, and 5.0 crashes the process at -1."""
+
 _BACKLOG = 64
 """Frames kept for a consumer that wants all of them; past that the capture thread waits."""
 
@@ -78,16 +81,33 @@ def import_cv2() -> Any:
     return cv2
 
 
+_silencing = threading.Lock()
+_levels: list[int] = []
+"""OpenCV's log level as it was, once for each thread that keeps it silent."""
+
+
 @contextlib.contextmanager
-def _silenced(cv2: Any) -> Iterator[None]:
-    """Keep OpenCV from printing what our own error says; its level is the whole process's, so it is put back."""
+def silenced(cv2: Any) -> Iterator[None]:
+    """Keep OpenCV from printing what our own error says.
+
+    Its level is the whole process's: the first thread to come silences it, the last to go puts it back.
+    """
     logging = cv2.utils.logging
-    level = logging.getLogLevel()
-    logging.setLogLevel(logging.LOG_LEVEL_SILENT)
+    with _silencing:
+        _levels.append(_levels[0] if _levels else logging.getLogLevel())
+        logging.setLogLevel(logging.LOG_LEVEL_SILENT)
     try:
         yield
     finally:
-        logging.setLogLevel(level)
+        with _silencing:
+            level = _levels.pop()
+            if not _levels:
+                logging.setLogLevel(level)
+
+
+def _as_opencv(source: int | str) -> int | bytes:
+    """A name as bytes: at a str that is no UTF-8, as names of files may be, OpenCV 5.0 crashes the process."""
+    return source if isinstance(source, int) else os.fsencode(source)
 
 
 def is_url(source: object) -> bool:
@@ -104,8 +124,8 @@ def read_video(path: str) -> Iterator[Frame]:
     cv2 = import_cv2()
     if not os.path.isfile(path):
         raise SourceError(f"{path}: no such file", code="missing_file")
-    with _silenced(cv2):
-        capture = cv2.VideoCapture(path)
+    with silenced(cv2):
+        capture = cv2.VideoCapture(_as_opencv(path))
     try:
         number = 0
         while True:
@@ -136,6 +156,7 @@ class Camera:
         frames: latest (the newest frame; older ones are dropped and counted) or all.
 
     Raises:
+        InputError: a negative index.
         SourceError: it can't be opened (code camera_unavailable); while iterating, it gave no more frames
             (code camera_lost).
     """
@@ -143,6 +164,8 @@ class Camera:
     def __init__(self, source: int | str, *, frames: str = "latest") -> None:
         if frames not in FRAMES:
             raise InputError(f"frames must be one of {', '.join(FRAMES)}; got {frames!r}")
+        if isinstance(source, int) and not 0 <= source <= MAX_INDEX:
+            raise InputError(f"a camera's index is 0 to {MAX_INDEX}, got {source}")
         self.name = str(source)
         self._cv2 = import_cv2()
         self._capture = self._open(source)
@@ -159,12 +182,12 @@ class Camera:
                 cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, _OPEN_TIMEOUT_MS,
                 cv2.CAP_PROP_READ_TIMEOUT_MSEC, _READ_TIMEOUT_MS,
             ]  # fmt: skip
-            with _silenced(cv2):
-                capture = cv2.VideoCapture(source, cv2.CAP_FFMPEG, limits)
+            with silenced(cv2):
+                capture = cv2.VideoCapture(_as_opencv(source), cv2.CAP_FFMPEG, limits)
             hint = "check the address, the network and the user name"
         else:
-            with _silenced(cv2):
-                capture = cv2.VideoCapture(source)
+            with silenced(cv2):
+                capture = cv2.VideoCapture(_as_opencv(source))
             hint = "check that it is plugged in, not in use, and that you may read it (ls -l /dev/video*)"
         if not capture.isOpened():
             raise SourceError(f"camera {source} can't be opened; {hint}", code="camera_unavailable")

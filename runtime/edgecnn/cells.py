@@ -40,10 +40,10 @@ def read_cells(path: str | Path, delimiter: str) -> Iterator[Lines]:
 
     Raises:
         SourceError: the file is missing.
-        TableError: it is no UTF-8 text, or a line or cell is too long.
+        TableError: it is no UTF-8 text, or a line or cell is too long; the lines before come first.
     """
     with _open(path) as file:
-        reader = csv.reader(_bounded(file, path), delimiter=delimiter, skipinitialspace=True)
+        reader = csv.reader(_bounded(file), delimiter=delimiter, skipinitialspace=True)
         lines: Lines = []
         whole = 0
         try:
@@ -55,12 +55,10 @@ def read_cells(path: str | Path, delimiter: str) -> Iterator[Lines]:
                     if len(lines) == ROWS:
                         yield lines
                         lines = []
-        except (csv.Error, UnicodeDecodeError) as e:
+        except (csv.Error, UnicodeDecodeError, OSError) as e:
             if lines:
                 yield lines
             raise TableError(f"{path}: can't be read as CSV: {_reason(e, whole)}") from None
-        except OSError as e:
-            raise TableError(f"{path}: can't be read as CSV: {e.strerror or e}") from None
     if lines:
         yield lines
 
@@ -156,20 +154,20 @@ def _open(path: str | Path) -> TextIO:
     except FileNotFoundError:
         raise SourceError(f"{path}: no such file", code="missing_file") from None
     except OSError as e:
-        raise TableError(f"{path}: can't be read as CSV: {e.strerror or e}") from None
+        raise TableError(f"{path}: can't be read as CSV: {_reason(e, 0)}") from None
     return file
 
 
-def _bounded(file: TextIO, path: str | Path) -> Iterator[str]:
-    """The lines of a file, none of which takes more than MAX_LINE characters of memory."""
+def _bounded(file: TextIO) -> Iterator[str]:
+    """The lines of a file, none of which takes more than MAX_LINE characters of memory; csv.Error for what is none."""
     read: Callable[[int], str] = file.readline
     number = 0
     while line := read(MAX_LINE):
         number += 1
         if len(line) == MAX_LINE and line[-1] not in "\r\n":
-            raise TableError(f"{path}, line {number}: has more than {MAX_LINE} characters; is it a CSV?")
+            raise csv.Error(f"line {number}: has more than {MAX_LINE} characters; is it a CSV?")
         if "\0" in line:
-            raise TableError(f"{path}: can't be read as CSV: line {number} holds a zero byte; is it a text file?")
+            raise csv.Error(f"line {number} holds a zero byte; is it a text file?")
         yield line
 
 
@@ -178,6 +176,8 @@ def _reason(error: Exception, line: int) -> str:
     if isinstance(error, UnicodeDecodeError):
         byte = error.object[error.start]
         return f"byte {byte:#04x} {where} is not UTF-8; save the file as UTF-8"
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
     if "field limit" in str(error):
         return f"a cell {where} has more than {csv.field_size_limit()} characters; is a quote left open?"
     return str(error)

@@ -6,6 +6,7 @@ Nothing heavy is imported before its subcommand runs, so `edgecnn --help` needs 
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -18,6 +19,8 @@ OK, SOME_FAILED, UNUSABLE = 0, 1, 2
 
 _INTERRUPTED, _PIPE_BROKEN = 130, 141
 """What shells report for Ctrl-C and for a reader that has gone: 128 + SIGINT, 128 + SIGPIPE."""
+
+_HELP = ("-h", "--help")
 
 COMMANDS = {
     "predict": ("edgecnn.predict", "classify images, folders, videos, a camera or table rows"),
@@ -48,6 +51,7 @@ def guard(command: Callable[[Sequence[str]], int], argv: Sequence[str] | None = 
 
     EDGECNN_DEBUG=1 in the environment lets the traceback through.
     """
+    _take_any_name()
     try:
         status = command(sys.argv[1:] if argv is None else argv)
         sys.stdout.flush()
@@ -71,9 +75,18 @@ def guard(command: Callable[[Sequence[str]], int], argv: Sequence[str] | None = 
         return UNUSABLE
 
 
+def _take_any_name() -> None:
+    """Names of files need not be UTF-8: they come from stdin as from argv, and go out in JSON's form, \\udcff."""
+    for stream, errors in ((sys.stdin, "surrogateescape"), (sys.stdout, "backslashreplace")):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=errors)
+
+
 def _dispatch(argv: Sequence[str]) -> int:
     name, rest = (argv[0], argv[1:]) if argv else ("--help", [])
-    if name in ("-h", "--help"):
+    if name == "train" and rest:
+        name, rest = rest[0] if rest[0] in _HELP else f"train {rest[0]}", rest[1:]
+    if name in _HELP:
         print(_help())
         return OK if argv else UNUSABLE
     if name in ("-V", "--version"):
@@ -81,8 +94,6 @@ def _dispatch(argv: Sequence[str]) -> int:
 
         print(f"edgecnn {__version__}")
         return OK
-    if name == "train" and rest[:1] not in ([], ["-h"], ["--help"]):
-        name, rest = f"train {rest[0]}", rest[1:]
     if name not in COMMANDS:
         say(f"edgecnn: no command {name!r}; there are {', '.join(COMMANDS)}")
         return UNUSABLE

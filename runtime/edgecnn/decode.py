@@ -145,16 +145,14 @@ def _read(source: str | os.PathLike[str] | bytes) -> bytes:
                 else file.read(MAX_BYTES + 1)
             )
     except FileNotFoundError:
-        raise SourceError(f"no such file: {os.fspath(source)}", code="missing_file") from None
+        raise SourceError(f"{os.fspath(source)}: no such file", code="missing_file") from None
     except IsADirectoryError:
-        raise SourceError(f"{os.fspath(source)} is a folder, not an image", code="not_a_file") from None
+        raise SourceError(f"{os.fspath(source)}: a folder, not an image", code="not_a_file") from None
     except (OSError, ValueError) as e:
         reason = e.strerror if isinstance(e, OSError) and e.strerror else str(e)
-        raise SourceError(f"can't read {os.fspath(source)!r}: {reason}", code="unreadable_file") from None
+        raise SourceError(f"{os.fspath(source)}: can't be read: {reason}", code="unreadable_file") from None
     if len(data) > MAX_BYTES:
-        raise ImageError(
-            f"{os.fspath(source)} is larger than {MAX_BYTES / 1e6:.0f} MB, more than any image decoded here"
-        )
+        raise ImageError(f"{os.fspath(source)}: larger than {MAX_BYTES / 1e6:.0f} MB, more than any image decoded here")
     return data
 
 

@@ -14,7 +14,7 @@ from .capture import import_cv2
 from .errors import EdgeCNNError
 from .predictor import default_model, embedded_model
 from .session import Session, import_onnxruntime
-from .terminal import say
+from .terminal import say, show
 
 _PACKAGES = (
     "numpy", "pillow", "simplejpeg", "kornia-rs", "onnxruntime", "onnxruntime-gpu", "opencv-python",
@@ -84,13 +84,13 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _print(report: dict[str, Any]) -> None:
-    print(f"edgecnn {report['edgecnn']}, Python {report['python']}, {report['platform']}")
+    show(f"edgecnn {report['edgecnn']}, Python {report['python']}, {report['platform']}")
     kernel = report["kernel"]
-    print(f"kernel     {kernel['isa']} (this processor runs {', '.join(kernel['available'])})")
-    print(f"providers  {', '.join(report['providers']) or 'none'}; auto runs on {report['device'] or 'nothing'}")
-    print(f"model      {report['default_model']} without --model")
-    print(f"packages   {', '.join(f'{k} {v}' for k, v in report['packages'].items())}")
+    show(f"kernel     {kernel['isa']} (this processor runs {', '.join(kernel['available'])})")
+    show(f"providers  {', '.join(report['providers']) or 'none'}; auto runs on {report['device'] or 'nothing'}")
+    show(f"model      {report['default_model']} without --model")
+    show(f"packages   {', '.join(f'{k} {v}' for k, v in report['packages'].items())}")
     for problem in report["problems"]:
         say(f"problem    {problem}")
     if not report["problems"]:
-        print("no problems found")
+        show("no problems found")

@@ -9,7 +9,7 @@ from typing import Any
 
 from .session import Session
 from .spec import ModelSpec
-from .terminal import printable
+from .terminal import show
 
 _COLUMNS = 60
 """Columns shown at most."""
@@ -59,30 +59,26 @@ def main(argv: Sequence[str]) -> int:
         print(json.dumps(info, ensure_ascii=False, indent=2))
         return 0
     seal = "as exported" if info["sealed"] else "no digest: written or changed by another program"
-    _say(f"{info['model']}: {info['bytes'] / 1000:.0f} kB, {seal}")
+    show(f"{info['model']}: {info['bytes'] / 1000:.0f} kB, {seal}")
     for port in info["inputs"]:
-        _say(f"  input   {port['name']} {_shape(port['shape'])} {port['dtype']}")
+        show(f"  input   {port['name']} {_shape(port['shape'])} {port['dtype']}")
     for port in info["outputs"]:
-        _say(f"  output  {port['name']} {_shape(port['shape'])}")
+        show(f"  output  {port['name']} {_shape(port['shape'])}")
     spec = info["spec"]
-    _say(f"  recipe  {info['recipe'] or _why_none(info)}")
+    show(f"  recipe  {info['recipe'] or _why_none(info)}")
     if spec is None:
         return 0
     columns = info["columns"] or {}
     for name, rule in list(columns.items())[:_COLUMNS]:
-        _say(f"            {name}: {rule}")
+        show(f"            {name}: {rule}")
     if len(columns) > _COLUMNS:
-        _say(f"            and {len(columns) - _COLUMNS} more (--json shows all)")
+        show(f"            and {len(columns) - _COLUMNS} more (--json shows all)")
     labels = spec["labels"]
-    _say(f"  head    {spec['head']}")
-    _say(f"  labels  {f'{len(labels)}: ' + _short(labels) if labels else 'none'}")
+    show(f"  head    {spec['head']}")
+    show(f"  labels  {f'{len(labels)}: ' + _short(labels) if labels else 'none'}")
     for key, value in spec["provenance"].items():
-        _say(f"  {key}  {value}")
+        show(f"  {key}  {value}")
     return 0
-
-
-def _say(line: str) -> None:
-    print(printable(line))
 
 
 def _why_none(info: dict[str, Any]) -> str:

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import io
 import logging
-import threading
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -16,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .errors import ImageError
+from .quiet import quiet
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -106,7 +105,7 @@ def opened(data: bytes, kind: str | None) -> Iterator[Image.Image]:
     from PIL import Image, UnidentifiedImageError
 
     what = f"the {kind} image" if kind else "the image"
-    with _quiet():
+    with quiet():
         try:
             with Image.open(io.BytesIO(data), formats=_formats(kind)) as image:
                 check_size(*image.size)
@@ -167,32 +166,3 @@ def by_rows(pixels: NDArray[Any], function: Callable[[NDArray[Any]], NDArray[Any
     for y in range(0, len(pixels), _ROWS):
         out[y : y + _ROWS] = function(pixels[y : y + _ROWS])
     return out
-
-
-_quiet_lock = threading.Lock()
-_quiet_users = 0
-_quiet_filters: warnings.catch_warnings[None] | None = None
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """No warnings from Pillow meanwhile, in any thread.
-
-    warnings.catch_warnings swaps process-wide state, so two threads that overlap could leave it swapped;
-    here the first to come sets the filter and the last to go takes it away.
-    """
-    global _quiet_users, _quiet_filters
-    with _quiet_lock:
-        if _quiet_users == 0:
-            _quiet_filters = warnings.catch_warnings()
-            _quiet_filters.__enter__()
-            warnings.filterwarnings("ignore", module=r"PIL\.")
-        _quiet_users += 1
-    try:
-        yield
-    finally:
-        with _quiet_lock:
-            _quiet_users -= 1
-            if _quiet_users == 0 and _quiet_filters is not None:
-                _quiet_filters.__exit__(None, None, None)
-                _quiet_filters = None

@@ -32,11 +32,10 @@ MAX_WORKERS = 8
 """Threads that decode at most by default; past that, memory bandwidth is the limit on the boards we know."""
 
 
-def default_workers() -> int:
-    """Threads that prepare inputs: the processors this process may use, at most MAX_WORKERS."""
+def processors() -> int:
+    """How many processors this process may use."""
     affinity = getattr(os, "sched_getaffinity", None)
-    count = len(affinity(0)) if affinity else os.cpu_count() or 1
-    return min(count, MAX_WORKERS)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -60,7 +59,7 @@ def run(
         predictor: the model.
         items: what sources.read_sources yields.
         batch_size: inputs of one inference.
-        workers: threads that decode and preprocess; None takes the processors of this process.
+        workers: threads that decode and preprocess; None takes processors(), at most MAX_WORKERS.
         keep_images: leave the frame of a video on its Prediction.
 
     Raises:
@@ -71,7 +70,7 @@ def run(
     if predictor.spec.table is not None:
         yield from _run_rows(predictor, items, batch_size)
         return
-    workers = workers or default_workers()
+    workers = workers or min(processors(), MAX_WORKERS)
     pending: list[_Prepared | Failure] = []
     ready = 0
     with contextlib.closing(_prepare_ahead(predictor, items, workers, ahead=2 * workers + batch_size)) as prepared:
@@ -196,8 +195,10 @@ def run_live(
     """Predict a camera or a network stream, one frame at a time, always with the frame it came from.
 
     Raises:
+        InputError: as check_limits.
         SourceError: it can't be opened, or gave no more frames.
     """
+    check_limits(max_age_ms, max_frames)
     predictor.pixels  # noqa: B018 - a model without a recipe must be refused before the camera is opened
     done = stale = 0
     with Camera(source, frames=frames or "latest") as camera:
@@ -222,6 +223,18 @@ def run_live(
                 return
 
 
+def check_limits(max_age_ms: float | None, max_frames: int | None) -> None:
+    """Refuse limits that no frame would ever meet.
+
+    Raises:
+        InputError: max_age_ms is not above 0, or max_frames below 1.
+    """
+    if max_age_ms is not None and not max_age_ms > 0:
+        raise InputError(f"max_age_ms must be above 0, got {max_age_ms}")
+    if max_frames is not None and max_frames < 1:
+        raise InputError(f"max_frames must be at least 1, got {max_frames}")
+
+
 def _age_ms(frame: Frame) -> float:
     return (time.time() - (frame.captured_at or time.time())) * 1e3
 
@@ -238,6 +251,7 @@ def stream(
     if isinstance(source, int) or is_url(source):
         yield from run_live(predictor, source, frames=frames, max_age_ms=max_age_ms, max_frames=max_frames)  # type: ignore[arg-type]
         return
+    check_limits(max_age_ms, max_frames)
     results = run(predictor, itertools.islice(read_video(os.fspath(source)), max_frames), keep_images=True)
     with contextlib.closing(results):
         for result in results:

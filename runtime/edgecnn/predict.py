@@ -13,7 +13,7 @@ from typing import TextIO
 
 from .cli import OK, SOME_FAILED
 from .errors import InputError, ModelError, SourceError
-from .pipeline import run, run_live
+from .pipeline import check_limits, run, run_live
 from .predictor import Prediction, Predictor, default_model, embedded_model
 from .presets import add_recipe_options, assumed, recipe_from_options, states_recipe, whole_recipe_from_options
 from .session import DEVICES, Session
@@ -34,8 +34,8 @@ def main(argv: Sequence[str]) -> int:
     args = _parser().parse_args(argv)
     if not args.sources and args.camera is None:
         raise InputError("nothing to predict; name images, folders, videos or .csv files, or --camera 0")
-    if args.max_frames is not None and args.max_frames < 1:
-        raise InputError(f"--max-frames must be at least 1, got {args.max_frames}")
+    check_limits(args.max_age_ms, args.max_frames)
+    _keep_sources(args)
     predictor = _load(args)
     if args.camera is not None:
         predictor.pixels  # noqa: B018 - a table model has none and says so before a camera is opened
@@ -55,6 +55,14 @@ def main(argv: Sequence[str]) -> int:
         f"({counts['predicted'] / max(seconds, 1e-9):.0f} a second) on {predictor.provider}",
     )
     return SOME_FAILED if counts["failed"] else OK
+
+
+def _keep_sources(args: argparse.Namespace) -> None:
+    """Refuse to write over what is still to be read."""
+    for option, path in (("--output", args.output), ("--save-video", args.save_video)):
+        for source in args.sources:
+            if path and os.path.exists(path) and os.path.exists(source) and os.path.samefile(path, source):
+                raise InputError(f"{option} {path}: would be written over the source {source}; name another file")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -175,9 +183,10 @@ def _open_sinks(args: argparse.Namespace, stack: contextlib.ExitStack) -> list[S
     stream: TextIO = sys.stdout
     if args.output:
         try:
-            stream = stack.enter_context(open(args.output, "w", encoding="utf-8", newline=""))  # noqa: SIM115
+            file = open(args.output, "w", encoding="utf-8", errors="backslashreplace", newline="")  # noqa: SIM115
         except OSError as e:
             raise InputError(f"--output {args.output}: can't be written: {e.strerror}") from None
+        stream = stack.enter_context(file)
     sinks: list[Sink] = [
         write_results(args.format, stream, top_k=args.top_k, threshold=args.threshold),
         Stderr(),

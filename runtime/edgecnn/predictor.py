@@ -65,8 +65,8 @@ class Prediction:
 
     @property
     def index(self) -> int:
-        """Index of the best class."""
-        return int(np.argmax(self.scores))
+        """Index of the best class; a score that is no number is the worst."""
+        return self.top(1)[0][1]
 
     @property
     def label(self) -> str:
@@ -221,6 +221,7 @@ class Predictor:
             Predictions with frame and image, for live sources also captured_at, age_ms and dropped.
 
         Raises:
+            InputError: a camera's index is negative, max_age_ms not above 0, or max_frames below 1.
             SourceError: the source can't be opened, or is lost.
         """
         from .pipeline import stream

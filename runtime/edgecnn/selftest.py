@@ -22,7 +22,7 @@ from .predictor import Predictor, embedded_model
 from .preprocess import preprocess
 from .session import DEVICES, Session
 from .spec import DECODES, ModelSpec, PixelSpec
-from .terminal import printable, say
+from .terminal import say, show
 
 SHAPES = (((37, 53), (24, 31)), ((5, 7), (16, 16)), ((300, 401), (20, 24)))
 """(source height, width), (target height, width): odd, enlarged, and reduced so far that filters are wide."""
@@ -168,10 +168,10 @@ def main(argv: Sequence[str]) -> int:
     started, failed = time.monotonic(), 0
     for name, check in checks(session, args.device):
         try:
-            print(f"ok      {name}: {check()}")
+            show(f"ok      {name}: {check()}")
         except EdgeCNNError as e:
             failed += 1
-            print(f"FAILED  {name}: {printable(str(e))}")
+            show(f"FAILED  {name}: {e}")
     if not golden.travels(session):
         why = "the file holds no golden samples, so its outputs were compared with nothing"
         say(f"note: {why}; export it with a recipe, and without --golden 0")

@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from .errors import DeviceError, InputError, MissingDependencyError, ModelError, SpecError
+from .preprocess import MAX_THREADS
+from .quiet import quiet
 from .seal import check_references, check_seal
 from .spec import METADATA_KEY, ModelSpec
 
@@ -77,8 +78,8 @@ class Session:
         """
         if device not in DEVICES:
             raise InputError(f"device must be one of {', '.join(DEVICES)}; got {device!r}")
-        if threads is not None and threads < 1:
-            raise InputError(f"threads must be at least 1, got {threads}")
+        if threads is not None and not (isinstance(threads, int) and 1 <= threads <= MAX_THREADS):
+            raise InputError(f"threads must be a whole number from 1 to {MAX_THREADS}, got {threads!r}")
         self.path = Path(path)
         content = _read(self.path)
         self.sealed = check_seal(content, self.path)
@@ -141,8 +142,7 @@ class Session:
         if _CUDA in providers:
             options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
+            with quiet():
                 # By its path: weights beside the file are then looked for in its folder, not in the current one.
                 # onnxruntime's own fallback prints to stdout, among the results.
                 return self._ort.InferenceSession(
@@ -213,7 +213,10 @@ def _read(path: Path) -> bytes:
         size = path.stat().st_size
         if size > MAX_MODEL_BYTES:
             raise ModelError(f"{path}: {size} bytes is more than an ONNX file can have ({MAX_MODEL_BYTES})")
+        os.fspath(path).encode()
         return path.read_bytes()
+    except UnicodeEncodeError:
+        raise ModelError(f"{path}: onnxruntime opens no file whose name isn't UTF-8; rename it or its folder") from None
     except FileNotFoundError:
         raise ModelError(f"{path}: no such model file") from None
     except OSError as e:

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import sys
 from collections.abc import Callable
 from typing import Any, Protocol, TextIO
 
 import numpy as np
 import numpy.typing as npt
 
-from .capture import import_cv2
+from .capture import import_cv2, silenced
 from .errors import InputError, SourceError
 from .predictor import Prediction
 from .sources import Failure
@@ -27,6 +29,15 @@ _encode = json.JSONEncoder(ensure_ascii=False).encode
 
 _SAVED_FPS = 25.0
 """Frames a second of a saved video: sources seldom know theirs, and 25 plays everywhere."""
+
+
+_DISPLAYS = ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM")
+"""Variables of the environment that say where windows go."""
+
+_NO_DISPLAY = (
+    "--show needs a display and an OpenCV with windows (opencv-python, not the headless one); leave it out, or use "
+    "--save-video FILE"
+)
 
 
 class Sink(Protocol):
@@ -193,9 +204,16 @@ def annotate(result: Prediction, top_k: int = 3) -> npt.NDArray[np.uint8]:
 
 
 class Window:
-    """A window that shows each frame with its result; q or Esc ends the run (stopped becomes True)."""
+    """A window that shows each frame with its result; q or Esc ends the run (stopped becomes True).
+
+    Raises:
+        InputError: there is no display.
+    """
 
     def __init__(self) -> None:
+        # Qt, which OpenCV's wheel opens windows with, ends the process where it finds none of these.
+        if sys.platform == "linux" and not any(map(os.environ.get, _DISPLAYS)):
+            raise InputError(_NO_DISPLAY)
         self._cv2 = import_cv2()
         self.stopped = False
 
@@ -211,10 +229,7 @@ class Window:
             self._cv2.imshow("edgecnn", annotate(result))
             key = self._cv2.waitKey(1) & 0xFF
         except self._cv2.error:
-            raise InputError(
-                "--show needs a display and an OpenCV with windows (opencv-python, not the headless one); "
-                "leave it out, or use --save-video FILE"
-            ) from None
+            raise InputError(_NO_DISPLAY) from None
         self.stopped = key in (ord("q"), 27)
 
     def close(self) -> None:
@@ -246,10 +261,15 @@ class VideoFile:
         if self._writer is None:
             size = (frame.shape[1], frame.shape[0])
             codec = "MJPG" if self._path.lower().endswith(".avi") else "mp4v"
-            self._writer = self._cv2.VideoWriter(self._path, self._cv2.VideoWriter_fourcc(*codec), _SAVED_FPS, size)
+            path, fourcc = os.fsencode(self._path), self._cv2.VideoWriter_fourcc(*codec)
+            with silenced(self._cv2):
+                self._writer = self._cv2.VideoWriter(path, fourcc, _SAVED_FPS, size)
             self._size = size
             if not self._writer.isOpened():
-                raise SourceError(f"{self._path}: can't be written as a video; use .mp4 or .avi", code="unwritable")
+                raise SourceError(
+                    f"{self._path}: can't be written as a video; name a .mp4 or .avi in a folder that you may write to",
+                    code="unwritable",
+                )
         if (frame.shape[1], frame.shape[0]) != self._size:
             frame = self._cv2.resize(frame, self._size)
         self._writer.write(frame)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import sys
 from collections.abc import Mapping
 from typing import Any, ClassVar, TypeVar
 
@@ -28,6 +29,9 @@ MAX_PIXELS = 2**24
 
 MAX_JSON_BYTES = 16 * 2**20
 """Largest ModelSpec accepted, bytes: ImageNet-21k with long labels needs 2 MB."""
+
+LARGEST, SMALLEST = (2 - 2**-23) * 2.0**127, 2.0**-149
+"""Of the numbers above 0 that float32 holds, in which recipes are computed."""
 
 SCALED_INSIDE = "scaled_inside"
 """Key of a ModelSpec's provenance: what the model itself does to its input, as 'Rescaling(0.00392157, 0)'."""
@@ -166,16 +170,15 @@ class PixelSpec(_Spec):
             _check_float(name, getattr(self, name))
         if self.divisor is not None:
             _check_float("divisor", self.divisor)
-            if self.divisor == 0:
-                raise SpecError("divisor must not be 0")
+            _check_divisor("divisor", self.divisor)
             if self.scale != 1.0:
                 raise SpecError(f"give scale or divisor, not both: got {self.scale!r} and {self.divisor!r}")
         if (self.mean is None) != (self.std is None):
             raise SpecError("mean and std belong together: give both (std 1 to subtract only) or neither")
         for name in ("mean", "std"):
             self._check_channels(name)
-        if self.std is not None and 0 in self.std:
-            raise SpecError(f"std must not contain 0, got {self.std}")
+        for value in self.std or ():
+            _check_divisor("std", value)
         if self.dtype == "uint8" and not self._is_identity:
             raise SpecError(
                 "dtype uint8 takes the pixels as they are; drop scale, divisor, offset, mean and std, or "
@@ -282,7 +285,7 @@ class ColumnSpec(_Spec):
             raise SpecError(f"column {self.name!r} has an indicator, so it needs a fill too")
         if self.kind == "number":
             for cell in self.missing:
-                _check_float("missing", _to_float(cell))
+                _check_float("missing", _to_float(cell), sys.float_info.max)
 
     @property
     def width(self) -> int:
@@ -444,9 +447,14 @@ def _check_int(spec: object, name: str, low: int, high: int) -> None:
         raise SpecError(f"{name} must be a whole number from {low} to {high}, got {value!r}")
 
 
-def _check_float(name: str, value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise SpecError(f"{name} must be a finite number, got {value!r}")
+def _check_float(name: str, value: object, largest: float = LARGEST) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) <= largest:
+        raise SpecError(f"{name} must be a finite number, at most {largest:.3g}, got {value!r:.80}")
+
+
+def _check_divisor(name: str, value: float) -> None:
+    if abs(value) < SMALLEST:
+        raise SpecError(f"{name} must not be 0, nor below {SMALLEST:.3g}, which float32 rounds to 0; got {value!r}")
 
 
 def _to_float(cell: str) -> float:

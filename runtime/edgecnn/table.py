@@ -19,12 +19,10 @@ import numpy.typing as npt
 
 from .cells import Lines, is_number, not_a_number, read_cells, sniff
 from .errors import SourceError, TableError
-from .spec import ColumnSpec, TableSpec
+from .spec import LARGEST, ColumnSpec, TableSpec
 
 Cells = Sequence[Any] | npt.NDArray[Any]
 """The cells of one column: text, numbers or None."""
-
-_LARGEST = float(np.finfo(np.float32).max)
 
 _WHOLE = re.compile(r"(-?\d+)\.0+")
 """A whole number with a point: programs write a column of 1, 2 and a gap as 1.0, 2.0 and a gap."""
@@ -242,7 +240,7 @@ def _encode_numbers(cells: Cells, column: ColumnSpec, words: tuple[str, ...], ou
     if column.fill is not None and words:
         values[missing] = column.fill
         missing[list(failures)] = False
-    usable = np.abs(values) <= _LARGEST
+    usable = np.abs(values) <= LARGEST
     for i in np.flatnonzero(~usable).tolist():
         if missing[i] and words:
             failures.setdefault(i, "is missing; fill it in or leave the row out")
@@ -379,6 +377,10 @@ def _columns(rows: Any, spec: TableSpec) -> list[Cells]:
         absent = next((c for c in names if c not in rows), None)
         if absent is not None:
             raise TableError(f"the rows lack the column {absent!r}; the model needs {_list(names)}")
+        for c in names:
+            if np.ndim(rows[c]) != 1:
+                got = f"{rows[c]!r:.40}"
+                raise TableError(f"column {c!r} must be a list of cells, got {got}; of a single row pass [row]")
         columns: list[Cells] = [_plain(rows[c]) for c in names]
         if len({len(c) for c in columns}) > 1:
             raise TableError(f"the columns have different lengths: {[len(c) for c in columns]}")

@@ -11,6 +11,11 @@ def printable(text: str) -> str:
     return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
+def show(line: str) -> None:
+    """A line of results for people, on stdout, printable."""
+    print(printable(line))
+
+
 def say(text: str) -> None:
     """Lines on stderr, printable; where nobody reads them any more, the work goes on."""
     with contextlib.suppress(BrokenPipeError):
