@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import threading
 import time
 
 import numpy as np
@@ -50,6 +51,34 @@ def test_closing_does_not_wait_for_a_consumer(video):
     start = time.monotonic()
     camera.close()
     assert time.monotonic() - start < 5
+
+
+def test_who_waits_for_a_frame_is_told_when_another_thread_closes(video, monkeypatch):
+    waiting = threading.Event()
+
+    def never(cv2, capture):
+        waiting.wait(5)
+        return False, None
+
+    monkeypatch.setattr("edgecnn.capture._read", never)
+    camera = Camera(str(video))
+    reader = threading.Thread(target=lambda: list(camera), daemon=True)
+    reader.start()
+    camera._stop.set()
+    reader.join(timeout=3)
+    assert not reader.is_alive()
+    waiting.set()
+    camera.close()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_capture_that_fails_in_any_way_is_lost(video, monkeypatch):
+    def broken(cv2, capture):
+        raise MemoryError
+
+    monkeypatch.setattr("edgecnn.capture._read", broken)
+    with Camera(str(video)) as camera:
+        assert drain(camera) == []
 
 
 def test_threads_that_open_videos_at_once_leave_opencv_its_log_level():

@@ -32,6 +32,9 @@ _READ_TIMEOUT_MS = 10_000
 MAX_INDEX = 2**31 - 1
 """Largest index of a camera: OpenCV takes a C int, and 5.0 crashes the process at -1."""
 
+_WAIT = 0.1
+"""Seconds after which who waits for a frame, or for room for one, looks whether the camera was closed."""
+
 _BACKLOG = 64
 """Frames kept for a consumer that wants all of them; past that the capture thread waits."""
 
@@ -196,14 +199,16 @@ class Camera:
         return capture
 
     def _pump(self) -> None:
-        for number in itertools.count():
-            if self._stop.is_set():
-                break
-            ok, image = _read(self._cv2, self._capture)
-            if not ok:
-                break
-            self._offer(Frame(self.name, number, image, time.time()))
-        self._put(None)
+        try:
+            for number in itertools.count():
+                if self._stop.is_set():
+                    break
+                ok, image = _read(self._cv2, self._capture)
+                if not ok:
+                    break
+                self._offer(Frame(self.name, number, image, time.time()))
+        finally:  # whatever ended it, somebody waits
+            self._put(None)
 
     def _offer(self, frame: Frame) -> None:
         """Queue a frame; in latest mode it takes the place of one that nobody fetched yet."""
@@ -217,7 +222,7 @@ class Camera:
     def _put(self, frame: Frame | None) -> None:
         while not self._stop.is_set():
             try:
-                self._queue.put(frame, timeout=0.1)
+                self._queue.put(frame, timeout=_WAIT)
                 return
             except queue.Full:
                 continue
@@ -225,7 +230,10 @@ class Camera:
     def __iter__(self) -> Iterator[Frame]:
         last = -1
         while not self._stop.is_set():
-            frame = self._queue.get()
+            try:
+                frame = self._queue.get(timeout=_WAIT)
+            except queue.Empty:  # another thread may have closed the camera
+                continue
             if frame is None:
                 raise SourceError(f"camera {self.name} gave no more frames after {last + 1}", code="camera_lost")
             last = frame.number
