@@ -9,7 +9,7 @@ import tf_keras
 
 from edgecnn import ModelError
 from edgecnn.export.load import load
-from edgecnn.export.reading.networks import example
+from edgecnn.export.reading.networks import by_name
 
 # tf-keras finds its own HDF5 old-fashioned.
 pytestmark = pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file:UserWarning")
@@ -52,5 +52,5 @@ def test_the_hint_computes_what_the_layer_did(library, module, network, hint, tm
     ],
 )
 def test_networks_are_known_by_their_names(names, expected):
-    assert example([b"preprocess_input"], names) == expected
-    assert example([b"expand_dims"], names) is None
+    assert by_name([b"preprocess_input"], names) == expected
+    assert by_name([b"expand_dims"], names) is None

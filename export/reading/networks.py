@@ -21,21 +21,25 @@ _DEPTH = re.compile(r"(?<=resnet)\d+(?=v2)")
 _SOURCE = re.compile(rb"applications[/\\](\w+)\.py")
 """Where code is from."""
 
-FUNCTION = "preprocess_input"
+_FUNCTION = "preprocess_input"
 """What they all call it."""
 
 
-def example(codes: Iterable[bytes], names: Iterable[str]) -> str | None:
+def by_code(codes: Iterable[bytes]) -> str | None:
+    """'vgg16.preprocess_input(x)' where that function itself is a Lambda layer's code; None for others."""
+    sources = [found[1].decode() for code in codes if _FUNCTION.encode() in code and (found := _SOURCE.search(code))]
+    return next((f"{source}.{_FUNCTION}(x)" for source in sources if source in _MODULES), None)
+
+
+def by_name(codes: Iterable[bytes], names: Iterable[str]) -> str | None:
     """'vgg16.preprocess_input(x)' for a Lambda layer that calls such a function; None for others.
 
     Args:
         codes: the layer's bytecode, or the name of its function.
         names: those of the layer and of the models in the file.
     """
-    codes = list(codes)
-    if not any(FUNCTION.encode() in code for code in codes):
+    if not any(_FUNCTION.encode() in code for code in codes):
         return None
-    sources = [found[1].decode() for code in codes if (found := _SOURCE.search(code)) and found[1].decode() in _MODULES]
     plain = [_DEPTH.sub("", name.lower().replace("_", "")) for name in names]
     built = [m for name in plain for m in _MODULES if name.startswith(m.replace("_", ""))]
-    return f"{[*sources, *built, 'vgg16'][0]}.{FUNCTION}(x)"
+    return f"{[*built, 'vgg16'][0]}.{_FUNCTION}(x)"

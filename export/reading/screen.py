@@ -170,15 +170,15 @@ def _example(stored: Stored, config: Mapping[str, Any]) -> tuple[str, bool]:
     Untold, it is the first of its inputs where it is a loss or draws numbers in training.
     """
     inner = config.get("config") or {}
-    told = decoded.expression(inner.get("function", inner.get("mode")))
-    if told is not None:
-        return told, True
     texts = list(words(config))
     codes = [*(base64.b64decode(t) for t in texts if _BASE64.fullmatch(t)), *(t.encode() for t in texts)]
+    told = networks.by_code(codes) or decoded.expression(inner.get("function", inner.get("mode")))
+    if told is not None:
+        return told, True
     if any(word in code for word in _IN_TRAINING for code in codes):
         return "x[0]", False
     models = [_name(entry) for entry in stored.layers() if entry["class_name"] in MODELS]
-    return networks.example(codes, [_name(config), *models]) or "x / 127.5 - 1", False
+    return networks.by_name(codes, [_name(config), *models]) or "x / 127.5 - 1", False
 
 
 def _called(config: Mapping[str, Any]) -> str | None:
