@@ -67,6 +67,7 @@ FILES = {
     "json error": (b'{"error":"Repository not found"}', r"web server \('Repository not found'\)"),
     "json error, nested": (b'{"error": {"code": 404, "message": "No such object"}}', r"server \('No such object'\)"),
     "json": (b'{"a": 1}', "is a JSON text"),
+    "rtf": (rb"{\rtf1\ansi keras}", "is an RTF document"),
     "404": (b"404: Not Found", r"the answer of a web server \('404: Not Found'\)"),
     "entry not found": (b"Entry not found", r"the answer of a web server \('Entry not found'\)"),
     "http": (b"HTTP/1.1 200 OK\r\n\r\n" + HDF5, "web server's answer with its header"),

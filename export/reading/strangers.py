@@ -84,6 +84,7 @@ _BYTES = (
     (rb"RIFF.{4}WEBP", "a WebP image, not a model"),
     (rb".{4}ftyp", "a video (MP4), not a model"),
     (rb"%PDF", "a PDF document, not a model"),
+    (rb"\{\\rtf", "an RTF document, not a model"),
     (rb"\x7fELF|MZ[\x00-\xff]\x00", "a program, not a model"),
 )  # fmt: skip
 """How a file begins -> what it is."""
