@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import copy
 import functools
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ..backend import numbers, tensorflow
+from ..backend import numbers, require, tensorflow
 from .retired import matrix_dot
 from .stored import Stored, class_configs
 
@@ -31,9 +32,25 @@ def layers(keras: Any, stored: Stored) -> dict[str, type]:
     found = {}
     for kind, of, first, end, make in _CHANGED:
         if of == line and first <= version < end:
-            found[PREFIX + kind] = cls = make(keras)
-            cls.__name__ = cls.__qualname__ = kind
+            found[PREFIX + kind] = make(keras)
+    if line == TF_KERAS and version < (2, 4) and not _names_cells(stored):
+        # TensorFlow 1.13 to 2.0 say 2.2.4-tf; those before 2.0 wrote another implementation than 2 by default.
+        implementations = (1, 2) if version >= (2, 3) else (2,)
+        found |= {PREFIX + kind: _repeating(kind, implementations, keras) for kind in ("LSTM", "GRU")}
+    for name, cls in found.items():
+        cls.__name__ = cls.__qualname__ = name.removeprefix(PREFIX)
     return found
+
+
+def _names_cells(stored: Stored) -> bool:
+    """Whether weights have the cell of their recurrent layer in their names, which TensorFlow 2.2 is known by.
+
+    It says 2.3.0-tf, as 2.1 does.
+    """
+    if stored.kind != "hdf5":
+        return False
+    with require("h5py").File(stored.path) as file:
+        return file.visit(lambda name: re.search(r"/(lstm|gru)_cell(_\d+)?/", name)) is not None
 
 
 def named(config: Any, stand_ins: Mapping[str, type]) -> Any:
@@ -41,11 +58,16 @@ def named(config: Any, stand_ins: Mapping[str, type]) -> Any:
     config = copy.deepcopy(config)
     for layer in class_configs(config):
         name = f"{PREFIX}{layer['class_name']}"
-        if name in stand_ins and not _is_operation(layer):
+        stands_for = getattr(stand_ins.get(name), "stands_for", _any)
+        if name in stand_ins and not _is_operation(layer) and stands_for(layer["config"]):
             layer["class_name"] = name  # type: ignore[index]
             if "module" in layer:
                 layer |= {"module": None, "registered_name": name}  # type: ignore[operator]
     return config
+
+
+def _any(config: Mapping[str, Any]) -> bool:
+    return True
 
 
 def _is_operation(layer: Mapping[str, Any]) -> bool:
@@ -77,6 +99,31 @@ def _bidirectional(keras: Any) -> type:
                     layer.zero_output_for_mask = False
 
     return Bidirectional
+
+
+def _repeating(kind: str, implementations: tuple[int, ...], keras: Any) -> type:
+    class Repeating(getattr(keras.layers, kind)):  # type: ignore[misc]
+        """Repeats the last output at masked steps, also where a Bidirectional asks for zeros, as it always does.
+
+        So did TensorFlow's code for CPUs. On a GPU the steps after the end of a sequence were zeros, those before
+        its start weren't.
+        """
+
+        zero_output_for_mask = property(lambda self: False, lambda self, zeros: None)
+
+        @staticmethod
+        def stands_for(config: Mapping[str, Any]) -> bool:
+            """Whether cuDNN could compute it: such layers had code of their own, which gave zeros since 2.2."""
+            return (
+                (config.get("activation"), config.get("recurrent_activation")) == ("tanh", "sigmoid")
+                and config.get("implementation") in implementations
+                and not config.get("recurrent_dropout")
+                and not config.get("unroll")
+                and config.get("use_bias", True)
+                and config.get("reset_after", True)
+            )
+
+    return Repeating
 
 
 def _time_distributed(keras: Any) -> type:
