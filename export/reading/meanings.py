@@ -37,6 +37,10 @@ def layers(keras: Any, stored: Stored) -> dict[str, type]:
         # TensorFlow 1.13 to 2.0 say 2.2.4-tf; those before 2.0 wrote another implementation than 2 by default.
         implementations = (1, 2) if version >= (2, 3) else (2,)
         found |= {PREFIX + kind: _repeating(kind, implementations, keras) for kind in ("LSTM", "GRU")}
+    if line == KERAS and (3,) <= version < (3, 11):
+        for kind in _given_masks(stored):
+            if base := found.get(PREFIX + kind, getattr(keras.layers, kind, None)):
+                found[PREFIX + kind] = _keeping_its_mask(base, keras)
     for name, cls in found.items():
         cls.__name__ = cls.__qualname__ = name.removeprefix(PREFIX)
     return found
@@ -51,6 +55,16 @@ def _names_cells(stored: Stored) -> bool:
         return False
     with require("h5py").File(stored.path) as file:
         return file.visit(lambda name: re.search(r"/(lstm|gru)_cell(_\d+)?/", name)) is not None
+
+
+def _given_masks(stored: Stored) -> set[str]:
+    """Classes of layers that were called with a mask as an argument."""
+    return {
+        layer["class_name"]
+        for layer in stored.layers()
+        for node in layer.get("inbound_nodes") or ()
+        if isinstance(node, Mapping) and isinstance(node.get("kwargs"), Mapping) and node["kwargs"].get("mask")
+    }
 
 
 def named(config: Any, stand_ins: Mapping[str, type]) -> Any:
@@ -124,6 +138,17 @@ def _repeating(kind: str, implementations: tuple[int, ...], keras: Any) -> type:
             )
 
     return Repeating
+
+
+def _keeping_its_mask(base: type, keras: Any) -> type:
+    class Keeping(base):  # type: ignore[misc, valid-type]
+        """Hands on the mask that its input has, and not one that it was called with, as all layers do today."""
+
+        def _set_mask_metadata(self, inputs: Any, outputs: Any, previous_mask: Any) -> None:
+            of_inputs = keras.tree.map_structure(lambda x: getattr(x, "_keras_mask", None), inputs)
+            super()._set_mask_metadata(inputs, outputs, of_inputs)
+
+    return Keeping
 
 
 def _time_distributed(keras: Any) -> type:
