@@ -41,8 +41,8 @@ def layers(keras: Any, stored: Stored) -> dict[str, type]:
         for kind in _given_masks(stored):
             if base := found.get(PREFIX + kind, getattr(keras.layers, kind, None)):
                 found[PREFIX + kind] = _keeping_its_mask(base, keras)
-    for name, cls in found.items():
-        cls.__name__ = cls.__qualname__ = name.removeprefix(PREFIX)
+    for name, cls in found.items():  # that of a class may be another than what the file has
+        cls.__name__ = cls.__qualname__ = getattr(keras.layers, name.removeprefix(PREFIX)).__name__
     return found
 
 
@@ -172,6 +172,31 @@ def _softmax(keras: Any) -> type:
             return super().call(inputs)
 
     return Softmax
+
+
+def _softmax_without_zeros(keras: Any) -> type:
+    class Softmax(keras.layers.Softmax):  # type: ignore[misc, name-defined]
+        """Shares out what is masked from end to end in equal parts, where it gives zeros today."""
+
+        def call(self, inputs: Any, mask: Any = None) -> Any:
+            if mask is not None:
+                inputs += (1.0 - keras.ops.cast(mask, inputs.dtype)) * -1e9
+            return super().call(inputs)
+
+    return Softmax
+
+
+def _attention_without_zeros(kind: str, keras: Any) -> type:
+    softmax = _softmax_without_zeros(keras)
+
+    class Attention(getattr(keras.layers, kind)):  # type: ignore[misc]
+        """Attends at a masked step to all of them, where it may attend to none today."""
+
+        def build(self, *shapes: Any, **options: Any) -> None:
+            super().build(*shapes, **options)
+            self._softmax = softmax(axis=self._softmax.axis, dtype=self._softmax.dtype_policy)
+
+    return Attention
 
 
 def _relu(keras: Any) -> type:
@@ -417,6 +442,11 @@ _CHANGED: tuple[tuple[str, str, tuple[int, ...], tuple[int, ...], Callable[[Any]
     *(
         (kind, KERAS, (3,), (3, 4), functools.partial(_of_several, kind, operation))
         for kind, operation in _OF_SEVERAL.items()
+    ),
+    ("Softmax", KERAS, (3,), (3, 10), _softmax_without_zeros),
+    *(
+        (kind, KERAS, (3,), (3, 10), functools.partial(_attention_without_zeros, kind))
+        for kind in ("MultiHeadAttention", "GroupQueryAttention")
     ),
     # TensorFlow 1.15 did so too, but says 2.2.4-tf like TensorFlow 2.0, which doesn't.
     ("Dot", KERAS, (1,), (2, 2, 5), _matrix_dot),
