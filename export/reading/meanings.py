@@ -292,6 +292,18 @@ def _stacked_cells(keras: Any) -> type:
     return StackedRNNCells
 
 
+def _in_order_of_axes(kind: str, keras: Any) -> type:
+    class Normalization(getattr(keras.layers, kind)):  # type: ignore[misc]
+        """Has weights of the shape of its axes as they are given, where axes from the end go first today."""
+
+        def build(self, shape: Any) -> None:
+            if isinstance(self.axis, (list, tuple)):
+                self.axis = [axis % len(shape) for axis in self.axis]
+            super().build(shape)
+
+    return Normalization
+
+
 def _wide_codes(kind: str, keras: Any) -> type:
     class Encoding(getattr(keras.layers, kind)):  # type: ignore[misc]
         """With one_hot, keeps the last axis of its input where that is 1 long."""
@@ -453,6 +465,10 @@ _CHANGED: tuple[tuple[str, str, tuple[int, ...], tuple[int, ...], Callable[[Any]
     ("StackedRNNCells", KERAS, (2,), (2, 2, 3), _stacked_cells),
     ("Discretization", TF_KERAS, (2,), (2, 5), _short_discretization),
     ("Discretization", TF_KERAS, (2, 5), (2, 6), _discretization_with_bins),
+    *(
+        (kind, KERAS, (3,), (3, 14), functools.partial(_in_order_of_axes, kind))
+        for kind in ("LayerNormalization", "RMSNormalization")
+    ),
     ("CategoryEncoding", KERAS, (3,), (3, 4), functools.partial(_wide_codes, "CategoryEncoding")),
     ("Discretization", KERAS, (3,), (3, 4), _first_discretization),
     ("Discretization", KERAS, (3, 4), (3, 12), _whole_discretization),
