@@ -73,14 +73,14 @@ def named(config: Any, stand_ins: Mapping[str, type]) -> Any:
     for layer in class_configs(config):
         name = f"{PREFIX}{layer['class_name']}"
         stands_for = getattr(stand_ins.get(name), "stands_for", _any)
-        if name in stand_ins and not _is_operation(layer) and stands_for(layer["config"]):
+        if name in stand_ins and not _is_operation(layer) and stands_for(layer):
             layer["class_name"] = name  # type: ignore[index]
             if "module" in layer:
                 layer |= {"module": None, "registered_name": name}  # type: ignore[operator]
     return config
 
 
-def _any(config: Mapping[str, Any]) -> bool:
+def _any(layer: Mapping[str, Any]) -> bool:
     return True
 
 
@@ -126,8 +126,9 @@ def _repeating(kind: str, implementations: tuple[int, ...], keras: Any) -> type:
         zero_output_for_mask = property(lambda self: False, lambda self, zeros: None)
 
         @staticmethod
-        def stands_for(config: Mapping[str, Any]) -> bool:
+        def stands_for(layer: Mapping[str, Any]) -> bool:
             """Whether cuDNN could compute it: such layers had code of their own, which gave zeros since 2.2."""
+            config = layer["config"]
             return (
                 (config.get("activation"), config.get("recurrent_activation")) == ("tanh", "sigmoid")
                 and config.get("implementation") in implementations
@@ -170,6 +171,12 @@ def _softmax(keras: Any) -> type:
 
         def call(self, inputs: Any, mask: Any = None) -> Any:
             return super().call(inputs)
+
+        @staticmethod
+        def stands_for(layer: Mapping[str, Any]) -> bool:
+            """Whether no call gave it a mask: since 2.4 one could, and it had today's meaning then."""
+            calls = [call for node in layer.get("inbound_nodes") or () for call in node]
+            return not any(isinstance(call[-1], Mapping) and call[-1].get("mask") for call in calls)
 
     return Softmax
 
