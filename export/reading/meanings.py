@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import copy
 import functools
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ..backend import numbers, tensorflow
+from ..backend import numbers, require, tensorflow
 from .retired import matrix_dot
 from .stored import Stored, class_configs
 
@@ -31,9 +32,39 @@ def layers(keras: Any, stored: Stored) -> dict[str, type]:
     found = {}
     for kind, of, first, end, make in _CHANGED:
         if of == line and first <= version < end:
-            found[PREFIX + kind] = cls = make(keras)
-            cls.__name__ = cls.__qualname__ = kind
+            found[PREFIX + kind] = make(keras)
+    if line == TF_KERAS and version < (2, 4) and not _names_cells(stored):
+        # TensorFlow 1.13 to 2.0 say 2.2.4-tf; those before 2.0 wrote another implementation than 2 by default.
+        implementations = (1, 2) if version >= (2, 3) else (2,)
+        found |= {PREFIX + kind: _repeating(kind, implementations, keras) for kind in ("LSTM", "GRU")}
+    if line == KERAS and (3,) <= version < (3, 11):
+        for kind in _given_masks(stored):
+            if base := found.get(PREFIX + kind, getattr(keras.layers, kind, None)):
+                found[PREFIX + kind] = _keeping_its_mask(base, keras)
+    for name, cls in found.items():  # that of a class may be another than what the file has
+        cls.__name__ = cls.__qualname__ = getattr(keras.layers, name.removeprefix(PREFIX)).__name__
     return found
+
+
+def _names_cells(stored: Stored) -> bool:
+    """Whether weights have the cell of their recurrent layer in their names, which TensorFlow 2.2 is known by.
+
+    It says 2.3.0-tf, as 2.1 does.
+    """
+    if stored.kind != "hdf5":
+        return False
+    with require("h5py").File(stored.path) as file:
+        return file.visit(lambda name: re.search(r"/(lstm|gru)_cell(_\d+)?/", name)) is not None
+
+
+def _given_masks(stored: Stored) -> set[str]:
+    """Classes of layers that were called with a mask as an argument."""
+    return {
+        layer["class_name"]
+        for layer in stored.layers()
+        for node in layer.get("inbound_nodes") or ()
+        if isinstance(node, Mapping) and isinstance(node.get("kwargs"), Mapping) and node["kwargs"].get("mask")
+    }
 
 
 def named(config: Any, stand_ins: Mapping[str, type]) -> Any:
@@ -41,11 +72,16 @@ def named(config: Any, stand_ins: Mapping[str, type]) -> Any:
     config = copy.deepcopy(config)
     for layer in class_configs(config):
         name = f"{PREFIX}{layer['class_name']}"
-        if name in stand_ins and not _is_operation(layer):
+        stands_for = getattr(stand_ins.get(name), "stands_for", _any)
+        if name in stand_ins and not _is_operation(layer) and stands_for(layer):
             layer["class_name"] = name  # type: ignore[index]
             if "module" in layer:
                 layer |= {"module": None, "registered_name": name}  # type: ignore[operator]
     return config
+
+
+def _any(layer: Mapping[str, Any]) -> bool:
+    return True
 
 
 def _is_operation(layer: Mapping[str, Any]) -> bool:
@@ -79,6 +115,43 @@ def _bidirectional(keras: Any) -> type:
     return Bidirectional
 
 
+def _repeating(kind: str, implementations: tuple[int, ...], keras: Any) -> type:
+    class Repeating(getattr(keras.layers, kind)):  # type: ignore[misc]
+        """Repeats the last output at masked steps, also where a Bidirectional asks for zeros, as it always does.
+
+        So did TensorFlow's code for CPUs. On a GPU the steps after the end of a sequence were zeros, those before
+        its start weren't.
+        """
+
+        zero_output_for_mask = property(lambda self: False, lambda self, zeros: None)
+
+        @staticmethod
+        def stands_for(layer: Mapping[str, Any]) -> bool:
+            """Whether cuDNN could compute it: such layers had code of their own, which gave zeros since 2.2."""
+            config = layer["config"]
+            return (
+                (config.get("activation"), config.get("recurrent_activation")) == ("tanh", "sigmoid")
+                and config.get("implementation") in implementations
+                and not config.get("recurrent_dropout")
+                and not config.get("unroll")
+                and config.get("use_bias", True)
+                and config.get("reset_after", True)
+            )
+
+    return Repeating
+
+
+def _keeping_its_mask(base: type, keras: Any) -> type:
+    class Keeping(base):  # type: ignore[misc, valid-type]
+        """Hands on the mask that its input has, and not one that it was called with, as all layers do today."""
+
+        def _set_mask_metadata(self, inputs: Any, outputs: Any, previous_mask: Any) -> None:
+            of_inputs = keras.tree.map_structure(lambda x: getattr(x, "_keras_mask", None), inputs)
+            super()._set_mask_metadata(inputs, outputs, of_inputs)
+
+    return Keeping
+
+
 def _time_distributed(keras: Any) -> type:
     class TimeDistributed(keras.layers.TimeDistributed):  # type: ignore[misc, name-defined]
         """Neither asks the layer inside for a mask, nor hands it one."""
@@ -99,7 +172,38 @@ def _softmax(keras: Any) -> type:
         def call(self, inputs: Any, mask: Any = None) -> Any:
             return super().call(inputs)
 
+        @staticmethod
+        def stands_for(layer: Mapping[str, Any]) -> bool:
+            """Whether no call gave it a mask: since 2.4 one could, and it had today's meaning then."""
+            calls = [call for node in layer.get("inbound_nodes") or () for call in node]
+            return not any(isinstance(call[-1], Mapping) and call[-1].get("mask") for call in calls)
+
     return Softmax
+
+
+def _softmax_without_zeros(keras: Any) -> type:
+    class Softmax(keras.layers.Softmax):  # type: ignore[misc, name-defined]
+        """Shares out what is masked from end to end in equal parts, where it gives zeros today."""
+
+        def call(self, inputs: Any, mask: Any = None) -> Any:
+            if mask is not None:
+                inputs += (1.0 - keras.ops.cast(mask, inputs.dtype)) * -1e9
+            return super().call(inputs)
+
+    return Softmax
+
+
+def _attention_without_zeros(kind: str, keras: Any) -> type:
+    softmax = _softmax_without_zeros(keras)
+
+    class Attention(getattr(keras.layers, kind)):  # type: ignore[misc]
+        """Attends at a masked step to all of them, where it may attend to none today."""
+
+        def build(self, *shapes: Any, **options: Any) -> None:
+            super().build(*shapes, **options)
+            self._softmax = softmax(axis=self._softmax.axis, dtype=self._softmax.dtype_policy)
+
+    return Attention
 
 
 def _relu(keras: Any) -> type:
@@ -193,6 +297,18 @@ def _stacked_cells(keras: Any) -> type:
             return output, new[::-1]
 
     return StackedRNNCells
+
+
+def _in_order_of_axes(kind: str, keras: Any) -> type:
+    class Normalization(getattr(keras.layers, kind)):  # type: ignore[misc]
+        """Has weights of the shape of its axes as they are given, where axes from the end go first today."""
+
+        def build(self, shape: Any) -> None:
+            if isinstance(self.axis, (list, tuple)):
+                self.axis = [axis % len(shape) for axis in self.axis]
+            super().build(shape)
+
+    return Normalization
 
 
 def _wide_codes(kind: str, keras: Any) -> type:
@@ -346,11 +462,20 @@ _CHANGED: tuple[tuple[str, str, tuple[int, ...], tuple[int, ...], Callable[[Any]
         (kind, KERAS, (3,), (3, 4), functools.partial(_of_several, kind, operation))
         for kind, operation in _OF_SEVERAL.items()
     ),
+    ("Softmax", KERAS, (3,), (3, 10), _softmax_without_zeros),
+    *(
+        (kind, KERAS, (3,), (3, 10), functools.partial(_attention_without_zeros, kind))
+        for kind in ("MultiHeadAttention", "GroupQueryAttention")
+    ),
     # TensorFlow 1.15 did so too, but says 2.2.4-tf like TensorFlow 2.0, which doesn't.
     ("Dot", KERAS, (1,), (2, 2, 5), _matrix_dot),
     ("StackedRNNCells", KERAS, (2,), (2, 2, 3), _stacked_cells),
     ("Discretization", TF_KERAS, (2,), (2, 5), _short_discretization),
     ("Discretization", TF_KERAS, (2, 5), (2, 6), _discretization_with_bins),
+    *(
+        (kind, KERAS, (3,), (3, 14), functools.partial(_in_order_of_axes, kind))
+        for kind in ("LayerNormalization", "RMSNormalization")
+    ),
     ("CategoryEncoding", KERAS, (3,), (3, 4), functools.partial(_wide_codes, "CategoryEncoding")),
     ("Discretization", KERAS, (3,), (3, 4), _first_discretization),
     ("Discretization", KERAS, (3, 4), (3, 12), _whole_discretization),

@@ -156,6 +156,9 @@ def for_tf_keras(config: Any) -> Any:
                 inner[key] = value["value"]  # a number that was NumPy's, as LeakyReLU's alpha in 2.0
             if key.endswith("activation") and isinstance(value, dict) and value.get("class_name") == "Activation":
                 inner[key] = value["config"]["activation"]  # a layer, as which its author registered a function
+        if kind == "MultiHeadAttention":
+            for key in ("query_shape", "key_shape", "value_shape"):
+                inner.setdefault(key, None)  # 2.4 did not store them; the layer has them from its first call
         if kind == "Embedding" and "int" in str(inner.get("dtype")):
             del inner["dtype"]  # up to 2.0 that of what it takes
         if kind == "TFOpLambda" and str(layer.get("inbound_nodes")).startswith("[['_CONSTANT_VALUE'"):
