@@ -358,11 +358,14 @@ def test_layers_of_keras_own_applications(tmp_path, library, suffix):
 def test_functions_of_tensorflow_as_activations(tmp_path, library, suffix):
     """Keras stores them by name; its own load_model finds few of them again."""
     model = library.Sequential([library.layers.Input((4,))])
-    for function in (tf.sin, tf.abs, tf.identity, tf.exp, tf.square, tf.nn.softmax, tf.nn.log_softmax):
+    of_math = (tf.sin, tf.abs, tf.sqrt, tf.identity, tf.exp, tf.square, tf.negative, tf.round, tf.math.reciprocal)
+    for function in (*of_math, tf.nn.swish, tf.nn.softmax, tf.nn.log_softmax):
         model.add(library.layers.Dense(4, activation=function))
     model.save(tmp_path / f"m{suffix}")
     sample = np.linspace(-1, 1, 8, dtype=np.float32).reshape(2, 4)
-    np.testing.assert_array_equal(load(tmp_path / f"m{suffix}")([sample])[0], model(sample))
+    loaded = load(tmp_path / f"m{suffix}")
+    np.testing.assert_array_equal(loaded([sample])[0], model(sample))
+    assert not loaded.notes
 
 
 @pytest.mark.parametrize("suffix", [".h5", ".keras"])

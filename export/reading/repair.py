@@ -56,7 +56,10 @@ HARD_SIGMOID = "hard_sigmoid"
 OTHER_HARD_SIGMOID = "edgecnn_hard_sigmoid"
 """Name under which a fallback finds the hard_sigmoid of the generation that wrote the file."""
 
-OF_TENSORFLOW = ("abs", "atan", "cos", "cosh", "erf", "exp", "sign", "sin", "sinh", "square")
+OF_TENSORFLOW = (
+    "abs", "asinh", "atan", "ceil", "cos", "cosh", "erf", "exp", "expm1", "floor", "l2_normalize", "log", "log1p",
+    "reciprocal", "round", "rsqrt", "sign", "sin", "sinh", "sqrt", "square", "tan",
+)  # fmt: skip
 """Functions of tf.math that people give as an activation, which Keras stores by this name but doesn't find again."""
 
 
@@ -342,7 +345,13 @@ def functions(keras: Any, library: str) -> dict[str, Any]:
 
     other = of_keras_2 if library == "keras" else of_keras_3
     tf = tensorflow()
-    theirs = {"identity": tf.identity, "softmax_v2": tf.nn.softmax, "log_softmax_v2": tf.nn.log_softmax}
+    theirs = {
+        "identity": tf.identity,
+        "log_softmax_v2": tf.nn.log_softmax,
+        "neg": tf.negative,
+        "softmax_v2": tf.nn.softmax,
+        "swish": tf.nn.silu,  # that function's name for itself; Keras 3 knows a text "swish", but no such function
+    }
     return {OTHER_HARD_SIGMOID: other, **theirs, **{name: getattr(tf.math, name) for name in OF_TENSORFLOW}}
 
 
