@@ -369,6 +369,17 @@ def test_functions_of_tensorflow_as_activations(tmp_path, library, suffix):
 
 
 @pytest.mark.parametrize("suffix", [".h5", ".keras"])
+def test_an_input_made_of_a_specification(tmp_path, suffix):
+    """Keras 2 stores no shape then, and gives such an input no name."""
+    tokens = L2.Input(type_spec=tf.TensorSpec((None, 3), tf.int32))
+    model = tf_keras.Model(tokens, L2.Flatten()(L2.Embedding(5, 2)(tokens)))
+    model.save(tmp_path / f"m{suffix}")
+    loaded, sample = load(tmp_path / f"m{suffix}"), np.array([[0, 4, 2]], np.int32)
+    assert [(t.shape, t.dtype) for t in loaded.inputs] == [((None, 3), "int32")]
+    np.testing.assert_array_equal(loaded([sample])[0], model(sample))
+
+
+@pytest.mark.parametrize("suffix", [".h5", ".keras"])
 def test_experimental_layers_of_keras_2(tmp_path, suffix):
     model = tf_keras.Sequential([L2.Input((3,)), L2.experimental.RandomFourierFeatures(8), L2.Dense(2)])
     model.save(tmp_path / f"m{suffix}")
