@@ -369,6 +369,16 @@ def test_functions_of_tensorflow_as_activations(tmp_path, library, suffix):
 
 
 @pytest.mark.parametrize("suffix", [".h5", ".keras"])
+def test_what_is_called_as_a_function_of_tensorflow(tmp_path, suffix):
+    """tf-keras would put a function that it is given by a name wherever a layer's configuration has that text."""
+    given = L2.Input((3,), name="square")
+    model = tf_keras.Model(given, L2.Dense(2, activation=tf.abs, name="log")(tf.identity(given)))
+    model.save(tmp_path / f"m{suffix}")
+    sample = np.ones((1, 3), np.float32)
+    np.testing.assert_array_equal(load(tmp_path / f"m{suffix}")([sample])[0], model(sample))
+
+
+@pytest.mark.parametrize("suffix", [".h5", ".keras"])
 def test_an_input_made_of_a_specification(tmp_path, suffix):
     """Keras 2 stores no shape then, and gives such an input no name."""
     tokens = L2.Input(type_spec=tf.TensorSpec((None, 3), tf.int32))

@@ -12,7 +12,7 @@ import json
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -184,6 +184,27 @@ def with_named_functions(config: Any) -> Any:
     return config
 
 
+def with_tensorflow_functions(config: Any, given: Collection[str]) -> Any:
+    """An architecture with functions of TensorFlow as activations under the names that functions() has for them.
+
+    By their own, tf-keras would also put them where a layer is named "log" or an operator is "identity".
+
+    Args:
+        given: what the user's own file defines, which goes first.
+    """
+    config = copy.deepcopy(config)
+    theirs = _of_tensorflow().keys() - set(given)
+    for _, inner in layer_configs(config):
+        for key, value in inner.items():
+            if not key.endswith("activation"):
+                continue
+            if isinstance(value, str) and value in theirs:
+                inner[key] = f"edgecnn_{value}"
+            elif isinstance(value, dict) and value.get("class_name") == "function" and value.get("config") in theirs:
+                value["config"] = f"edgecnn_{value['config']}"
+    return config
+
+
 def with_corners(config: Any) -> Any:
     """A Keras 2.2 or 2.3 architecture whose bilinear upsampling stays that of TensorFlow 1 (retired.py)."""
     config = copy.deepcopy(config)
@@ -335,7 +356,7 @@ def without_training(config: Any) -> Any:
 
 
 def functions(keras: Any, library: str) -> dict[str, Any]:
-    """The other generation's hard_sigmoid under OTHER_HARD_SIGMOID, and what only TensorFlow has under these names."""
+    """The other generation's hard_sigmoid under OTHER_HARD_SIGMOID, and those of with_tensorflow_functions()."""
 
     def of_keras_2(x: Any) -> Any:
         return keras.ops.clip(0.2 * x + 0.5, 0.0, 1.0)
@@ -344,15 +365,20 @@ def functions(keras: Any, library: str) -> dict[str, Any]:
         return keras.backend.relu(x + 3.0, max_value=6.0) / 6.0
 
     other = of_keras_2 if library == "keras" else of_keras_3
+    return {OTHER_HARD_SIGMOID: other, **{f"edgecnn_{name}": f for name, f in _of_tensorflow().items()}}
+
+
+def _of_tensorflow() -> dict[str, Callable[..., Any]]:
+    """Name for itself of each function of TensorFlow that Keras stores by it -> the function."""
     tf = tensorflow()
-    theirs = {
+    return {
         "identity": tf.identity,
         "log_softmax_v2": tf.nn.log_softmax,
         "neg": tf.negative,
         "softmax_v2": tf.nn.softmax,
-        "swish": tf.nn.silu,  # that function's name for itself; Keras 3 knows a text "swish", but no such function
+        "swish": tf.nn.silu,  # Keras 3 knows a text "swish", but no such function
+        **{name: getattr(tf.math, name) for name in OF_TENSORFLOW},
     }
-    return {OTHER_HARD_SIGMOID: other, **theirs, **{name: getattr(tf.math, name) for name in OF_TENSORFLOW}}
 
 
 @contextlib.contextmanager
