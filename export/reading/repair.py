@@ -50,6 +50,20 @@ _WITH_DROPOUT = frozenset(
 OPERATIONS = ("nn", "numpy", "math", "core", "linalg", "image")
 """Modules of keras.src.ops in which Keras 3 keeps the classes of its functions."""
 
+_MADE_WITH = {
+    "Arange": {"dtype": 3},
+    "Array": {"dtype": 1},
+    "DotProductAttention": {"attn_logits_soft_cap": 7, "flash_attention": 6},
+    "FullLike": {"dtype": 2},
+    "Isclose": {"equal_nan": 4},
+    "OnesLike": {"dtype": 1},
+    "Scatter": {"shape": 2},
+    "SearchSorted": {"side": 2},
+    "Slice": {"shape": 2},
+    "ZerosLike": {"dtype": 1},
+}
+"""Function of keras.ops -> arguments that it is made with since Keras 3.11 -> their places in a call before."""
+
 HARD_SIGMOID = "hard_sigmoid"
 """clip(0.2 x + 0.5, 0, 1) in Keras 1 and 2, relu6(x + 3) / 6 in Keras 3."""
 
@@ -221,10 +235,14 @@ def with_current_arguments(config: Any) -> Any:
         kind = layer["class_name"]
         if kind == "Threshold" and "threshold_value" in inner:
             layer["config"] = {"threshold": inner["threshold_value"], "default_value": inner.get("value")}
-        elif kind in ("FullLike", "OnesLike", "ZerosLike"):
-            for node in layer.get("inbound_nodes") or ():
-                if isinstance(node, dict) and isinstance(node.get("kwargs"), dict):
-                    node["kwargs"].pop("dtype", None)
+        for node in layer.get("inbound_nodes") or () if kind in _MADE_WITH else ():
+            if not isinstance(node, dict) or not isinstance(node.get("args"), list):
+                continue
+            for name, place in _MADE_WITH[kind].items():
+                if name in node["kwargs"]:
+                    inner[name] = node["kwargs"].pop(name)
+                elif place < len(node["args"]):
+                    inner[name] = node["args"].pop(place)
     return config
 
 
