@@ -23,7 +23,7 @@ from edgecnn.spec import ModelSpec
 from .backend import quiet_logs, reason, tensorflow
 from .batches import Arrays, run_in_batches
 from .graph.tracing import as_predicted, nodes_of, traceable
-from .reading import bytecode, replicas, screen, weights
+from .reading import bytecode, replicas, screen, shapes, weights
 from .reading.expression import Expression
 from .reading.generations import Opened, open_model
 from .reading.savedmodel import open_savedmodel
@@ -208,7 +208,7 @@ def load(
         stored, told = weights.with_architecture(stored, Path(architecture))
     elif architecture is not None:
         told.append("the file holds its own architecture, so --architecture was not needed")
-    stored, joined = replicas.joined(stored)
+    stored, joined = replicas.joined(shapes.without_specs(stored))
     expressions = _expressions(stored, lambdas or {})
     if lambdas and not screen.lambda_arguments(stored):
         told.append(f"no Lambda layer is in the file, so --lambda {', '.join(lambdas)} was not needed")

@@ -358,11 +358,35 @@ def test_layers_of_keras_own_applications(tmp_path, library, suffix):
 def test_functions_of_tensorflow_as_activations(tmp_path, library, suffix):
     """Keras stores them by name; its own load_model finds few of them again."""
     model = library.Sequential([library.layers.Input((4,))])
-    for function in (tf.sin, tf.abs, tf.identity, tf.exp, tf.square, tf.nn.softmax, tf.nn.log_softmax):
+    of_math = (tf.sin, tf.abs, tf.sqrt, tf.identity, tf.exp, tf.square, tf.negative, tf.round, tf.math.reciprocal)
+    for function in (*of_math, tf.nn.swish, tf.nn.softmax, tf.nn.log_softmax):
         model.add(library.layers.Dense(4, activation=function))
     model.save(tmp_path / f"m{suffix}")
     sample = np.linspace(-1, 1, 8, dtype=np.float32).reshape(2, 4)
+    loaded = load(tmp_path / f"m{suffix}")
+    np.testing.assert_array_equal(loaded([sample])[0], model(sample))
+    assert not loaded.notes
+
+
+@pytest.mark.parametrize("suffix", [".h5", ".keras"])
+def test_what_is_called_as_a_function_of_tensorflow(tmp_path, suffix):
+    """tf-keras would put a function that it is given by a name wherever a layer's configuration has that text."""
+    given = L2.Input((3,), name="square")
+    model = tf_keras.Model(given, L2.Dense(2, activation=tf.abs, name="log")(tf.identity(given)))
+    model.save(tmp_path / f"m{suffix}")
+    sample = np.ones((1, 3), np.float32)
     np.testing.assert_array_equal(load(tmp_path / f"m{suffix}")([sample])[0], model(sample))
+
+
+@pytest.mark.parametrize("suffix", [".h5", ".keras"])
+def test_an_input_made_of_a_specification(tmp_path, suffix):
+    """Keras 2 stores no shape then, and gives such an input no name."""
+    tokens = L2.Input(type_spec=tf.TensorSpec((None, 3), tf.int32))
+    model = tf_keras.Model(tokens, L2.Flatten()(L2.Embedding(5, 2)(tokens)))
+    model.save(tmp_path / f"m{suffix}")
+    loaded, sample = load(tmp_path / f"m{suffix}"), np.array([[0, 4, 2]], np.int32)
+    assert [(t.shape, t.dtype) for t in loaded.inputs] == [((None, 3), "int32")]
+    np.testing.assert_array_equal(loaded([sample])[0], model(sample))
 
 
 @pytest.mark.parametrize("suffix", [".h5", ".keras"])

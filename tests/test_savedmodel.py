@@ -7,6 +7,7 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 import tensorflow as tf
+import tf_keras
 
 from edgecnn import ModelError
 from edgecnn.cli import guard
@@ -50,6 +51,13 @@ def test_other_folders(tmp_path):
     (tmp_path / "saved_model.pb").write_bytes(b"\xff\xff no proto")
     with pytest.raises(ModelError, match="damaged"):
         load(tmp_path)
+
+
+def test_one_saved_without_traces_says_what_to_save_instead(tmp_path):
+    model = tf_keras.Sequential([tf_keras.layers.Dense(2, input_shape=(3,))])
+    model.save(tmp_path / "saved", save_traces=False)
+    with pytest.raises(ModelError, match=r"no serving signature, as save_traces=False .* save it as \.keras or \.h5"):
+        load(tmp_path / "saved")
 
 
 def test_one_whose_variables_are_missing_is_named(tmp_path):

@@ -209,6 +209,7 @@ def _open(
         config = change(config)
     if attempt.library == "tf_keras":
         config = repair.with_named_functions(config)
+    config = repair.with_tensorflow_functions(config, given)
     as_then = {name: layer for name, layer in meanings.layers(keras, stored).items() if layer.__name__ not in given}
     config = meanings.named(standins.replace(keras, config, expressions), as_then)
     objects = {

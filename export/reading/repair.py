@@ -12,7 +12,7 @@ import json
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -50,13 +50,30 @@ _WITH_DROPOUT = frozenset(
 OPERATIONS = ("nn", "numpy", "math", "core", "linalg", "image")
 """Modules of keras.src.ops in which Keras 3 keeps the classes of its functions."""
 
+_MADE_WITH = {
+    "Arange": {"dtype": 3},
+    "Array": {"dtype": 1},
+    "DotProductAttention": {"attn_logits_soft_cap": 7, "flash_attention": 6},
+    "FullLike": {"dtype": 2},
+    "Isclose": {"equal_nan": 4},
+    "OnesLike": {"dtype": 1},
+    "Scatter": {"shape": 2},
+    "SearchSorted": {"side": 2},
+    "Slice": {"shape": 2},
+    "ZerosLike": {"dtype": 1},
+}
+"""Function of keras.ops -> arguments that it is made with since Keras 3.11 -> their places in a call before."""
+
 HARD_SIGMOID = "hard_sigmoid"
 """clip(0.2 x + 0.5, 0, 1) in Keras 1 and 2, relu6(x + 3) / 6 in Keras 3."""
 
 OTHER_HARD_SIGMOID = "edgecnn_hard_sigmoid"
 """Name under which a fallback finds the hard_sigmoid of the generation that wrote the file."""
 
-OF_TENSORFLOW = ("abs", "atan", "cos", "cosh", "erf", "exp", "sign", "sin", "sinh", "square")
+OF_TENSORFLOW = (
+    "abs", "asinh", "atan", "ceil", "cos", "cosh", "erf", "exp", "expm1", "floor", "l2_normalize", "log", "log1p",
+    "reciprocal", "round", "rsqrt", "sign", "sin", "sinh", "sqrt", "square", "tan",
+)  # fmt: skip
 """Functions of tf.math that people give as an activation, which Keras stores by this name but doesn't find again."""
 
 
@@ -184,6 +201,27 @@ def with_named_functions(config: Any) -> Any:
     return config
 
 
+def with_tensorflow_functions(config: Any, given: Collection[str]) -> Any:
+    """An architecture with functions of TensorFlow as activations under the names that functions() has for them.
+
+    By their own, tf-keras would also put them where a layer is named "log" or an operator is "identity".
+
+    Args:
+        given: what the user's own file defines, which goes first.
+    """
+    config = copy.deepcopy(config)
+    theirs = _of_tensorflow().keys() - set(given)
+    for _, inner in layer_configs(config):
+        for key, value in inner.items():
+            if not key.endswith("activation"):
+                continue
+            if isinstance(value, str) and value in theirs:
+                inner[key] = f"edgecnn_{value}"
+            elif isinstance(value, dict) and value.get("class_name") == "function" and value.get("config") in theirs:
+                value["config"] = f"edgecnn_{value['config']}"
+    return config
+
+
 def with_corners(config: Any) -> Any:
     """A Keras 2.2 or 2.3 architecture whose bilinear upsampling stays that of TensorFlow 1 (retired.py)."""
     config = copy.deepcopy(config)
@@ -200,10 +238,14 @@ def with_current_arguments(config: Any) -> Any:
         kind = layer["class_name"]
         if kind == "Threshold" and "threshold_value" in inner:
             layer["config"] = {"threshold": inner["threshold_value"], "default_value": inner.get("value")}
-        elif kind in ("FullLike", "OnesLike", "ZerosLike"):
-            for node in layer.get("inbound_nodes") or ():
-                if isinstance(node, dict) and isinstance(node.get("kwargs"), dict):
-                    node["kwargs"].pop("dtype", None)
+        for node in layer.get("inbound_nodes") or () if kind in _MADE_WITH else ():
+            if not isinstance(node, dict) or not isinstance(node.get("args"), list):
+                continue
+            for name, place in _MADE_WITH[kind].items():
+                if name in node["kwargs"]:
+                    inner[name] = node["kwargs"].pop(name)
+                elif place < len(node["args"]):
+                    inner[name] = node["args"].pop(place)
     return config
 
 
@@ -335,7 +377,7 @@ def without_training(config: Any) -> Any:
 
 
 def functions(keras: Any, library: str) -> dict[str, Any]:
-    """The other generation's hard_sigmoid under OTHER_HARD_SIGMOID, and what only TensorFlow has under these names."""
+    """The other generation's hard_sigmoid under OTHER_HARD_SIGMOID, and those of with_tensorflow_functions()."""
 
     def of_keras_2(x: Any) -> Any:
         return keras.ops.clip(0.2 * x + 0.5, 0.0, 1.0)
@@ -344,9 +386,20 @@ def functions(keras: Any, library: str) -> dict[str, Any]:
         return keras.backend.relu(x + 3.0, max_value=6.0) / 6.0
 
     other = of_keras_2 if library == "keras" else of_keras_3
+    return {OTHER_HARD_SIGMOID: other, **{f"edgecnn_{name}": f for name, f in _of_tensorflow().items()}}
+
+
+def _of_tensorflow() -> dict[str, Callable[..., Any]]:
+    """Name for itself of each function of TensorFlow that Keras stores by it -> the function."""
     tf = tensorflow()
-    theirs = {"identity": tf.identity, "softmax_v2": tf.nn.softmax, "log_softmax_v2": tf.nn.log_softmax}
-    return {OTHER_HARD_SIGMOID: other, **theirs, **{name: getattr(tf.math, name) for name in OF_TENSORFLOW}}
+    return {
+        "identity": tf.identity,
+        "log_softmax_v2": tf.nn.log_softmax,
+        "neg": tf.negative,
+        "softmax_v2": tf.nn.softmax,
+        "swish": tf.nn.silu,  # Keras 3 knows a text "swish", but no such function
+        **{name: getattr(tf.math, name) for name in OF_TENSORFLOW},
+    }
 
 
 @contextlib.contextmanager

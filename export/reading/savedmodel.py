@@ -62,7 +62,13 @@ def open_savedmodel(path: Path) -> tuple[Opened, list[tuple[str, Any]], list[tup
         raise ModelError(f"TensorFlow can't load {shown(path)}: {reason(e)}") from e
     signature = next((loaded.signatures[n] for n in _SIGNATURES if n in loaded.signatures), None)
     if signature is None:
-        raise ModelError(f"{path} has no serving signature, only {sorted(loaded.signatures)}")
+        others = f", only {sorted(loaded.signatures)}" if loaded.signatures else ""
+        traceless = (path / "keras_metadata.pb").exists() and not loaded.signatures
+        why = ", as save_traces=False leaves it" if traceless else ""
+        raise ModelError(
+            f"{shown(path)} has no serving signature{others}{why}; load it in the code that made it and save it as "
+            ".keras or .h5, or by model.export()"
+        )
     inputs = sorted(signature.structured_input_signature[1].items(), key=lambda i: _order(signature, i[1].name))
     outputs = sorted(signature.structured_outputs.items())
     graph = Graph(loaded, signature, [n for n, _ in inputs], [n for n, _ in outputs])

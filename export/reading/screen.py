@@ -14,7 +14,7 @@ from typing import Any
 
 from edgecnn.errors import ModelError
 
-from . import decoded, networks
+from . import decoded, networks, repair
 from .stored import Stored, class_configs
 
 _MODULES = ("keras", "tf_keras", "builtins", "tensorflow.keras", "tensorflow.python.keras")
@@ -223,8 +223,13 @@ def _refuse_calls(stored: Stored, config: Mapping[str, Any]) -> None:
         operator = _TOUCHING.search(str(described.get("node_def", "")))
         if operator:
             raise ModelError(f"{stored.path} uses the operator {operator[0]} in the layer {_name(config)!r}; refused")
-    # Keras gives functions of TensorFlow that module too; abs is one (repair.OF_TENSORFLOW).
-    if kind == "function" and config.get("module") == "builtins" and hasattr(builtins, str(inner)) and inner != "abs":
+    # Keras gives functions of TensorFlow that module too, such as abs and round.
+    if (
+        kind == "function"
+        and config.get("module") == "builtins"
+        and hasattr(builtins, str(inner))
+        and inner not in repair.OF_TENSORFLOW
+    ):
         raise ModelError(f"{stored.path} calls Python's own function {inner}, which is refused")
 
 

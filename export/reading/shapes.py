@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import dataclasses
 import io
 import re
 import zipfile
@@ -16,7 +17,27 @@ from typing import Any
 from edgecnn.errors import ModelError
 
 from ..backend import require
-from .stored import SHAPE_KEYS, Stored
+from .stored import SHAPE_KEYS, Stored, layer_configs
+
+
+def without_specs(stored: Stored) -> Stored:
+    """The file with each Input(type_spec=tf.TensorSpec(...)) by its shape and type, which then has a name too."""
+    config = copy.deepcopy(stored.config)
+    for layer, inner in layer_configs(config):
+        spec = inner.get("type_spec")
+        if layer["class_name"] != "InputLayer" or not isinstance(spec, Mapping):
+            continue
+        # HDF5 stores {"type_spec": "tf.TensorSpec", "serialized": [...]}, an archive {"spec_name": ..., "config": ...}.
+        kind, parts = spec.get("type_spec", spec.get("spec_name")), _items(spec.get("serialized", spec.get("config")))
+        if kind in ("tf.TensorSpec", "TensorSpec") and isinstance(parts, list) and len(parts) == 3:
+            del inner["type_spec"]
+            inner |= {"batch_input_shape": _items(parts[0]), "dtype": parts[1]}
+    return dataclasses.replace(stored, config=config)
+
+
+def _items(value: Any) -> Any:
+    """What a stored tuple or tf.TensorShape holds; anything else as it is."""
+    return value.get("items") if isinstance(value, Mapping) else value
 
 
 def complete(stored: Stored) -> tuple[Any, list[str]]:
