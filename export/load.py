@@ -27,7 +27,7 @@ from .reading import bytecode, replicas, screen, shapes, weights
 from .reading.expression import Expression
 from .reading.generations import Opened, open_model
 from .reading.savedmodel import open_savedmodel
-from .reading.stored import Stored, digest, read_stored
+from .reading.stored import Stored, architecture_of, digest, read_stored
 from .reading.strangers import shown
 from .stamp import read_stamp
 
@@ -208,7 +208,8 @@ def load(
         stored, told = weights.with_architecture(stored, Path(architecture))
     elif architecture is not None:
         told.append("the file holds its own architecture, so --architecture was not needed")
-    stored, joined = replicas.joined(shapes.without_specs(stored))
+    with architecture_of(stored.path):
+        stored, joined = replicas.joined(shapes.without_specs(stored))
     expressions = _expressions(stored, lambdas or {})
     if lambdas and not screen.lambda_arguments(stored):
         told.append(f"no Lambda layer is in the file, so --lambda {', '.join(lambdas)} was not needed")

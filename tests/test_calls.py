@@ -108,3 +108,23 @@ def test_calls_have_the_numbers_of_a_session_that_made_others_before(tower, head
     for got, expected in zip(source(x), keras.tree.flatten(model.predict(x, verbose=0)), strict=True):
         np.testing.assert_allclose(got, expected, atol=1e-6)
     assert not source.notes
+
+
+@pytest.mark.parametrize(("taken", "outputs"), [(["tower"], [["end", 0, 0]]), ("x", [["end", 0, 0]]), (["d", 0, 0], 5)])
+@pytest.mark.parametrize("version", ["3.0.5", "3.2.1"])
+def test_an_architecture_that_is_none(tmp_path, taken, outputs, version):
+    weights = io.BytesIO()
+    h5py.File(weights, "w").close()
+    tensor = {"class_name": "__keras_tensor__", "config": {"shape": [None, 3], "keras_history": taken}}
+    calls = [{"args": [tensor], "kwargs": {}}] * 2
+    layers = [
+        {"class_name": "Dense", "config": {"name": name, "units": 2}, "name": name, "inbound_nodes": calls}
+        for name in ("tower", "x", "d")
+    ]
+    config = {"class_name": "Functional", "config": {"layers": layers, "input_layers": [], "output_layers": outputs}}
+    with zipfile.ZipFile(tmp_path / "m.keras", "w") as archive:
+        archive.writestr("config.json", json.dumps(config))
+        archive.writestr("metadata.json", json.dumps({"keras_version": version}))
+        archive.writestr("model.weights.h5", weights.getvalue())
+    with pytest.raises(ModelError):
+        load(tmp_path / "m.keras")

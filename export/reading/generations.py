@@ -36,7 +36,7 @@ from . import (
     standins,
 )
 from .expression import Expression
-from .stored import Stored
+from .stored import Stored, architecture_of
 
 _UNKNOWN = re.compile(r"(?:Unknown|Could not locate) (\w[\w ]*?):? (?=['\"])['\"](?:\{.*?'config': ')?([\w>]+)")
 """How Keras names a class or function that it doesn't have."""
@@ -110,8 +110,9 @@ def _open_model(
     missing = screen.custom_classes(stored, _known_layers(own), given)
     if missing and screen.custom_classes(stored, _known_layers("keras", "tf_keras"), given):
         raise ModelError(_needs(stored, f"class{'es' * (len(missing) > 1)} {', '.join(missing)}", len(missing)))
-    config, lost = shapes.complete(stored)
-    config, numbered = calls.restore(stored, config)
+    with architecture_of(stored.path):
+        config, lost = shapes.complete(stored)
+        config, numbered = calls.restore(stored, config)
     told += [*lost, *numbered]
     errors: list[tuple[str, Exception]] = []
     for attempt in _attempts(stored):

@@ -240,6 +240,19 @@ def _architecture(text: str | bytes, path: Path) -> Any:
     return config
 
 
+@contextlib.contextmanager
+def architecture_of(path: Path) -> Iterator[None]:
+    """Says of a file that it is damaged where its architecture isn't made as Keras makes them.
+
+    Raises:
+        ModelError: it isn't.
+    """
+    try:
+        yield
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as e:
+        raise ModelError(f"{shown(path)} is damaged: what it stores as its architecture is none") from e
+
+
 def _holds_weights(file: Any) -> bool:
     """Whether an HDF5 file without architecture is what save_weights writes (old form, or .weights.h5's).
 
