@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from edgecnn.errors import ModelError
-from edgecnn.golden import as_numbers
+from edgecnn.errors import ModelError, VerificationError
 from edgecnn.session import Session
 from edgecnn.spec import ModelSpec
 
@@ -19,7 +18,7 @@ from ..backend import require
 from ..batches import Arrays
 from ..load import Source, Tensor
 from ..reading.stored import digest
-from .inference import open_session
+from .inference import open_session, run
 
 _FOLLOWED = frozenset(
     {"Add", "Cast", "Clip", "Flatten", "Identity", "Mul", "Reshape", "Squeeze", "Transpose", "Unsqueeze", "Where"}
@@ -47,12 +46,10 @@ class OnnxSource(Source):
 
     def __call__(self, arrays: Sequence[npt.NDArray[Any]]) -> Arrays:
         """The model's outputs, one array an output, for one array an input; text as_numbers."""
-
-        def run(arrays: Arrays) -> Arrays:
-            feed = {t.name: a for t, a in zip(self.inputs, arrays, strict=True)}
-            return self.model.run([t.name for t in self.outputs], feed)
-
-        return self._run(run, arrays)
+        try:
+            return run(self.model.session, self, arrays)
+        except VerificationError as e:
+            raise ModelError(f"{self.path}: {e}") from e
 
     def eager(self, arrays: Sequence[npt.NDArray[Any]]) -> Arrays:
         """As __call__: there is no other way to run it."""
@@ -78,12 +75,17 @@ class Graph:
         """Raises VerificationError where onnxruntime refuses the model."""
         self.proto = proto
         self.weights = [_Weight(self, tensor) for tensor in proto.graph.initializer]
-        self.session: Any = open_session(proto.SerializeToString())
+        self._session: Any = open_session(proto.SerializeToString())
 
-    def run(self, names: list[str], feed: Mapping[str, npt.NDArray[Any]]) -> Arrays:
-        """The named outputs, text as_numbers."""
-        self.session = self.session or open_session(self.proto.SerializeToString())
-        return [as_numbers(np.asarray(y)) for y in self.session.run(names, feed)]
+    @property
+    def session(self) -> Any:
+        """Of the weights as they are."""
+        self._session = self._session or open_session(self.proto.SerializeToString())
+        return self._session
+
+    def renew(self) -> None:
+        """Have the session made anew, since a weight has changed."""
+        self._session = None
 
     def rows(self, name: str) -> int | None:
         """How many rows there are of the smallest table that an input picks rows from."""
@@ -125,7 +127,7 @@ class _Weight:
 
     def assign(self, value: npt.NDArray[Any]) -> None:
         self._tensor.CopyFrom(require("onnx").numpy_helper.from_array(value, self.name))
-        self._graph.session = None  # made of the old values
+        self._graph.renew()
 
 
 def read_onnx(path: Path) -> OnnxSource:

@@ -21,7 +21,8 @@ from .expression import Expression
 _LONGEST = 2000
 """Characters of an expression, and bytes of code, that are read: people's lambdas have less."""
 
-_BASE64 = re.compile(r"(?:[A-Za-z0-9+/=]{4}|\n)+")
+BASE64 = re.compile(r"(?:[A-Za-z0-9+/=]{4}|\n)+")
+"""How Keras stores bytecode; early ones stored it as text."""
 
 _LAYOUTS = ((4, 8, 1), (5, 8, 1), (6, 8, 1), (5, 8, 2))
 """How code is stored by Python 2, 3.0 to 3.7, to 3.10, and since: whole numbers, objects, objects after the line."""
@@ -138,7 +139,7 @@ def expression(function: Any) -> str | None:
         return None
     text, defaults, closure = function
     try:
-        data = base64.b64decode(text) if _BASE64.fullmatch(text) else text.encode("raw_unicode_escape")
+        data = base64.b64decode(text) if BASE64.fullmatch(text) else text.encode("raw_unicode_escape")
     except ValueError:
         return None
     for layout in range(len(_LAYOUTS)):

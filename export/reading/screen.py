@@ -42,7 +42,6 @@ _TOUCHING = re.compile(r"PyFunc|ReadFile|WriteFile|MatchingFiles|Save|Restore|Da
 _IN_TRAINING = (b"ctc_", b"random_normal", b"sampling")
 """Words in the code of a Lambda that is a loss over what it takes first, or adds noise to that."""
 
-_BASE64 = re.compile(r"(?:[A-Za-z0-9+/=]{4}|\n)+")
 
 MODELS = frozenset({"Model", "Functional", "Sequential", "Network", "Graph"})
 """Classes of whole models."""
@@ -171,7 +170,7 @@ def _example(stored: Stored, config: Mapping[str, Any]) -> tuple[str, bool]:
     """
     inner = config.get("config") or {}
     texts = list(words(config))
-    codes = [*(base64.b64decode(t) for t in texts if _BASE64.fullmatch(t)), *(t.encode() for t in texts)]
+    codes = [*(base64.b64decode(t) for t in texts if decoded.BASE64.fullmatch(t)), *(t.encode() for t in texts)]
     told = networks.by_code(codes) or decoded.expression(inner.get("function", inner.get("mode")))
     if told is not None:
         return told, True
