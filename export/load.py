@@ -24,6 +24,7 @@ from .backend import quiet_logs, reason, tensorflow
 from .batches import Arrays, run_in_batches
 from .graph.tracing import as_predicted, nodes_of, traceable
 from .reading import bytecode, replicas, screen, shapes, weights
+from .reading.architecture import is_code
 from .reading.expression import Expression
 from .reading.generations import Opened, open_model
 from .reading.savedmodel import open_savedmodel
@@ -187,8 +188,8 @@ def load(
         allow_lambda: run the Python code that a Lambda layer holds. Only for files that you trust.
         lambdas: name of a Lambda layer -> expression in x that replaces it.
         custom: a Python file that defines the classes and functions which the file only names. It is run.
-        architecture: for weights alone, the model.json saved beside them, or "file.py:function" that returns
-            the model; the Python file is run.
+        architecture: for weights alone, the model.json or model.yaml saved beside them, or "file.py:function" that
+            returns the model; the Python file is run.
         free_batch: make a batch that the file fixes free, where the layers allow it.
         single: compute in float32 what the file computes in float64.
 
@@ -201,7 +202,7 @@ def load(
         opened, inputs, outputs = open_savedmodel(stored.path)
         return _source(stored, opened, None, _of_specs(inputs, outputs, stored.path))
     stamp = read_stamp(stored.path)
-    if architecture is not None and not architecture.endswith(".json"):
+    if architecture is not None and is_code(architecture):
         return _source(stored, weights.build(stored, architecture), stamp)
     told: list[str] = []
     if stored.config is None and architecture is not None:

@@ -42,8 +42,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--architecture",
         metavar="FILE",
-        help="for a file with weights alone: its model.json, or file.py:function that returns the model; the function "
-        "also for a model that Keras can't make from what its file stores",
+        help="for a file with weights alone: its model.json or model.yaml, or file.py:function that returns the model; "
+        "the function also for a model that Keras can't make from what its file stores",
     )
 
 

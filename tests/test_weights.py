@@ -197,11 +197,29 @@ WRONG = {
     "net.py:nothing": "nothing returns nothing; let it return the model",
     "net.py:needy": "needy has missing a required argument: 'width'",
     "net.py:SIZE": "SIZE is of type int, no function",
-    "model.yaml": r"is YAML, which edgecnn doesn't read: save model.to_json\(\) instead",
+    "code.yaml": "can't be read: could not determine a constructor for the tag.*python/object/apply:os.system",
+    "bomb.yaml": "can't be read: it stands for more values than any architecture has",
+    "circle.yaml": "has models within models deeper than can be read",
+    "deep.yaml": "can't be read|deeper than can be read",
+    "deep.json": "deeper than can be read",
+    "date.yaml": "can't be read: it holds a value of type date",
     "net.ipynb:build": "does not exist",
-    "model.txt": "is neither a .json file nor file.py:function",
+    "model.txt": r"is neither file.py:function nor an architecture as model.to_json\(\) writes it",
+    "gone.txt": "can't be read: .*No such file",
     "gone.py:build": "gone.py does not exist",
-    "empty.json": "can't be read",
+    "empty.json": "is neither file.py:function nor",
+}
+
+
+TEXTS = {
+    "code.yaml": "class_name: Sequential\nconfig: !!python/object/apply:os.system ['touch hacked']\n",
+    "bomb.yaml": "a0: &a0 [x, x]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 9)),
+    "circle.yaml": "class_name: Sequential\nconfig: &a [*a]\n",
+    "deep.yaml": "class_name: Sequential\nconfig: " + "[" * 100_000,
+    "deep.json": '{"class_name": ' * 100_000,
+    "date.yaml": "class_name: Sequential\nconfig: 2020-01-01\n",
+    "model.txt": "Sequential",
+    "empty.json": '""',
 }
 
 
@@ -210,7 +228,8 @@ def test_what_is_no_architecture(tmp_path, monkeypatch, name):
     hard(tf_keras).save_weights(tmp_path / "w.h5")
     code = TODAY + "SIZE = 3" + HARD + "def nothing():\n    pass\ndef needy(width):\n    return build()\n"
     (tmp_path / "net.py").write_text(code)
-    (tmp_path / "empty.json").write_text('""')
+    for file, text in TEXTS.items():
+        (tmp_path / file).write_text(text)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match=WRONG[name]):
         load("w.h5", architecture=name)

@@ -23,8 +23,8 @@ _EXPANSION = 200
 _ALLOWANCE = 1 << 28
 """Bytes that any file may unpack to, however small it is: initial values, all zero, do compress."""
 
-_CONFIG = 1 << 26
-"""Bytes of an archive's JSON."""
+MAX_CONFIG = 1 << 26
+"""Bytes of an architecture in JSON."""
 
 
 _WEIGHTS_EXPANSION = 8
@@ -70,7 +70,7 @@ def check_archive(archive: zipfile.ZipFile, path: Path) -> None:
     """
     unpacked = sum(item.file_size for item in archive.infolist())
     config = max((i.file_size for i in archive.infolist() if i.filename.endswith(".json")), default=0)
-    if unpacked > path.stat().st_size * _EXPANSION + _ALLOWANCE or config > _CONFIG:
+    if unpacked > path.stat().st_size * _EXPANSION + _ALLOWANCE or config > MAX_CONFIG:
         raise ModelError(f"{shown(path)} unpacks to {unpacked:,} bytes, more than a model of its size does; refused")
     for item in archive.infolist():
         if item.filename.endswith(".h5"):

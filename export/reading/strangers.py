@@ -116,8 +116,8 @@ _TEXTS = (
     (r"\{\s*\"learner\"", f"a model of XGBoost; {_OURS}"),
     (r"\{\s*\"(cells|nbformat\w*)\"", f"a Jupyter notebook; {_OURS}, which model.save() writes"),
     (r"\{", "a JSON text, not a model"),
-    (r"([\w-]+:.*\n)*class_name: ", "an architecture in YAML, without weights; write it as JSON, and give the weights' "
-     "file with --architecture that.json"),
+    (r"([\w-]+:.*\n)*class_name: ", "an architecture in YAML, without weights: give the weights' file with "
+     "--architecture this.yaml"),
     (r"model_checkpoint_path:", _CHECKPOINT),
     (r"tree\nversion=", f"a model of LightGBM; {_OURS}"),
     (r"(node|layer|meta_graphs) *\{|saved_model_schema_version:", f"a graph in text (a protocol buffer); {_OURS}"),

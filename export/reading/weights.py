@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-import json
 import re
 from pathlib import Path
 from typing import Any
@@ -16,26 +15,18 @@ from edgecnn.errors import InputError, ModelError
 from ..backend import quiet_logs, reason, require, tensorflow
 from ..layers import library_of
 from . import archive, author, once
+from .architecture import OPTION, read_architecture
 from .generations import Opened, flip_kernels, title, with_inputs
 from .stored import Stored
 
-_OPTION = "--architecture"
-
 
 def with_architecture(stored: Stored, path: Path) -> tuple[Stored, list[str]]:
-    """stored with the architecture of a model.json (model.to_json()), and what a user should know about that.
+    """stored with the architecture of a model.json or model.yaml, and what a user should know about that.
 
     Raises:
-        InputError: the file is missing or no such JSON.
+        InputError: the file is missing or holds none.
     """
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-        if isinstance(config, str):
-            config = json.loads(config)
-    except (OSError, ValueError) as e:
-        raise InputError(f"{_OPTION} {path} can't be read: {e}") from None
-    if not isinstance(config, dict) or "class_name" not in config:
-        raise InputError(f"{_OPTION} {path} is no architecture as model.to_json() writes it")
+    config = read_architecture(path)
     # The words are those of the Keras that wrote them, which may be another than that of the weights. Keras 3 gives no
     # version, but says where its classes are.
     version = config.get("keras_version") or (None if "module" in config else stored.keras_version)
@@ -54,13 +45,9 @@ def build(stored: Stored, architecture: str) -> Opened:
         ModelError: the weights don't fit the model.
     """
     file, _, name = architecture.rpartition(":") if not architecture.endswith(".py") else (architecture, "", "")
-    if Path(architecture).suffix in (".yaml", ".yml"):
-        raise InputError(f"{_OPTION} {architecture} is YAML, which edgecnn doesn't read: save model.to_json() instead")
-    if not file.endswith((".py", ".ipynb")):
-        raise InputError(f"{_OPTION} {architecture} is neither a .json file nor file.py:function")
-    defined = author.check(_OPTION, Path(file))
+    defined = author.check(OPTION, Path(file))
     if not name:
-        raise InputError(f"{_OPTION} {architecture} names no function; {_choice(file, defined)}")
+        raise InputError(f"{OPTION} {architecture} names no function; {_choice(file, defined)}")
     tensorflow()
     own, other = ("tf_keras", "keras") if _generation(stored) in (1, 2) else ("keras", "tf_keras")
     errors: list[InputError | ModelError] = []
@@ -117,29 +104,27 @@ def _differs(generation: int) -> str:
 
 def _built(file: Path, name: str, library: str, defined: list[str], stored: Stored) -> Any:
     """What a dotted name of the file is, or gives when it is called: a model."""
-    script = author.Script(_OPTION, file, library, stored)
+    script = author.Script(OPTION, file, library, stored)
     found: Any = script.module
     for part in name.split("."):
         if not hasattr(found, part):
-            raise InputError(f"{_OPTION} {file} has no {name}; {_choice(str(file), defined)}")
+            raise InputError(f"{OPTION} {file} has no {name}; {_choice(str(file), defined)}")
         found = getattr(found, part)
     if _is_model(found):
         return found
     if not callable(found):
-        raise InputError(
-            f"{_OPTION} {file}: {name} is of type {type(found).__name__}, no function that returns a model"
-        )
+        raise InputError(f"{OPTION} {file}: {name} is of type {type(found).__name__}, no function that returns a model")
     try:
         inspect.signature(found).bind()
     except TypeError as e:
         raise InputError(
-            f"{_OPTION} {file}: {name} has {e}, but is called without any; write a function that calls it with them"
+            f"{OPTION} {file}: {name} has {e}, but is called without any; write a function that calls it with them"
         ) from None
     with script.running():
         model = found()
     if not _is_model(model):
         given = "nothing" if model is None else f"something of type {type(model).__name__}"
-        raise InputError(f"{_OPTION} {file}: {name} returns {given}; let it return the model")
+        raise InputError(f"{OPTION} {file}: {name} returns {given}; let it return the model")
     return model
 
 
