@@ -29,6 +29,7 @@ from . import (
     meanings,
     merged,
     once,
+    padding,
     repair,
     retired,
     screen,
@@ -113,7 +114,8 @@ def _open_model(
     with architecture_of(stored.path):
         config, lost = shapes.complete(stored)
         config, numbered = calls.restore(stored, config)
-    told += [*lost, *numbered]
+        config, padded = padding.restore(config) if own == "keras" else (config, [])
+    told += [*lost, *numbered, *padded]
     errors: list[tuple[str, Exception]] = []
     for attempt in _attempts(stored):
         try:
