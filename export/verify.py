@@ -57,7 +57,7 @@ def verify(
     """
     session = open_session(model)
     check_signature(session, source)
-    comparison = Comparison(source, atol, regression=spec.head == "regression")
+    comparison = Comparison(model, source, atol, regression=spec.head == "regression")
     try:
         _compare(comparison, session, source, spec, samples)
     except OutputsDifferError as e:
@@ -193,6 +193,8 @@ def _compare_files(options: argparse.Namespace, report: Report) -> None:
                 raise blame.explain(e, graph) from e
             report.parity = parity.to_dict()
             line.append(f"{parity.samples} inputs, largest difference {parity.max_abs_diff:.2g}")
+            if parity.remark is not None:
+                report.note(parity.remark)
         else:
             graph, quantised = _float_graph(source, report.opset), content
             try:

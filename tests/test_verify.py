@@ -17,9 +17,10 @@ from edgecnn.export import to_onnx
 from edgecnn.export import verify as module
 from edgecnn.export.convert import convert
 from edgecnn.export.load import load
+from edgecnn.export.proof.in_double import graph_in_double, keras_in_double
 from edgecnn.export.proof.inference import open_session, run
 from edgecnn.export.proof.onnx_source import read_onnx
-from edgecnn.export.proof.rounding import in_double, noise
+from edgecnn.export.proof.rounding import noise
 from edgecnn.export.proof.samples import Samples
 from edgecnn.export.proof.synthetic import random_inputs, value_range
 from edgecnn.export.stamp import stamp_onnx
@@ -294,6 +295,55 @@ def test_a_long_mean_may_differ_as_much_as_its_own_rounding(tmp_path, activation
     with pytest.raises(VerificationError, match="differs from Keras"):
         verify(changed(model, add_to_weights(1e-4)), source, spec=ModelSpec())
     ones = [np.ones((1, 224, 224, 3), np.float32)]
-    (keras_gives,), (exact,) = source(ones), in_double(source, ones)
+    (keras_gives,), (exact,) = source(ones), keras_in_double(source, ones)
     (got,) = run(open_session(model.SerializeToString()), source, ones)
     assert np.abs(got - exact).max() <= np.abs(keras_gives - exact).max()
+
+
+def test_a_model_that_amplifies_rounding_is_proved_in_float64(tmp_path, capsys):
+    """Its states are chaotic: in float32 no two programs agree for 60 steps, in float64 they do."""
+    keras.utils.set_random_seed(5)
+    model = keras.Sequential([L.Input((60, 3)), L.SimpleRNN(32), L.Dense(2)])
+    rng = np.random.default_rng(0)
+    model.set_weights(
+        [rng.normal(size=w.shape) * (3 / len(w) ** 0.5 if w.ndim == 2 else 0.1) for w in model.get_weights()]
+    )
+    model.save(tmp_path / "m.keras")
+    assert guard(to_onnx.main, [str(tmp_path / "m.keras"), "--report", str(tmp_path / "r.json")]) == 0
+    assert "note: float32 is coarse for this model: the two differ by up to 0." in capsys.readouterr().err
+    parity = json.loads((tmp_path / "r.json").read_text())["parity"]
+    assert parity["max_abs_diff"] > 0.01
+    assert parity["double_difference"] < 1e-6
+    source = load(tmp_path / "m.keras")
+    with pytest.raises(VerificationError, match=r"differs from Keras .*; Keras differs from itself by .* last bit"):
+        verify(changed(convert(source), add_to_weights(1e-4)), source, spec=SPEC)
+
+
+def test_a_graph_in_float64_has_no_float32_left(tmp_path):
+    model = keras.Sequential(
+        [
+            L.Input((8, 8, 3)),
+            L.Conv2D(4, 3, activation="gelu"),
+            L.GroupNormalization(2),
+            L.Reshape((36, 4)),
+            L.Bidirectional(L.LSTM(3)),
+            L.Dense(2),
+        ]
+    )
+    model.save(tmp_path / "m.keras")
+    source = load(tmp_path / "m.keras")
+    x = [np.random.default_rng(0).normal(size=(2, 8, 8, 3)).astype(np.float32)]
+    (got,) = graph_in_double(convert(source).SerializeToString(), x)
+    assert got.dtype == np.float64
+    np.testing.assert_allclose(got, keras_in_double(source, x)[0], atol=1e-7)
+
+
+def test_float64_also_inside_of_operators():
+    text = (
+        '<ir_version: 8, opset_import: ["": 17]> m (float[N] x, bool b) => (float[N] y) {'
+        " y = If (b) <then_branch = yes () => (float[N] a) { third = Constant <value = float {0.1}> ()"
+        " a = Div (x, third) }, else_branch = no () => (float[N] c) { c = Identity (x) }> }"
+    )
+    x = np.float32([1, 2])
+    (got,) = graph_in_double(onnx.parser.parse_model(text).SerializeToString(), [x, np.array(True)])
+    np.testing.assert_array_equal(got, x.astype(np.float64) / np.float64(np.float32(0.1)))

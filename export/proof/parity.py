@@ -17,6 +17,7 @@ from edgecnn.errors import VerificationError
 from ..batches import Arrays
 from ..load import Source
 from . import rounding
+from .in_double import graph_in_double, keras_in_double
 from .quality import top_class
 
 NOISE_FACTOR = 4
@@ -24,7 +25,11 @@ NOISE_FACTOR = 4
 every intermediate value, the measurement only the weights."""
 
 NOISE_LIMIT = 1e-3
-"""Noise never excuses a difference above this share of the output's scale."""
+"""Noise alone never excuses a difference above this share of the output's scale. One that both the noise and this
+don't is rounding where the two models are equal in float64; it may then reach the larger of the two."""
+
+
+_WHERE_MOVED = "where its weights change in their last bit"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,10 +47,23 @@ class Parity:
     rounding_noise: float = 0.0
     """How far Keras's own outputs move when its weights are off by half a unit in the last place; measured
     only where a difference is larger than atol explains, else 0."""
+    double_difference: float | None = None
+    """Largest difference when both compute in float64; measured only where noise doesn't excuse a difference, so that
+    it is rounding which explains it. None where it wasn't needed."""
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as JSON types."""
         return dataclasses.asdict(self)
+
+    @property
+    def remark(self) -> str | None:
+        """What a user should know of a model that float32 is too coarse for."""
+        if self.double_difference is None or self.max_abs_diff <= NOISE_LIMIT:
+            return None
+        return (
+            f"float32 is coarse for this model: the two differ by up to {self.max_abs_diff:.2g}, and Keras from itself "
+            f"by {self.rounding_noise:.2g} {_WHERE_MOVED}; in float64 they are equal, to {self.double_difference:.1g}"
+        )
 
 
 class OutputsDifferError(VerificationError):
@@ -60,11 +78,12 @@ class OutputsDifferError(VerificationError):
 class Comparison:
     """Compares outputs batch after batch and keeps what came nearest to its tolerance."""
 
-    def __init__(self, source: Source, atol: float, *, regression: bool) -> None:
+    def __init__(self, model: bytes, source: Source, atol: float, *, regression: bool) -> None:
         """The first output of a regression may be small altogether; every other is taken for one that reaches 1."""
-        self._source, self._atol, self._regression = source, atol, regression
+        self._model, self._source, self._atol, self._regression = model, source, atol, regression
         self._samples = self._agreed = self._judged = 0
         self._difference, self._ratio, self._tolerance, self._noise = 0.0, -1.0, atol, 0.0
+        self._in_double: float | None = None
 
     def compare(self, expected: Arrays, got: Arrays, batch: Arrays, kind: str, *, count: bool = True) -> None:
         """Raise VerificationError where got differs from expected."""
@@ -80,6 +99,7 @@ class Comparison:
                 g.astype(np.float64),
                 0.0 if self._regression and i == 0 else 1.0,
                 lambda i=i: rounding.noise(self._source, batch, expected)[i],
+                lambda worst, i=i: self._double_difference(batch, worst)[i],
             )
             if problem is not None:
                 raise OutputsDifferError(f"{where} {problem}", batch)
@@ -92,7 +112,12 @@ class Comparison:
             self._agreed, self._judged = self._agreed + int(same.sum()), self._judged + same.size
 
     def _compare_values(
-        self, expected: npt.NDArray[Any], got: npt.NDArray[Any], least_scale: float, noise: Callable[[], float]
+        self,
+        expected: npt.NDArray[Any],
+        got: npt.NDArray[Any],
+        least_scale: float,
+        noise: Callable[[], float],
+        in_double: Callable[[int], float],
     ) -> str | None:
         """What is wrong with got, or None."""
         finite, maker = np.isfinite(expected), self._source.maker
@@ -108,18 +133,43 @@ class Comparison:
             self._noise = max(self._noise, noise())
             # Small sums of large numbers have the noise of these, which atol itself allows.
             limit = NOISE_LIMIT * scale if scale >= 1 else max(NOISE_LIMIT * scale, self._atol * (1 - scale))
-            tolerance += min(NOISE_FACTOR * self._noise, limit)
+            least, most = sorted((NOISE_FACTOR * self._noise, limit))
+            if tolerance + least < difference <= tolerance + most:
+                moved = in_double(int(np.nanargmax(np.abs(expected - got))) // expected[:1].size)
+                self._in_double = max(self._in_double or 0.0, moved)
+                least = most if moved <= tolerance else least
+            tolerance += least
         if not difference <= tolerance:
+            amplified = tolerance < self._noise
             return (
                 f"differs from {maker} by up to {difference:.3g}, more than the tolerance of {tolerance:.3g} "
                 f"({int((np.abs(expected - got) > tolerance).sum())} of {expected.size} values)"
+                + f"; {maker} differs from itself by {self._noise:.2g} {_WHERE_MOVED}"
+                * amplified
             )
         self._difference = max(self._difference, difference)
         if tolerance and difference / tolerance > self._ratio:
             self._ratio, self._tolerance = difference / tolerance, tolerance
         return None
 
+    def _double_difference(self, batch: Arrays, worst: int) -> list[float]:
+        """How far each output is from Keras's where both compute in float64; infinite where they can't.
+
+        Args:
+            batch: the inputs.
+            worst: the sample that is looked at, where the batch is free.
+        """
+        if self._source.batch is None:
+            batch = [a[worst : worst + 1] for a in batch]
+        expected, got = keras_in_double(self._source, batch), graph_in_double(self._model, batch)
+        if expected is None or got is None:
+            return [np.inf] * len(self._source.outputs)
+        return [
+            float(np.abs(e - g).max(initial=0.0)) if e.shape == g.shape and np.isfinite(g).all() else np.inf
+            for e, g in zip(expected, got, strict=True)
+        ]
+
     def parity(self, *, classifies: bool) -> Parity:
         """What was seen over all batches."""
         agreement = self._agreed / self._judged if classifies and self._judged else None
-        return Parity(self._samples, self._difference, self._tolerance, agreement, self._noise)
+        return Parity(self._samples, self._difference, self._tolerance, agreement, self._noise, self._in_double)
