@@ -210,6 +210,7 @@ def load(
     elif architecture is not None:
         told.append("the file holds its own architecture, so --architecture was not needed")
     with architecture_of(stored.path):
+        stored = dataclasses.replace(stored, config=screen.without_training_code(stored.config))
         stored, joined = replicas.joined(shapes.without_specs(stored))
     expressions = _expressions(stored, lambdas or {})
     if lambdas and not screen.lambda_arguments(stored):

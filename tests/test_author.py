@@ -325,6 +325,33 @@ def test_what_only_training_needs_is_not_asked_for(tmp_path, library, suffix, op
 
 
 @LIBRARIES
+@SUFFIXES
+@pytest.mark.parametrize("option", TRAINING)
+@pytest.mark.filterwarnings("ignore::UserWarning")  # that such a function is stored at all
+def test_lambdas_that_only_training_needs_are_never_run(tmp_path, library, suffix, option):
+    ran = []
+
+    def anything(*given, **options):
+        ran.append(given)
+        return library.ops.ones(given[0]) if library is not tf_keras else tf.ones(given[0])
+
+    function = {
+        "kernel_initializer": lambda shape, dtype=None: anything(shape),
+        "kernel_regularizer": lambda w: anything((1,))[0] * 0,
+        "kernel_constraint": lambda w: w * anything((1,)),
+    }[option]
+    row = library.layers.Input((5,))
+    model = library.Model(row, library.layers.Dense(3, **{option: function})(row))
+    expected = np.asarray(model(ROWS))
+    model.save(tmp_path / f"m{suffix}")
+    ran.clear()
+    source = load(tmp_path / f"m{suffix}")
+    assert source.loaded_by.startswith("tf-keras" if library is tf_keras else "Keras")
+    np.testing.assert_allclose(source([ROWS])[0], expected, atol=1e-6)
+    assert not ran
+
+
+@LIBRARIES
 def test_a_model_class_of_ones_own(tmp_path, library):
     """It has no inputs before it is called, but its archive stores the shape that it was built with."""
     code = f"""
