@@ -83,3 +83,14 @@ def test_debugging_lets_the_traceback_through(monkeypatch):
     monkeypatch.setenv("EDGECNN_DEBUG", "1")
     with pytest.raises(EdgeCNNError, match="deep inside"):
         guard(fail, [])
+
+
+def test_a_full_disk_is_one_line(tmp_path):
+    """A limit on the size of files stands for the disk."""
+    code = (
+        "import resource, sys; from edgecnn.cli import main; resource.setrlimit(resource.RLIMIT_FSIZE, (64, 64));"
+        "sys.exit(main(['--help']))"
+    )
+    with open(tmp_path / "out", "w") as out:
+        done = subprocess.run([sys.executable, "-c", code], stdout=out, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (2, "edgecnn: not all results could be written: File too large\n")

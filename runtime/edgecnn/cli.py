@@ -5,6 +5,7 @@ Nothing heavy is imported before its subcommand runs, so `edgecnn --help` needs 
 
 from __future__ import annotations
 
+import errno
 import importlib
 import io
 import os
@@ -19,6 +20,9 @@ OK, SOME_FAILED, UNUSABLE = 0, 1, 2
 
 _INTERRUPTED, _PIPE_BROKEN = 130, 141
 """What shells report for Ctrl-C and for a reader that has gone: 128 + SIGINT, 128 + SIGPIPE."""
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""Why a disk takes no more."""
 
 _HELP = ("-h", "--help")
 
@@ -60,8 +64,7 @@ def guard(command: Callable[[Sequence[str]], int], argv: Sequence[str] | None = 
         say("edgecnn: interrupted")
         return _INTERRUPTED
     except BrokenPipeError:
-        # The reader has gone (`| head`); keep Python from complaining when it flushes stdout at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _leave_stdout()  # the reader has gone (`| head`)
         return _PIPE_BROKEN
     except EdgeCNNError as e:
         if os.environ.get("EDGECNN_DEBUG"):
@@ -71,8 +74,17 @@ def guard(command: Callable[[Sequence[str]], int], argv: Sequence[str] | None = 
     except Exception as e:
         if os.environ.get("EDGECNN_DEBUG"):
             raise
+        if isinstance(e, OSError) and e.errno in _FULL:
+            _leave_stdout()
+            say(f"edgecnn: not all results could be written: {e.strerror}")
+            return UNUSABLE
         say(f"edgecnn: unexpected {type(e).__name__}: {e} (EDGECNN_DEBUG=1 shows where; please report it)")
         return UNUSABLE
+
+
+def _leave_stdout() -> None:
+    """Keep Python from complaining when it flushes what can't be written at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _take_any_name() -> None:
