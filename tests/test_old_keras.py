@@ -27,7 +27,8 @@ FILES = pathlib.Path(__file__).with_name("old_keras.zip")
 CONVERTED = (
     "k1.2.2-merge_nested.h5", "k1.2.2-highway.h5", "k1.2.2-srelu_shared.h5", "k1.2.2-bn_mode2.h5",
     "k1.2.2-merge_fn_cos.h5", "k2.3.1-up_bilinear_cf.h5", "k3.0.5-seq_of_fn.keras",
-    "k2.2.4-bi_masked.h5", "k2.1.6-td_embedding_masked.h5", "k2.9.0-mha_masked.h5", "k3.3.3-multiply_masked.keras",
+    "k2.2.4-bi_masked.h5", "k2.2.4-cells_masked.h5", "k2.1.6-td_embedding_masked.h5",
+    "k2.4.0-peephole.h5", "k2.9.0-mha_masked.h5", "k3.3.3-multiply_masked.keras",
     "k2.3.0-tf-bi_masked.h5", "k3.8.0-given_mask.keras", "k3.8.0-mha_dropout_masked.keras",
 )  # fmt: skip
 """One of each operation that no later Keras has, a model within a Sequential one as Keras 3.0 stored it, and masks."""
