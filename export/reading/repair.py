@@ -440,6 +440,8 @@ def _move_weights(file: Any, keras_version: str | None) -> None:
     for key in ("layer_names", "backend", "keras_version", *(k for k in file.attrs if k.startswith("layer_names"))):
         if key in file.attrs and key not in group.attrs:
             group.attrs[key] = file.attrs[key]
+    for key in [k for k in file.attrs if k.startswith("layer_names")]:
+        del file.attrs[key]  # by which Keras knows a file of weights alone, where it loads them by name
     if keras_version is not None:
         file.attrs["keras_version"] = group.attrs["keras_version"] = keras_version
 
