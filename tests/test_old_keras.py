@@ -10,6 +10,7 @@ import io
 import pathlib
 import zipfile
 
+import h5py
 import numpy as np
 import pytest
 
@@ -27,7 +28,8 @@ FILES = pathlib.Path(__file__).with_name("old_keras.zip")
 CONVERTED = (
     "k1.2.2-merge_nested.h5", "k1.2.2-highway.h5", "k1.2.2-srelu_shared.h5", "k1.2.2-bn_mode2.h5",
     "k1.2.2-merge_fn_cos.h5", "k2.3.1-up_bilinear_cf.h5", "k3.0.5-seq_of_fn.keras",
-    "k2.2.4-bi_masked.h5", "k2.1.6-td_embedding_masked.h5", "k2.9.0-mha_masked.h5", "k3.3.3-multiply_masked.keras",
+    "k2.2.4-bi_masked.h5", "k2.2.4-cells_masked.h5", "k2.1.6-td_embedding_masked.h5",
+    "k2.4.0-peephole.h5", "k2.9.0-mha_masked.h5", "k3.3.3-multiply_masked.keras",
     "k2.3.0-tf-bi_masked.h5", "k3.8.0-given_mask.keras", "k3.8.0-mha_dropout_masked.keras",
 )  # fmt: skip
 """One of each operation that no later Keras has, a model within a Sequential one as Keras 3.0 stored it, and masks."""
@@ -63,3 +65,17 @@ def test_outputs_are_those_of_the_writer(tmp_path, name):
 def test_retired_layers_convert(tmp_path, name):
     source = load(unpack(name, tmp_path)[0])
     verify(optimize(convert(source)).SerializeToString(), source, spec=ModelSpec(head="regression"))
+
+
+@pytest.mark.parametrize("name", ["k1.2.2-merge_emb.h5", "k2.0.5-merge_first.h5"])
+def test_branches_find_weights_saved_apart_from_the_architecture(tmp_path, name):
+    path, inputs, expected = unpack(name, tmp_path)
+    with h5py.File(path) as whole, h5py.File(tmp_path / "w.h5", "w") as weights:
+        (tmp_path / "model.json").write_text(whole.attrs["model_config"])
+        group = whole["model_weights"]
+        weights.attrs.update(group.attrs)
+        for layer in group:
+            group.copy(layer, weights)
+    source = load(tmp_path / "w.h5", architecture=str(tmp_path / "model.json"))
+    got = source.eager([x.astype(t.dtype) for x, t in zip(inputs, source.inputs, strict=True)])
+    np.testing.assert_allclose(got[0], expected[0], atol=1e-5)

@@ -299,6 +299,52 @@ def _stacked_cells(keras: Any) -> type:
     return StackedRNNCells
 
 
+def _telling_cells(keras: Any) -> type:
+    tf = tensorflow()
+
+    class StackedRNNCells(keras.layers.StackedRNNCells):  # type: ignore[misc, name-defined]
+        """Gives the first cell's output beside that of the last while it is asked to."""
+
+        tells = False
+
+        def call(self, inputs: Any, states: Any, constants: Any = None, **options: Any) -> tuple[Any, Any]:
+            output, new = super().call(inputs, states, constants=constants, **options)
+            return tf.concat([output, tf.nest.flatten(new)[0]], -1) if self.tells else output, new
+
+    return StackedRNNCells
+
+
+def _masked_cells(keras: Any) -> type:
+    tf = tensorflow()
+
+    class RNN(keras.layers.RNN):  # type: ignore[misc, name-defined]
+        """Of several cells: gives the first one's last output at masked steps, where it repeats its own today.
+
+        What stood there was the first of its states, which are the first cell's since they are in the cells' order.
+        """
+
+        @staticmethod
+        def stands_for(layer: Mapping[str, Any]) -> bool:
+            config = layer["config"]
+            return "StackedRNNCells" in config["cell"]["class_name"] and not config.get("unroll")
+
+        def call(self, inputs: Any, mask: Any = None, **options: Any) -> Any:
+            mask = tf.nest.flatten(mask)[0]
+            if mask is None:
+                return super().call(inputs, mask=mask, **options)
+            sequences, self.return_sequences, self.cell.tells = self.return_sequences, True, True
+            given = super().call(inputs, mask=mask, **options)
+            self.return_sequences, self.cell.tells = sequences, False
+            given = list(given) if self.return_state else [given]
+            last, first = tf.split(given[0], 2, -1)
+            steps = tf.reverse(mask, [1]) if self.go_backwards else mask
+            output = tf.where(steps[..., None], last, first)
+            given[0] = output if sequences else output[:, -1]
+            return given if self.return_state else given[0]
+
+    return RNN
+
+
 def _in_order_of_axes(kind: str, keras: Any) -> type:
     class Normalization(getattr(keras.layers, kind)):  # type: ignore[misc]
         """Has weights of the shape of its axes as they are given, where axes from the end go first today."""
@@ -470,6 +516,8 @@ _CHANGED: tuple[tuple[str, str, tuple[int, ...], tuple[int, ...], Callable[[Any]
     # TensorFlow 1.15 did so too, but says 2.2.4-tf like TensorFlow 2.0, which doesn't.
     ("Dot", KERAS, (1,), (2, 2, 5), _matrix_dot),
     ("StackedRNNCells", KERAS, (2,), (2, 2, 3), _stacked_cells),
+    ("StackedRNNCells", KERAS, (2, 2, 3), (2, 3), _telling_cells),
+    ("RNN", KERAS, (2, 2, 3), (2, 3), _masked_cells),
     ("Discretization", TF_KERAS, (2,), (2, 5), _short_discretization),
     ("Discretization", TF_KERAS, (2, 5), (2, 6), _discretization_with_bins),
     *(

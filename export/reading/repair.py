@@ -35,7 +35,7 @@ _DROPPED_FOR_KERAS_3 = {
 """Class -> arguments that Keras 2 wrote and Keras 3 refuses; none of them changes the outputs."""
 
 _RENAMED = {
-    "Functional": ("Model", "Network"),
+    "Functional": ("Model", "Network", "Container"),
     "BatchNormalization": ("BatchNormalizationV1", "BatchNormalizationV2", "SyncBatchNormalization"),
     "LSTM": ("CuDNNLSTM", "UnifiedLSTM"),
     "GRU": ("CuDNNGRU", "UnifiedGRU"),
@@ -166,8 +166,8 @@ def for_tf_keras(config: Any) -> Any:
         if kind in ("GRU", "GRUCell"):
             inner.setdefault("reset_after", False)
         for new, old in _RENAMED.items():
-            if kind in old and new != "Functional":
-                layer["class_name"] = new
+            if kind in old:
+                layer["class_name"] = "Model" if new == "Functional" else new
         for key, value in inner.items():
             if isinstance(value, dict) and value.get("type") == "ndarray" and "value" in value:
                 inner[key] = value["value"]  # a number that was NumPy's, as LeakyReLU's alpha in 2.0
@@ -440,6 +440,8 @@ def _move_weights(file: Any, keras_version: str | None) -> None:
     for key in ("layer_names", "backend", "keras_version", *(k for k in file.attrs if k.startswith("layer_names"))):
         if key in file.attrs and key not in group.attrs:
             group.attrs[key] = file.attrs[key]
+    for key in [k for k in file.attrs if k.startswith("layer_names")]:
+        del file.attrs[key]  # by which Keras knows a file of weights alone, where it loads them by name
     if keras_version is not None:
         file.attrs["keras_version"] = group.attrs["keras_version"] = keras_version
 

@@ -1,7 +1,8 @@
 """Layers that a later Keras dropped or changed, with their own arithmetic and order of weights.
 
 Sources: keras/layers/core.py, advanced_activations.py, normalization.py and convolutional.py of Keras 1.2.2, and
-resize_images of keras/backend/tensorflow_backend.py of Keras 2.3.1.
+resize_images of keras/backend/tensorflow_backend.py of Keras 2.3.1; python/keras/layers/recurrent.py of TensorFlow
+2.5.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from ..backend import tensorflow
 NAMES = frozenset(
     {
         "Highway", "MaxoutDense", "SReLU", "ParametricSoftplus", "SampleNormalization", "BatchStatistics",
-        "CosineMerge", "Deconvolution2D", "CornerUpSampling2D",
+        "CosineMerge", "Deconvolution2D", "CornerUpSampling2D", "PeepholeLSTMCell",
     }
 )  # fmt: skip
 """Class names of layers()."""
@@ -167,8 +168,25 @@ def layers(keras: Any) -> dict[str, type]:
             y = tf.compat.v1.image.resize_bilinear(x, [n * f for n, f in zip(size, self.size, strict=True)])
             return tf.transpose(y, (0, 3, 1, 2)) if first else y
 
+    class PeepholeLSTMCell(keras.layers.LSTMCell):  # type: ignore[misc, name-defined]
+        """Whose gates see the cell's state too: those of input and forgetting the last one, that of output the new."""
+
+        def build(self, shape: Any) -> None:
+            super().build(shape)
+            names = [f"{gate}_gate_peephole_weights" for gate in ("input", "forget", "output")]
+            self.peepholes = [self.add_weight(name=name, shape=(self.units,)) for name in names]
+
+        def call(self, x: Any, states: Any, training: Any = None) -> Any:
+            (hidden, old), gate = states, self.recurrent_activation
+            z = tf.matmul(x, self.kernel) + tf.matmul(hidden, self.recurrent_kernel)
+            into, forget, candidate, out = tf.split(z + self.bias if self.use_bias else z, 4, -1)
+            seen_in, seen_forget, seen_out = self.peepholes
+            new = gate(forget + seen_forget * old) * old + gate(into + seen_in * old) * self.activation(candidate)
+            hidden = gate(out + seen_out * new) * self.activation(new)
+            return hidden, [hidden, new]
+
     made = (
         Highway, MaxoutDense, SReLU, ParametricSoftplus, SampleNormalization, BatchStatistics, CosineMerge,
-        Deconvolution2D, CornerUpSampling2D,
+        Deconvolution2D, CornerUpSampling2D, PeepholeLSTMCell,
     )  # fmt: skip
     return {cls.__name__: cls for cls in made}

@@ -43,7 +43,7 @@ _IN_TRAINING = (b"ctc_", b"random_normal", b"sampling")
 """Words in the code of a Lambda that is a loss over what it takes first, or adds noise to that."""
 
 
-MODELS = frozenset({"Model", "Functional", "Sequential", "Network", "Graph"})
+MODELS = frozenset({"Model", "Functional", "Sequential", "Network", "Container", "Graph"})
 """Classes of whole models."""
 
 ONLY_TRAINING = ("_initializer", "_regularizer", "_constraint")
