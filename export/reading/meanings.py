@@ -31,7 +31,7 @@ def layers(keras: Any, stored: Stored) -> dict[str, type]:
     line, version = _writer(stored)
     found = {}
     for kind, of, first, end, make in _CHANGED:
-        if of == line and first <= version < end:
+        if of == line and first <= version < end and hasattr(keras.layers, kind):
             found[PREFIX + kind] = make(keras)
     if line == TF_KERAS and version < (2, 4) and not _names_cells(stored):
         # TensorFlow 1.13 to 2.0 say 2.2.4-tf; those before 2.0 wrote another implementation than 2 by default.
@@ -199,8 +199,9 @@ def _attention_without_zeros(kind: str, keras: Any) -> type:
     class Attention(getattr(keras.layers, kind)):  # type: ignore[misc]
         """Attends at a masked step to all of them, where it may attend to none today."""
 
-        def build(self, *shapes: Any, **options: Any) -> None:
-            super().build(*shapes, **options)
+        # Keras goes by the names of these arguments where a file, as every HDF5, stores no shapes to build with.
+        def build(self, query_shape: Any, value_shape: Any, key_shape: Any = None) -> None:
+            super().build(query_shape, value_shape, key_shape)
             self._softmax = softmax(axis=self._softmax.axis, dtype=self._softmax.dtype_policy)
 
     return Attention
