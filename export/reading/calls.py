@@ -32,7 +32,9 @@ def restore(stored: Stored, config: Any) -> tuple[Any, list[str]]:
     for _, inner in layer_configs(config):
         layers = inner.get("layers") if "output_layers" in inner else None
         for layer in layers or ():
-            count, name = len(layer.get("inbound_nodes") or ()), layer.get("name")
+            # An input is made by one call, which no file stores.
+            count = 1 if layer["class_name"] == "InputLayer" else len(layer.get("inbound_nodes") or ())
+            name = layer.get("name")
             takers = list(_taken(layers, name))
             left = [n for n in range(count) if n not in _given_out(inner["output_layers"], layer)]
             if not version.startswith("3.2."):
