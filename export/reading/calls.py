@@ -3,6 +3,9 @@
 3.0 and 3.1 wrote the numbers that the calls had in the author's session, where a notebook's cell that ran twice had
 called a backbone before; no Keras opens such a file. 3.2 wrote 0 for all (keras.src.models.functional.serialize_node):
 any Keras opens a Siamese network as one that compares its first input with itself.
+
+A model that begins within another, Model(code, output), has an input of its own since 3.1. 3.0 stored all of the other
+model and where to begin, of which no later Keras finds the weights.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from typing import Any
 
 from edgecnn.errors import ModelError
 
+from ..graph.tracing import on_cpu
 from .stored import Stored, class_configs, layer_configs
 
 
@@ -53,6 +57,28 @@ def restore(stored: Stored, config: Any) -> tuple[Any, list[str]]:
         f"Keras {version}, which wrote the file, didn't store which call of {', '.join(guessed)} each layer takes; "
         "they are taken in their order"
     ]
+
+
+def whole(stored: Stored, config: Any) -> tuple[Any, list[_History]]:
+    """(The architecture of all that Keras 3.0 cut a model out of, where the model begins; empty if it is all of it)."""
+    inner = config.get("config") if (stored.keras_version or "").startswith("3.0.") else None
+    if not isinstance(inner, dict) or not isinstance(inner.get("input_layers"), list):
+        return config, []
+    inputs = [layer["name"] for layer in inner["layers"] if layer["class_name"] == "InputLayer"]
+    begins = [inner["input_layers"]] if isinstance(inner["input_layers"][0], str) else inner["input_layers"]
+    if all(name in inputs for name, _, _ in begins):
+        return config, []
+    return {**config, "config": {**inner, "input_layers": [[name, 0, 0] for name in inputs]}}, begins
+
+
+@on_cpu()
+def cut(keras: Any, model: Any, begins: list[_History]) -> Any:
+    """The part of a model that begins with these outputs of its layers."""
+    given = []
+    for name, call, output in begins:
+        nodes = model.get_layer(name)._inbound_nodes
+        given.append(nodes[min(call, len(nodes) - 1)].output_tensors[output])
+    return keras.Model(given if len(given) > 1 else given[0], model.output, name=model.name)
 
 
 _History = list[Any]

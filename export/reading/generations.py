@@ -113,6 +113,7 @@ def _open_model(
     with architecture_of(stored.path):
         config, lost = shapes.complete(stored)
         config, numbered = calls.restore(stored, config)
+        config, begins = calls.whole(stored, config)
     told += [*lost, *numbered]
     errors: list[tuple[str, Exception]] = []
     for attempt in _attempts(stored):
@@ -125,6 +126,8 @@ def _open_model(
                 once.renew(model)
             model = with_inputs(keras, model, config.get("build_config"))
             shapes.check_inputs(model, config)
+            if begins:
+                model = calls.cut(keras, model, begins)
             limits.check_tensors(parts(model))
         except Exception as e:
             if (of_user := cause(e, InputError)) is not None:
