@@ -32,7 +32,9 @@ def restore(stored: Stored, config: Any) -> tuple[Any, list[str]]:
     for _, inner in layer_configs(config):
         layers = inner.get("layers") if "output_layers" in inner else None
         for layer in layers or ():
-            count, name = len(layer.get("inbound_nodes") or ()), layer.get("name")
+            # An input is made by one call, which no file stores.
+            count = 1 if layer["class_name"] == "InputLayer" else len(layer.get("inbound_nodes") or ())
+            name = layer.get("name")
             takers = list(_taken(layers, name))
             left = [n for n in range(count) if n not in _given_out(inner["output_layers"], layer)]
             if not version.startswith("3.2."):
@@ -53,11 +55,11 @@ def restore(stored: Stored, config: Any) -> tuple[Any, list[str]]:
     ]
 
 
-_History = list[Any]
+History = list[Any]
 """[name of a layer, number of its call, number of the output]."""
 
 
-def _taken(layers: list[Any], name: Any) -> Iterator[list[_History]]:
+def _taken(layers: list[Any], name: Any) -> Iterator[list[History]]:
     """What each call of a layer takes from the layer of that name."""
     for layer in layers:
         for node in layer.get("inbound_nodes") or ():
@@ -78,7 +80,7 @@ def _given_out(outputs: Any, layer: Any) -> set[int]:
     return {number - first for name, number, _ in outputs if name == layer.get("name")}
 
 
-def _renumber(takers: list[list[_History]], count: int, left: list[int]) -> None:
+def _renumber(takers: list[list[History]], count: int, left: list[int]) -> None:
     """Give the calls that are taken the numbers of those in the file: their order is the same.
 
     Args:
@@ -95,7 +97,7 @@ def _renumber(takers: list[list[_History]], count: int, left: list[int]) -> None
             return
 
 
-def _number(takers: list[list[_History]], count: int, left: list[int]) -> bool:
+def _number(takers: list[list[History]], count: int, left: list[int]) -> bool:
     """Number the calls that are taken, all as 0; False where several ways are left."""
     for groups in (takers, [[history for taken in takers for history in taken]]):
         by_output = [taken for group in groups for taken in _by_output(group)]
@@ -108,6 +110,6 @@ def _number(takers: list[list[_History]], count: int, left: list[int]) -> bool:
     return False
 
 
-def _by_output(taken: list[_History]) -> list[list[_History]]:
+def _by_output(taken: list[History]) -> list[list[History]]:
     """Tensors by which output of their layer they are."""
     return [[history for history in taken if history[2] == number] for number in {history[2] for history in taken}]

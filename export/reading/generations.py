@@ -23,6 +23,7 @@ from . import (
     archive,
     author,
     calls,
+    cuts,
     keras1,
     keras1_weights,
     limits,
@@ -115,6 +116,7 @@ def _open_model(
         config, lost = shapes.complete(stored)
         config, numbered = calls.restore(stored, config)
         config, padded = padding.restore(config) if own == "keras" else (config, [])
+        config, begins = cuts.whole(stored, config)
     told += [*lost, *numbered, *padded]
     errors: list[tuple[str, Exception]] = []
     for attempt in _attempts(stored):
@@ -127,6 +129,8 @@ def _open_model(
                 once.renew(model)
             model = with_inputs(keras, model, config.get("build_config"))
             shapes.check_inputs(model, config)
+            if begins:
+                model = cuts.cut(keras, model, begins)
             limits.check_tensors(parts(model))
         except Exception as e:
             if (of_user := cause(e, InputError)) is not None:

@@ -22,6 +22,9 @@ from .stored import Stored, class_configs
 PREFIX = "Edge"
 """Before a class's name in an architecture: its stand-in."""
 
+_KEEPING = f"{PREFIX}Keeping"
+"""Before the name of a class that was called with a mask."""
+
 KERAS, TF_KERAS = "keras", "tf.keras"
 """The two lines of versions: Keras on its own, and TensorFlow's up to Keras 2, which took other paths."""
 
@@ -31,7 +34,7 @@ def layers(keras: Any, stored: Stored) -> dict[str, type]:
     line, version = _writer(stored)
     found = {}
     for kind, of, first, end, make in _CHANGED:
-        if of == line and first <= version < end:
+        if of == line and first <= version < end and hasattr(keras.layers, kind):
             found[PREFIX + kind] = make(keras)
     if line == TF_KERAS and version < (2, 4) and not _names_cells(stored):
         # TensorFlow 1.13 to 2.0 say 2.2.4-tf; those before 2.0 wrote another implementation than 2 by default.
@@ -40,9 +43,10 @@ def layers(keras: Any, stored: Stored) -> dict[str, type]:
     if line == KERAS and (3,) <= version < (3, 11):
         for kind in _given_masks(stored):
             if base := found.get(PREFIX + kind, getattr(keras.layers, kind, None)):
-                found[PREFIX + kind] = _keeping_its_mask(base, keras)
+                found[_KEEPING + kind] = _keeping_its_mask(base, keras)
     for name, cls in found.items():  # that of a class may be another than what the file has
-        cls.__name__ = cls.__qualname__ = getattr(keras.layers, name.removeprefix(PREFIX)).__name__
+        kind = name.removeprefix(_KEEPING).removeprefix(PREFIX)
+        cls.__name__ = cls.__qualname__ = getattr(keras.layers, kind).__name__
     return found
 
 
@@ -59,12 +63,12 @@ def _names_cells(stored: Stored) -> bool:
 
 def _given_masks(stored: Stored) -> set[str]:
     """Classes of layers that were called with a mask as an argument."""
-    return {
-        layer["class_name"]
-        for layer in stored.layers()
-        for node in layer.get("inbound_nodes") or ()
-        if isinstance(node, Mapping) and isinstance(node.get("kwargs"), Mapping) and node["kwargs"].get("mask")
-    }
+    return {layer["class_name"] for layer in stored.layers() if _is_given_mask(layer)}
+
+
+def _is_given_mask(layer: Mapping[str, Any]) -> bool:
+    nodes = (node for node in layer.get("inbound_nodes") or () if isinstance(node, Mapping))
+    return any(isinstance(node.get("kwargs"), Mapping) and node["kwargs"].get("mask") for node in nodes)
 
 
 def named(config: Any, stand_ins: Mapping[str, type]) -> Any:
@@ -72,6 +76,9 @@ def named(config: Any, stand_ins: Mapping[str, type]) -> Any:
     config = copy.deepcopy(config)
     for layer in class_configs(config):
         name = f"{PREFIX}{layer['class_name']}"
+        # Not every layer of that class: Bidirectional can't make a second one of a class that Keras doesn't have.
+        if (keeping := f"{_KEEPING}{layer['class_name']}") in stand_ins and _is_given_mask(layer):
+            name = keeping
         stands_for = getattr(stand_ins.get(name), "stands_for", _any)
         if name in stand_ins and not _is_operation(layer) and stands_for(layer):
             layer["class_name"] = name  # type: ignore[index]
@@ -199,8 +206,9 @@ def _attention_without_zeros(kind: str, keras: Any) -> type:
     class Attention(getattr(keras.layers, kind)):  # type: ignore[misc]
         """Attends at a masked step to all of them, where it may attend to none today."""
 
-        def build(self, *shapes: Any, **options: Any) -> None:
-            super().build(*shapes, **options)
+        # Keras goes by the names of these arguments where a file, as every HDF5, stores no shapes to build with.
+        def build(self, query_shape: Any, value_shape: Any, key_shape: Any = None) -> None:
+            super().build(query_shape, value_shape, key_shape)
             self._softmax = softmax(axis=self._softmax.axis, dtype=self._softmax.dtype_policy)
 
     return Attention
