@@ -69,6 +69,8 @@ class Script(importlib.abc.MetaPathFinder):
         assert spec is not None
         assert spec.loader is not None
         self.module = importlib.util.module_from_spec(spec)
+        if library == "tf_keras":
+            once.note_shapes(require(library))
         with self.running():
             sys.modules.setdefault(name, self.module)
             try:
