@@ -381,6 +381,14 @@ def test_weights_as_layers_of_keras_1_and_2_made_them(tmp_path):
     outputs((tmp_path / "m.h5", np.asarray(model(ROWS))), OF_ONCE)
 
 
+def test_code_that_fails_while_the_model_is_made(saved):
+    """The message says where, not only what: TensorFlow's own words name neither the layer nor the file."""
+    path, _ = saved
+    (path.parent / "mine.py").write_text(SCALE.replace("x * 2.0", "x.no_attribute_of_tensors"))
+    with pytest.raises(ModelError, match=r"line 5 of .*mine\.py: AttributeError: .* 'no_attribute_of_tensors'"):
+        load(path, custom=path.parent / "mine.py")
+
+
 BOXES = """
 import numpy as np
 from keras import backend as K
