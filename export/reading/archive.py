@@ -20,7 +20,7 @@ from typing import Any
 from edgecnn.errors import ModelError
 
 from ..backend import require
-from ..layers import library_of
+from ..layers import library_of, parts
 
 _OLD_CONTAINER = "_layer_checkpoint_dependencies"
 
@@ -82,10 +82,31 @@ def weights_of(path: Path, kind: str) -> Iterator[Path]:
 
 def _restore_all(model: Any, tree: Tree, what: str) -> None:
     restored = _restore(model, tree)
+    if _OLD_CONTAINER not in tree:
+        restored |= _share(model, restored)
     # A vocabulary, which is among the weights too, stands in the architecture or in an asset.
     lost = [w.name for w in model.weights if hasattr(w, "name") and id(w) not in restored]
     if lost:
         raise ModelError(f"the {what} holds no values for {', '.join(lost[:3])} ({len(lost)} in all)")
+
+
+def _share(model: Any, restored: Iterable[int]) -> set[int]:
+    """Give layers that the file holds nothing of the values of their twins; the ids of the variables that got one.
+
+    A layer that stands in a model and in one inside it is stored once, and made twice; Keras can't read its own file.
+    """
+    layers = list({id(part): part for part in parts(model)}.values())
+    filled = [layer for layer in layers if layer.weights and all(id(w) in restored for w in layer.weights)]
+    done: set[int] = set()
+    for layer in layers:
+        if layer.weights and not any(id(w) in restored for w in layer.weights):
+            alike = [t for t in filled if t.name == layer.name and type(t) is type(layer)]
+            twins = [twin.weights for twin in alike if twin.get_config() == layer.get_config()]
+            if len(twins) == 1 and [w.shape for w in twins[0]] == [w.shape for w in layer.weights]:
+                for weight, value in zip(layer.weights, twins[0], strict=True):
+                    weight.assign(value)
+                    done.add(id(weight))
+    return done
 
 
 def _tree(content: Any) -> Tree:
@@ -94,14 +115,14 @@ def _tree(content: Any) -> Tree:
     root: Tree = {}
 
     def add(name: str, item: Any) -> None:
-        parts = re.split(r"[/\\]", name)
+        *above, last = re.split(r"[/\\]", name)
         node = root
-        for part in parts[:-1]:
+        for part in above:
             node = node.setdefault(part, {})
         if isinstance(item, h5py.Dataset):
-            node[parts[-1]] = item[()]
+            node[last] = item[()]
         else:
-            node.setdefault(parts[-1], {})
+            node.setdefault(last, {})
 
     with h5py.File(content) as f:
         f.visititems(add)
@@ -111,11 +132,10 @@ def _tree(content: Any) -> Tree:
 def _add_assets(tree: Tree, archive: zipfile.ZipFile) -> None:
     """Put the files that layers keep beside their weights, such as vocabularies, into the nodes of these layers."""
     for member in archive.namelist():
-        parts = re.split(r"[/\\]", member)
-        name = parts[-1]
-        if parts[0] == _ASSETS and len(parts) > 2 and name not in ("", ".", ".."):
+        *above, name = re.split(r"[/\\]", member)
+        if above[:1] == [_ASSETS] and len(above) > 1 and name not in ("", ".", ".."):
             node = tree
-            for part in parts[1:-1]:
+            for part in above[1:]:
                 node = node.setdefault(part, {})
             node.setdefault(_ASSETS, {})[name] = archive.read(member)
 
