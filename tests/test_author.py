@@ -408,6 +408,40 @@ def test_weights_as_layers_of_keras_1_and_2_made_them(tmp_path):
     outputs((tmp_path / "m.h5", np.asarray(model(ROWS))), OF_ONCE)
 
 
+def test_code_that_fails_while_the_model_is_made(saved):
+    """The message says where, not only what: TensorFlow's own words name neither the layer nor the file."""
+    path, _ = saved
+    (path.parent / "mine.py").write_text(SCALE.replace("x * 2.0", "x.no_attribute_of_tensors"))
+    with pytest.raises(ModelError, match=r"line 5 of .*mine\.py: AttributeError: .* 'no_attribute_of_tensors'"):
+        load(path, custom=path.parent / "mine.py")
+
+
+BOXES = """
+import numpy as np
+from keras import backend as K
+from keras.engine.topology import Layer
+class Boxes(Layer):
+    def call(self, x, mask=None):
+        batch, width = x._keras_shape
+        out = K.tile(K.constant(np.arange(width)[None]), (K.shape(x)[0], 1)) + K.repeat_elements(x, 1, 1)
+        out._keras_shape = (batch, width)
+        return out
+"""
+
+
+def test_the_shape_of_a_tensor_as_keras_told_it_up_to_2_2(tmp_path):
+    """The AnchorBoxes of every SSD asks for it whenever it is called, so when the graph is made too."""
+
+    class Boxes(tf_keras.layers.Layer):
+        def call(self, x):
+            return x + tf.range(5.0)
+
+    model = tf_keras.Sequential([tf_keras.Input((5,)), Boxes()])
+    model.save(tmp_path / "m.h5")
+    outputs((tmp_path / "m.h5", np.asarray(model(ROWS))), BOXES)
+    assert main([str(tmp_path / "m.h5"), "-o", str(tmp_path / "m.onnx"), "--custom", str(tmp_path / "mine.py")]) == 0
+
+
 @LIBRARIES
 @SUFFIXES
 def test_parts_of_weights_that_a_layer_took_when_it_was_built(tmp_path, library, suffix):

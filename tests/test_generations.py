@@ -194,6 +194,33 @@ def keras_2_12(name):
     return name.replace("/conv2d_1/", "/conv2d_2/").replace("/dense_1/", "/dense_2/")
 
 
+def test_a_layer_that_stands_in_two_models_of_an_archive(tmp_path):
+    """Every VAE with add_loss has such ones. It is stored once but made twice, and tf-keras can't read its own file."""
+    row = tf_keras.Input((4,))
+    shared = tf_keras.layers.Dense(3, activation="tanh", name="shared")
+    inner = tf_keras.Model(row, tf_keras.layers.Dense(2)(shared(row)), name="inner")
+    last = tf_keras.layers.Reshape((2, 1))(tf_keras.layers.Activation("tanh")(inner(row)))
+    model = tf_keras.Model(row, [last, shared(row)])
+    model.save(tmp_path / "m.keras")
+    with pytest.raises(ValueError, match="received 0 variables"):
+        tf_keras.models.load_model(tmp_path / "m.keras")
+    rows = np.random.default_rng(8).normal(size=(3, 4)).astype(np.float32)
+    for got, expected in zip(load(tmp_path / "m.keras")([rows]), model(rows), strict=True):
+        np.testing.assert_allclose(got, np.asarray(expected), atol=1e-6)
+
+
+def test_a_layer_stored_before_others_of_its_class_is_refused(tmp_path):
+    """Of the inner model's two layers the file has the second alone, whose values would go to the first."""
+    row = tf_keras.Input((3,))
+    shared = tf_keras.layers.Dense(3, name="shared")
+    inner = tf_keras.Model(row, tf_keras.layers.Dense(3, name="own")(shared(row)), name="inner")
+    before = shared(row)
+    model = tf_keras.Model(row, [before, inner(before)])
+    model.save(tmp_path / "m.keras")
+    with pytest.raises(ModelError, match=r"the archive holds no values for own/kernel"):
+        load(tmp_path / "m.keras")
+
+
 @pytest.mark.parametrize("rename", [windows, keras_2_12])
 def test_archives_of_other_writers(tmp_path, rename):
     model = two_convolutions()

@@ -195,7 +195,7 @@ WRONG = {
     "net.py:nope": "net.py has no nope; net.py defines build, nothing, needy: write net.py:build",
     "net.py": "names no function; net.py defines build, nothing, needy",
     "net.py:nothing": "nothing returns nothing; let it return the model",
-    "net.py:needy": "needy has missing a required argument: 'width'",
+    "net.py:needy": "needy is called without arguments, but is missing a required argument: 'width'",
     "net.py:SIZE": "SIZE is of type int, no function",
     "code.yaml": "can't be read: could not determine a constructor for the tag.*python/object/apply:os.system",
     "bomb.yaml": "can't be read: it stands for more values than any architecture has",
@@ -233,6 +233,22 @@ def test_what_is_no_architecture(tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match=WRONG[name]):
         load("w.h5", architecture=name)
+
+
+def test_a_model_of_an_architecture_that_was_never_called(tmp_path):
+    """As the VAE of Keras's examples, which has a train_step but no call; Keras 3 would take it, and know no inputs."""
+    hard(tf_keras).save_weights(tmp_path / "w.h5")
+    code = (
+        TODAY
+        + HARD
+        + (
+            "from keras import Model\nclass Net(Model):\n    def __init__(self):\n        super().__init__()\n"
+            "        self.all = build().layers\ndef make():\n    return Net()\n"
+        )
+    )
+    (tmp_path / "net.py").write_text(code)
+    with pytest.raises(ModelError, match=r"the model of .*net\.py:make: .* Call the Model first"):
+        load(tmp_path / "w.h5", architecture=f"{tmp_path / 'net.py'}:make")
 
 
 def test_kernels_of_theano_are_turned_for_a_file_too(tmp_path):

@@ -13,14 +13,14 @@ import io
 import re
 import tempfile
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from edgecnn.errors import ModelError
 
 from ..backend import require
-from ..layers import library_of
+from ..layers import library_of, parts
 
 _OLD_CONTAINER = "_layer_checkpoint_dependencies"
 
@@ -82,10 +82,51 @@ def weights_of(path: Path, kind: str) -> Iterator[Path]:
 
 def _restore_all(model: Any, tree: Tree, what: str) -> None:
     restored = _restore(model, tree)
+    if _OLD_CONTAINER not in tree:
+        restored |= _share(model, restored)
     # A vocabulary, which is among the weights too, stands in the architecture or in an asset.
     lost = [w.name for w in model.weights if hasattr(w, "name") and id(w) not in restored]
     if lost:
         raise ModelError(f"the {what} holds no values for {', '.join(lost[:3])} ({len(lost)} in all)")
+
+
+def _share(model: Any, restored: Collection[int]) -> set[int]:
+    """Give layers that the file holds nothing of the values of their twins; the ids of the variables that got one.
+
+    A layer that stands in a model and in one inside it is stored once, and made twice; Keras can't read its own file.
+    Where such ones stand before others of their class, these may have got the values meant for the next: not then.
+    """
+    layers = {id(part): part for part in parts(model) if _arrays(part)}.values()
+    read = [layer for layer in layers if all(id(w) in restored for w in layer.weights)]
+    done: set[int] = set()
+    for holder in (model, *layers):
+        by_class: dict[str, list[Any]] = collections.defaultdict(list)
+        for layer in getattr(holder, "layers", ()):
+            if _arrays(layer):
+                by_class[type(layer).__name__].append(layer)
+        for members in by_class.values():
+            missing = [layer for layer in members if not any(id(w) in restored for w in layer.weights)]
+            if missing and not any(_twins(layer, read) for layer in members if layer not in missing):
+                for layer in missing:
+                    twins = _twins(layer, read)
+                    if len(twins) == 1:
+                        layer.set_weights(twins[0].get_weights())
+                        done |= {id(w) for w in layer.weights}
+    return done
+
+
+def _arrays(layer: Any) -> bool:
+    """Whether a layer has weights, all of which are arrays: a vocabulary, which is among them too, is none."""
+    return bool(layer.weights) and all(hasattr(w, "shape") for w in layer.weights)
+
+
+def _twins(layer: Any, others: Iterable[Any]) -> list[Any]:
+    """Those that were made as the layer was."""
+    alike = [
+        other for other in others if other is not layer and type(other) is type(layer) and other.name == layer.name
+    ]
+    shapes = [w.shape for w in layer.weights]
+    return [t for t in alike if [w.shape for w in t.weights] == shapes and t.get_config() == layer.get_config()]
 
 
 def _tree(content: Any) -> Tree:
@@ -94,14 +135,14 @@ def _tree(content: Any) -> Tree:
     root: Tree = {}
 
     def add(name: str, item: Any) -> None:
-        parts = re.split(r"[/\\]", name)
+        *above, last = re.split(r"[/\\]", name)
         node = root
-        for part in parts[:-1]:
+        for part in above:
             node = node.setdefault(part, {})
         if isinstance(item, h5py.Dataset):
-            node[parts[-1]] = item[()]
+            node[last] = item[()]
         else:
-            node.setdefault(parts[-1], {})
+            node.setdefault(last, {})
 
     with h5py.File(content) as f:
         f.visititems(add)
@@ -111,11 +152,10 @@ def _tree(content: Any) -> Tree:
 def _add_assets(tree: Tree, archive: zipfile.ZipFile) -> None:
     """Put the files that layers keep beside their weights, such as vocabularies, into the nodes of these layers."""
     for member in archive.namelist():
-        parts = re.split(r"[/\\]", member)
-        name = parts[-1]
-        if parts[0] == _ASSETS and len(parts) > 2 and name not in ("", ".", ".."):
+        *above, name = re.split(r"[/\\]", member)
+        if above[:1] == [_ASSETS] and len(above) > 1 and name not in ("", ".", ".."):
             node = tree
-            for part in parts[1:-1]:
+            for part in above[1:]:
                 node = node.setdefault(part, {})
             node.setdefault(_ASSETS, {})[name] = archive.read(member)
 

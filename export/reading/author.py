@@ -69,6 +69,8 @@ class Script(importlib.abc.MetaPathFinder):
         assert spec is not None
         assert spec.loader is not None
         self.module = importlib.util.module_from_spec(spec)
+        if library == "tf_keras":
+            once.note_shapes(require(library))
         with self.running():
             sys.modules.setdefault(name, self.module)
             try:
@@ -132,20 +134,23 @@ class Script(importlib.abc.MetaPathFinder):
         except InputError:
             raise
         except Exception as e:
-            raise InputError(f"{self._option} can't be run: {self._line(e)}{reason(e)}; {_APART}") from e
+            line = self.line(e)
+            where = "" if line is None else f"line {line}: "
+            raise InputError(f"{self._option} can't be run: {where}{reason(e)}; {_APART}") from e
         finally:
             sys.argv = arguments
             os.chdir(folder)
             root.handlers[:], root.level = handlers, level
 
-    def _line(self, error: Exception) -> str:
-        """'line 3: ', the last one of the file that an error went through."""
-        lines, at = [], error.__traceback__
+    def line(self, error: BaseException) -> int | None:
+        """The last line of the file that an error went through, if it did; those of a call() stand in its text."""
+        told = re.findall(rf'File "{re.escape(str(self._path))}", line (\d+)', str(error))
+        lines, at = [*map(int, told)], error.__traceback__
         while at is not None:
             if at.tb_frame.f_code.co_filename == str(self._path):
                 lines.append(at.tb_lineno)
             at = at.tb_next
-        return f"line {lines[-1]}: " if lines else ""
+        return lines[-1] if lines else None
 
     @contextlib.contextmanager
     def _beside(self) -> Iterator[None]:

@@ -105,9 +105,10 @@ def _open_model(
 ) -> Opened:
     given: dict[str, Any] = {}
     told: list[str] = []
+    script = None
     if custom is not None:
-        found = author.Script("--custom", Path(custom), own, stored).definitions()
-        given, told = _given(stored, found, require(own), os.fspath(custom))
+        script = author.Script("--custom", Path(custom), own, stored)
+        given, told = _given(stored, script.definitions(), require(own), os.fspath(custom))
     # The other library is imported only where its own one doesn't know a class.
     missing = screen.custom_classes(stored, _known_layers(own), given)
     if missing and screen.custom_classes(stored, _known_layers("keras", "tf_keras"), given):
@@ -160,6 +161,8 @@ def _open_model(
         raise ModelError(_needs(stored, f"activation function {called!r}")) from error
     if unknown:
         raise ModelError(_needs(stored, f"{unknown[1]} {unknown[2]}")) from error
+    if script is not None and (line := script.line(error)) is not None:
+        raise ModelError(f"{name} can't open {stored.path}: line {line} of {custom}: {reason(error)}") from error
     hint = _hint(error) or ("" if custom is not None else _perhaps_own(stored, str(error)))
     raise ModelError(f"{name} can't open {stored.path}: {reason(error)}{hint}") from error
 

@@ -16,6 +16,23 @@ _MADE, _BUILT = "_edge_made", "_edge_built"
 """Attributes of a layer: the weights that it made, in order, and what it was built with."""
 
 
+class _Shape:
+    """A tensor's shape, as a tensor had it up to Keras 2.2; as then, code may also say another one."""
+
+    def __get__(self, tensor: Any, kind: type) -> Any:
+        return self if tensor is None else tuple(tensor.shape)
+
+
+def note_shapes(keras: Any) -> None:
+    """Have tensors tell their shape to an author's code, for good: a layer is called again when it is converted.
+
+    Args:
+        keras: tf_keras.
+    """
+    for kind in (tensorflow().Tensor, keras.__internal__.KerasTensor):
+        kind._keras_shape = _Shape()
+
+
 def note_builds(defined: Iterable[Any]) -> None:
     """Have the layers among an author's definitions remember what they are built with, for renew()."""
     for kind in defined:

@@ -59,6 +59,11 @@ def build(stored: Stored, architecture: str) -> Opened:
                     _assign(model, stored, path, architecture)
                 once.renew(model)
                 model = with_inputs(require(library_of(model)), model, model.get_build_config())
+                if getattr(model, "inputs", None) is None:
+                    raise ModelError(
+                        f"the model of {architecture} has no known inputs: let the function build it from an Input, or "
+                        "call it on data"
+                    )
         except (InputError, ModelError) as e:
             errors.append(e)
             continue
@@ -118,7 +123,7 @@ def _built(file: Path, name: str, library: str, defined: list[str], stored: Stor
         inspect.signature(found).bind()
     except TypeError as e:
         raise InputError(
-            f"{OPTION} {file}: {name} has {e}, but is called without any; write a function that calls it with them"
+            f"{OPTION} {file}: {name} is called without arguments, but is {e}; write a function that calls it with them"
         ) from None
     with script.running():
         model = found()
