@@ -249,6 +249,24 @@ class TestExpressions:
         (got,) = load(path, lambdas={"odd": "x * 2 + 1"})([x])
         np.testing.assert_allclose(got, model.predict(x, verbose=0), rtol=1e-5, atol=1e-5)
 
+    @pytest.mark.filterwarnings("ignore::UserWarning")
+    @pytest.mark.parametrize("suffix", [".h5", ".keras"])
+    def test_lambdas_for_training_alone_are_dropped(self, library, suffix, tmp_path):
+        """The weights are in the file, so nobody needs what they began with or were held to."""
+        k = importlib.import_module(library)
+        ones = k.ops.ones if library == "keras" else k.backend.ones
+        code = {
+            "kernel_initializer": lambda shape, dtype=None, **_: ones(shape),
+            "kernel_regularizer": lambda w: 0.0,
+            "bias_constraint": lambda w: w,
+        }
+        model = k.Sequential([k.Input((3,)), k.layers.Dense(4, **code), k.layers.Dense(2)])
+        model.set_weights([np.full_like(w, i + 1) for i, w in enumerate(model.get_weights())])
+        model.save(tmp_path / f"m{suffix}")
+        x = np.ones((2, 3), np.float32)
+        (got,) = load(tmp_path / f"m{suffix}")([x])
+        np.testing.assert_allclose(got, model.predict(x, verbose=0))
+
     def test_a_file_without_any_needs_none(self, library, tmp_path):
         _, path = self.file(library, tmp_path, lambda k: k.layers.Dense(3))
         load(path, lambdas={"double": "x * 2"})
