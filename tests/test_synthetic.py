@@ -29,7 +29,7 @@ def test_a_layer_that_normalises_tells_what_its_input_was(kind, tmp_path):
     model = keras.Sequential([L.Input((2,)), layer, L.Dense(2)])
     if not normalization:
         layer.set_weights([*layer.get_weights()[:2], np.array([1e4, -50]), np.array([100, 4])])
-    source = saved(tmp_path, *model.layers)
+    source = saved(tmp_path, L.Input((2,)), *model.layers)
     *_, (drawn,) = random_inputs(source, ModelSpec())
     assert np.abs((drawn - [1e4, -50]) / [10, 2]).max() < 5
     assert drawn.shape == (3, 2)

@@ -60,11 +60,15 @@ class OutputsDifferError(VerificationError):
 class Comparison:
     """Compares outputs batch after batch and keeps what came nearest to its tolerance."""
 
-    def __init__(self, source: Source, atol: float, *, regression: bool) -> None:
+    def __init__(self, source: Source, atol: float, *, regression: bool, noise_limit: float = NOISE_LIMIT) -> None:
         """The first output of a regression may be small altogether; every other is taken for one that reaches 1."""
-        self._source, self._atol, self._regression = source, atol, regression
+        self._source, self._atol, self._regression, self._noise_limit = source, atol, regression, noise_limit
         self._samples = self._agreed = self._judged = 0
         self._difference, self._ratio, self._tolerance, self._noise = 0.0, -1.0, atol, 0.0
+
+    def rougher(self, times: float) -> Comparison:
+        """One of its own with so many times the tolerance, in which rounding excuses what it explains."""
+        return Comparison(self._source, times * self._atol, regression=self._regression, noise_limit=1.0)
 
     def compare(self, expected: Arrays, got: Arrays, batch: Arrays, kind: str, *, count: bool = True) -> None:
         """Raise VerificationError where got differs from expected."""
@@ -107,7 +111,8 @@ class Comparison:
             # Costs three runs of the model, so it's asked for only here.
             self._noise = max(self._noise, noise())
             # Small sums of large numbers have the noise of these, which atol itself allows.
-            limit = NOISE_LIMIT * scale if scale >= 1 else max(NOISE_LIMIT * scale, self._atol * (1 - scale))
+            limit = self._noise_limit * scale
+            limit = limit if scale >= 1 else max(limit, self._atol * (1 - scale))
             tolerance += min(NOISE_FACTOR * self._noise, limit)
         if not difference <= tolerance:
             return (

@@ -33,7 +33,7 @@ def with_architecture(stored: Stored, path: Path) -> tuple[Stored, list[str]]:
         if isinstance(config, str):
             config = json.loads(config)
     except (OSError, ValueError) as e:
-        raise InputError(f"{_OPTION} {path} can't be read: {e}") from None
+        raise InputError(f"{_OPTION} {path} can't be read: {getattr(e, 'strerror', None) or e}") from None
     if not isinstance(config, dict) or "class_name" not in config:
         raise InputError(f"{_OPTION} {path} is no architecture as model.to_json() writes it")
     # The words are those of the Keras that wrote them, which may be another than that of the weights. Keras 3 gives no
