@@ -60,6 +60,9 @@ _Choice = tuple[list[npt.NDArray[Any] | None], int]
 _LENGTHS = (7, 8, 16, 32, 64, 128, 224)
 """Lengths tried for free dimensions: odd first, then what networks that halve their input need."""
 
+_SIDES = (33, 32, 64, 128, 224, *_LENGTHS)
+"""Those of pictures, of which the strides of a network leave nothing where they are small."""
+
 
 def random_inputs(source: Source, spec: ModelSpec) -> list[Arrays]:
     """Synthetic inputs, one list of arrays a batch: random in the recipe's range, and its two ends.
@@ -73,7 +76,8 @@ def random_inputs(source: Source, spec: ModelSpec) -> list[Arrays]:
     low, high = value_range(spec)
     known = {} if isinstance(source, OnnxSource) or hasattr(source.model, "layers") else _looked_up(source)
     codes = [_codes(source, i, known) for i in range(len(source.inputs))]
-    choices = [(codes, length) for length in (_LENGTHS if _is_free(source) else _LENGTHS[:1])]
+    lengths = _SIDES if any(len(t.shape) == 4 for t in source.inputs) else _LENGTHS
+    choices = [(codes, length) for length in (lengths if _is_free(source) else lengths[:1])]
     if known:
         # A table may refuse what it doesn't hold.
         choices.append(([known.get(t.name, c) for t, c in zip(source.inputs, codes, strict=True)], _LENGTHS[0]))
