@@ -23,7 +23,7 @@ from edgecnn.spec import ModelSpec
 from .backend import quiet_logs, reason, tensorflow
 from .batches import Arrays, run_in_batches
 from .graph.tracing import as_predicted, nodes_of, traceable
-from .reading import bytecode, replicas, screen, shapes, weights
+from .reading import bytecode, repair, replicas, screen, shapes, weights
 from .reading.architecture import is_code
 from .reading.expression import Expression
 from .reading.generations import Opened, open_model
@@ -210,8 +210,8 @@ def load(
     elif architecture is not None:
         told.append("the file holds its own architecture, so --architecture was not needed")
     with architecture_of(stored.path):
-        stored = dataclasses.replace(stored, config=screen.without_training_code(stored.config))
         stored, joined = replicas.joined(shapes.without_specs(stored))
+        stored = dataclasses.replace(stored, config=repair.without_training(stored.config, code_only=True))
     expressions = _expressions(stored, lambdas or {})
     if lambdas and not screen.lambda_arguments(stored):
         told.append(f"no Lambda layer is in the file, so --lambda {', '.join(lambdas)} was not needed")

@@ -34,9 +34,11 @@ TRAINING_DECODE = "decode_in_training"
 """Key of the provenance: the decoder that the training used, where the model is exported with decode="fast"."""
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(
+    parser: argparse.ArgumentParser, title: str = "how the training turned image files into numbers"
+) -> None:
     """Add the options of the recipe and the labels."""
-    add_recipe_options(parser)
+    add_recipe_options(parser, title)
     parser.add_argument("--labels", metavar="FILE", help="class names, one a line ('0 name' lines too)")
 
 
@@ -47,27 +49,13 @@ def build_spec(source: Source, options: argparse.Namespace) -> tuple[ModelSpec, 
         SpecError: options contradict each other or the model.
         SourceError: the labels file can't be read.
     """
-    stamp, notes = source.stamp, []
-    if stamp is None and options.preset is None and structure.is_teachable_machine(source):
-        options = argparse.Namespace(**{**vars(options), "preset": "teachable-machine"})
-        found_labels = "no labels.txt beside it"
-        if options.labels is None and (beside := structure.teachable_labels(source)) is not None:
-            try:
-                read_labels(beside)
-                options.labels = beside
-            except SourceError as e:
-                found_labels = f"none, for the {e}"
-        notes.append(f"recognised as a Teachable Machine model; labels: {options.labels or found_labels}")
-    imagenet = structure.imagenet_recipe(source)
-    if stamp is None and imagenet is not None and not states_recipe(options):
-        options = argparse.Namespace(**{**vars(options), **imagenet[1]})
-        stated = " ".join(f"--{name} {value}" for name, value in imagenet[1].items())
-        notes.append(f"recognised as keras.applications' {imagenet[0]} with its ImageNet classes: {stated}")
+    stamp = source.stamp
+    options, notes = _recognised(source, options)
     pixels, stated = _pixels(source, options)
     table = stamp.table if stamp is not None and pixels is None else None
-    labels = read_labels(options.labels) if options.labels else (stamp.labels if stamp else None)
+    labels = _labels(options, stamp)
     head = stamp.head if stamp is not None else derive_head(source, labels)
-    _check_labels(source, labels, head)
+    check_labels(source, labels, head)
     if not stated and _takes_images(source):
         notes.append(
             "nobody stated how this model's training made pixels into numbers, so the file will not say it; "
@@ -92,6 +80,33 @@ def build_spec(source: Source, options: argparse.Namespace) -> tuple[ModelSpec, 
         found.pop("recipe", None)
     spec = ModelSpec(pixels=pixels, table=table, labels=labels, head=head, provenance=found)
     return spec, notes
+
+
+def _recognised(source: Source, options: argparse.Namespace) -> tuple[argparse.Namespace, list[str]]:
+    """The options, with those that a model's structure gives away, and notes for the user that say so."""
+    notes = []
+    if source.stamp is not None:
+        return options, notes
+    if options.preset in (None, "teachable-machine") and structure.is_teachable_machine(source):
+        options = argparse.Namespace(**{**vars(options), "preset": "teachable-machine"})
+        found_labels = "no labels.txt beside it"
+        if options.labels is None and (beside := structure.teachable_labels(source)) is not None:
+            try:
+                read_labels(beside)
+                options.labels = beside
+            except SourceError as e:
+                found_labels = f"none, for the {e}"
+        notes.append(f"recognised as a Teachable Machine model; labels: {options.labels or found_labels}")
+    imagenet = structure.imagenet_recipe(source)
+    if imagenet is not None and not states_recipe(options):
+        options = argparse.Namespace(**{**vars(options), **imagenet[1]})
+        stated = " ".join(f"--{name} {value}" for name, value in imagenet[1].items())
+        notes.append(f"recognised as keras.applications' {imagenet[0]} with its ImageNet classes: {stated}")
+    return options, notes
+
+
+def _labels(options: argparse.Namespace, stamp: ModelSpec | None) -> tuple[str, ...] | None:
+    return read_labels(options.labels) if options.labels else (stamp.labels if stamp else None)
 
 
 def provenance(source: Source, stamp: ModelSpec | None) -> dict[str, str]:
@@ -212,12 +227,29 @@ def training_pixels(spec: ModelSpec) -> PixelSpec | None:
     return dataclasses.replace(spec.pixels, decode=spec.provenance.get(TRAINING_DECODE, PixelSpec.decode))
 
 
-def stated_pixels(source: Source, options: argparse.Namespace) -> PixelSpec | None:
-    """The recipe of the command line, or else of the Keras file; None where neither tells."""
-    return _pixels(source, options)[0]
+def told_by(source: Source, options: argparse.Namespace, other: ModelSpec) -> tuple[ModelSpec, list[str]]:
+    """What the command line, else the Keras file, else its structure says of the training, and notes for the user.
+
+    Of what none of them tells, it has what other has.
+    """
+    options, notes = _recognised(source, options)
+    stamp = source.stamp if source.stamp != ModelSpec() else None
+    head = other.head if stamp is None else stamp.head
+    if stamp is None and hasattr(source.model, "layers"):
+        derived = derive_head(source, other.labels)
+        # Logits and the values of a regression only look alike where the loss isn't known.
+        head = derived if {derived, head} != {"logits", "regression"} else head
+    found = ModelSpec(
+        pixels=_pixels(source, options)[0] or training_pixels(other),
+        labels=_labels(options, stamp) or other.labels,
+        head=head,
+    )
+    table = stamp.table if stamp is not None and found.pixels is None else None
+    return dataclasses.replace(found, table=table or (other.table if found.pixels is None else None)), notes
 
 
-def _check_labels(source: Source, labels: tuple[str, ...] | None, head: str) -> None:
+def check_labels(source: Source, labels: tuple[str, ...] | None, head: str) -> None:
+    """Raise SpecError where there are more or fewer labels than classes."""
     shape = source.outputs[0].shape
     if labels is None or head == "regression" or len(shape) != 2 or shape[1] is None:
         return

@@ -23,12 +23,15 @@ _TEACHABLE = (re.compile(r"global_average_pooling2d_GlobalAveragePooling2D\d+"),
 """Names that TensorFlow.js gave the layers and Teachable Machine's converter kept."""
 
 _BACKBONES = (
-    (re.compile(r"mobilenet_?v3|efficientnet|convnext|regnet", re.I), None),
+    (re.compile(r"mobilenet_?v3|efficientnet|convnext|regnet|resnet-rs", re.I), None),
     (re.compile(r"resnet\d+v2|mobilenet|xception|inception|nasnet", re.I), "imagenet-tf"),
     (re.compile(r"vgg\d+|resnet\d+", re.I), "imagenet-caffe"),
-    (re.compile(r"densenet", re.I), "imagenet-torch"),
+    (re.compile(r"densenet|resnext\d+", re.I), "imagenet-torch"),
 )
 """Name of a model of keras.applications -> the preset of its preprocess_input; None where it's inside."""
+
+_TOP = re.compile(r"predictions|fc1000|probs|logits|reshape_2|.*head_dense", re.I)
+"""What the versions of keras.applications call the last layer of a whole model."""
 
 
 def is_teachable_machine(source: Source) -> bool:
@@ -52,7 +55,7 @@ IMAGENET_CLASSES = 1000
 """Scores of a keras.applications model with its own top."""
 
 
-def imagenet_recipe(source: Source) -> tuple[str, dict[str, str]] | None:
+def imagenet_recipe(source: Source) -> tuple[str, dict[str, str | int]] | None:
     """(name, recipe options) of a model of keras.applications that still has its ImageNet classes, else None.
 
     Its images come from load_img(target_size=...), as Keras's documentation has it, then preprocess_input; a model that
@@ -61,16 +64,19 @@ def imagenet_recipe(source: Source) -> tuple[str, dict[str, str]] | None:
     found = _application(source)
     if found is None or source.outputs[0].shape != (None, IMAGENET_CLASSES):
         return None
+    *size, channels = source.inputs[0].shape[1:]
+    if None in size or channels != 3:  # a recipe needs a size, and ImageNet has colours
+        return None
     preset = found[1]
     if preset is None:
-        return found[0], {"resize": "pil_nearest", "decode": "pil"}
+        return found[0], {"resize": "pil_nearest", "decode": "pil", "scale": 1}
     return found[0], {"preset": preset}
 
 
 def _application(source: Source) -> tuple[str, str | None] | None:
-    """(name, preset) of a whole model of keras.applications, whose last layer they all call predictions."""
+    """(name, preset) of a whole model of keras.applications, by its name and its last layer's."""
     layers = getattr(source.model, "layers", None)
-    if not layers or str(layers[-1].name).lower() != "predictions" or len(source.inputs) != 1:
+    if not layers or not _TOP.fullmatch(str(layers[-1].name)) or len(source.inputs) != 1:
         return None
     for pattern, preset in _BACKBONES:
         if pattern.match(str(source.model.name)):

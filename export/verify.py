@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from edgecnn.errors import EdgeCNNError, ModelError, VerificationError
-from edgecnn.presets import add_recipe_options
+from edgecnn.session import Session
 from edgecnn.spec import ModelSpec
 
 from . import loading, recipe
@@ -32,13 +32,17 @@ from .proof.onnx_source import OnnxSource, read_onnx
 from .proof.parity import Comparison, OutputsDifferError, Parity
 from .proof.quality import DEFAULT_MAX_DROP, Quality, measure
 from .proof.samples import CHUNK, Samples, read_samples
-from .proof.synthetic import BATCHES, random_inputs, random_samples
+from .proof.synthetic import BATCHES, byte_pictures, random_inputs, random_samples
+from .proof.told import check_golden, check_told
 from .reading.stored import sniff
 from .report import Report, write_reports
 from .stamp import HDF5_MAGIC, ZIP_MAGIC, read_head
 
 EAGER_BATCH = 2
 """Number of the random batch (of 3 samples) on which the traced model is held against Keras's eager call."""
+
+ROUGHER = 100
+"""How many times the tolerance holds where inputs may be far from those of the training, and outputs saturate."""
 
 
 def verify(
@@ -71,7 +75,8 @@ def verify(
 
 
 def _compare(comparison: Comparison, session: Any, source: Source, spec: ModelSpec, samples: Samples | None) -> None:
-    for number, batch in enumerate(random_inputs(source, spec)):
+    batches = random_inputs(source, spec)
+    for number, batch in enumerate(batches):
         if number == EAGER_BATCH:
             comparison.compare(source.eager(batch), source(batch), batch, "traced random", count=False)
         comparison.compare(source(batch), run(session, source, batch), batch, "random")
@@ -82,6 +87,16 @@ def _compare(comparison: Comparison, session: Any, source: Source, spec: ModelSp
             if len(batch[0]):
                 comparison.compare(source(batch), run(session, source, batch), batch, "real")
             start += size
+    pictures = byte_pictures(source, spec, batches[2])
+    if pictures is not None:
+        _compare_pictures(comparison.rougher(ROUGHER), session, source, pictures)
+
+
+def _compare_pictures(comparison: Comparison, session: Any, source: Source, pictures: Arrays) -> None:
+    """Whether a graph computes about the same on pictures of 0..255, which nobody said that the model takes."""
+    expected = source(pictures)
+    if all(np.isfinite(y).all() for y in expected):
+        comparison.compare(expected, run(session, source, pictures), pictures, "random 0..255")
 
 
 def _is_random(source: Source, batch: Arrays) -> bool:
@@ -179,10 +194,12 @@ def _compare_files(options: argparse.Namespace, report: Report) -> None:
     model, spec = _graph_of(other, source, report)
     content = model.SerializeToString()
     report.nodes, report.opset = count_nodes(model), opset_of(model)
-    theirs = recipe.stated_pixels(source, options) or recipe.training_pixels(spec)
-    followed = spec if spec.pixels is not None else dataclasses.replace(spec, pixels=theirs)
+    told, notes = recipe.told_by(source, options, spec)
+    for note in notes:
+        report.note(note)
+    followed = spec if spec.pixels is not None else dataclasses.replace(spec, pixels=told.pixels)
     samples = read_samples(options.data, followed, source.inputs) if options.data else None
-    blame = Blame(source, spec, theirs, samples, options.atol, report)
+    blame = Blame(source, spec, told.pixels, samples, options.atol, report)
     kind = quantization_kind(model)
     with report.stage("verify") as line:
         if kind is None:
@@ -205,6 +222,10 @@ def _compare_files(options: argparse.Namespace, report: Report) -> None:
             line.append(f"{kind}, {quality.samples} inputs, drop {quality.drop:.4f}")
     with report.stage("stages") as line:
         line.append(blame.check(graph, quantised))
+    if spec != ModelSpec():
+        check_told(source, spec, told)
+    if isinstance(other, OnnxSource):
+        check_golden(Session(other.path, device="cpu", several=True), spec)
 
 
 def _graph_of(other: Source, source: Source, report: Report) -> tuple[Any, ModelSpec]:
@@ -292,6 +313,6 @@ def _parser() -> argparse.ArgumentParser:
         default=DEFAULT_MAX_DROP,
         help="largest loss of accuracy or agreement of a quantised model (default: %(default)g)",
     )
-    add_recipe_options(parser, "how the training turned image files into numbers, where the Keras file doesn't say")
+    recipe.add_arguments(parser, "how the training turned image files into numbers, where the Keras file doesn't say")
     loading.add_arguments(parser)
     return parser

@@ -142,7 +142,11 @@ def test_a_model_with_broken_golden_samples_still_predicts_but_fails_its_selftes
 def test_differences_are_relative_above_one_and_never_forgive_nan():
     assert largest_difference([1e6 + 1], [1e6]) == pytest.approx(1e-6)
     assert largest_difference([0.1], [0.2]) == pytest.approx(0.1)
-    assert np.isnan(largest_difference([np.nan], [np.nan]))
+    assert largest_difference([np.nan, 1, np.inf], [np.nan, 1, np.inf]) == 0
+    for one in (np.nan, np.inf, -np.inf):
+        assert np.isnan(largest_difference([one], [1]))
+        assert np.isnan(largest_difference([1], [one]))
+    assert np.isnan(largest_difference([np.inf], [-np.inf]))
     assert np.isnan(largest_difference([1, 2], [1]))
 
 
@@ -173,6 +177,19 @@ def test_export_puts_real_or_synthetic_samples_into_the_model(tmp_path, photos, 
         tensor = tf.image.resize(image, (16, 16))
         assert digest([tensor.numpy()[np.newaxis]]) == sample.tensor
         np.testing.assert_allclose(model(tensor[tf.newaxis]).numpy()[0], sample.outputs, rtol=1e-5, atol=1e-3)
+
+
+def test_outputs_that_are_no_numbers_are_proved_as_well(tmp_path, capsys):
+    import keras
+
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2), keras.layers.Rescaling(1.0, [np.inf, 0.0])])
+    model.layers[0].set_weights([np.array([[1, np.nan], [2, 0], [3, 0]]), np.zeros(2)])
+    model.save(tmp_path / "m.keras")
+    assert main(["export", str(tmp_path / "m.keras")]) == 0
+    assert "Warning" not in capsys.readouterr().err
+    assert main(["selftest", str(tmp_path / "m.onnx")]) == 0
+    assert main(["verify", str(tmp_path / "m.onnx"), "--against", str(tmp_path / "m.keras")]) == 0
+    capsys.readouterr()
 
 
 def test_a_model_without_a_recipe_proves_its_graph_too(tmp_path, capsys):

@@ -126,7 +126,7 @@ def test_a_plain_model_suggests_nothing(tmp_path):
     assert not scaled_twice(source, PixelSpec(height=8, width=8, scale=1 / 255))
 
 
-PLAIN = {"decode": "pil", "resize": "pil_nearest"}
+PLAIN = {"decode": "pil", "resize": "pil_nearest", "scale": 1}
 
 
 @pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file:UserWarning")
@@ -141,7 +141,9 @@ def test_a_whole_application_is_exported_with_its_recipe(tmp_path, library, suff
     path = tmp_path / f"m{suffix}"
     make(weights=None, input_shape=(32, 32, 3), alpha=alpha).save(path)
     assert guard(main, [str(path)]) == 0
-    assert "recognised as keras.applications' " in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "recognised as keras.applications' " in told
+    assert "taken for granted" not in told
     assert read_stamp(tmp_path / "m.onnx").pixels == PixelSpec(height=32, width=32, **recipe)
     assert bool(scaled_twice(load(path), PixelSpec(height=32, width=32, scale=1 / 255))) == (recipe is PLAIN)
 
@@ -152,7 +154,7 @@ def test_a_whole_application_is_exported_with_its_recipe(tmp_path, library, suff
      ("EfficientNetB0", None)],
 )  # fmt: skip
 def test_applications_are_known_by_name_and_top(name, preset):
-    source = types.SimpleNamespace(inputs=[0])
+    source = types.SimpleNamespace(inputs=[types.SimpleNamespace(shape=(None, 75, 75, 3))])
     source.model = getattr(keras.applications, name)(weights=None, input_shape=(75, 75, 3), classes=7)
     source.outputs = [types.SimpleNamespace(shape=(None, 7))]
     assert imagenet_recipe(source) is None
@@ -160,6 +162,32 @@ def test_applications_are_known_by_name_and_top(name, preset):
     assert any(wanted in hint for hint in hints(source))
     source.outputs = [types.SimpleNamespace(shape=(None, 1000))]
     assert imagenet_recipe(source) == (source.model.name, {"preset": preset} if preset else PLAIN)
+    for shape in ((None, None, None, 3), (None, 75, 75, 1), (None, 3, 75, 75)):
+        source.inputs = [types.SimpleNamespace(shape=shape)]
+        assert imagenet_recipe(source) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "top", "preset"),
+    [("mobilenet_1.00_224", "reshape_2", "imagenet-tf"), ("resnet50", "fc1000", "imagenet-caffe"),
+     ("resnet101v2", "probs", "imagenet-tf"), ("mobilenetv2_1.00_224", "Logits", "imagenet-tf"),
+     ("densenet121", "fc1000", "imagenet-torch"), ("resnext50", "probs", "imagenet-torch"),
+     ("convnext_tiny", "convnext_tiny_head_dense", None), ("regnetx002", "regnetx002head_dense", None),
+     ("resnet-rs-50", "predictions", None)],
+)  # fmt: skip
+def test_applications_of_every_version_are_known(name, top, preset):
+    image = keras.Input((8, 8, 3))
+    x = L.GlobalAveragePooling2D()(image if preset else L.Rescaling(1 / 255)(image))
+    source = types.SimpleNamespace(model=keras.Model(image, L.Dense(1000, name=top)(x), name=name))
+    source.inputs = [types.SimpleNamespace(shape=(None, 8, 8, 3))]
+    source.outputs = [types.SimpleNamespace(shape=(None, 1000))]
+    assert imagenet_recipe(source) == (name, {"preset": preset} if preset else PLAIN)
+
+
+def test_an_application_of_any_size_is_exported_without_a_recipe(tmp_path, capsys):
+    keras.applications.MobileNetV3Small(weights=None, alpha=0.75).save(tmp_path / "m.keras")
+    assert guard(main, [str(tmp_path / "m.keras")]) == 0
+    assert "the model MobileNetV3Small wants 0..255" in capsys.readouterr().err
 
 
 def test_predict_asks_where_the_recipe_is_unknown(tmp_path, photos):

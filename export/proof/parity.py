@@ -78,12 +78,19 @@ class OutputsDifferError(VerificationError):
 class Comparison:
     """Compares outputs batch after batch and keeps what came nearest to its tolerance."""
 
-    def __init__(self, model: bytes, source: Source, atol: float, *, regression: bool) -> None:
+    def __init__(
+        self, model: bytes, source: Source, atol: float, *, regression: bool, noise_limit: float = NOISE_LIMIT
+    ) -> None:
         """The first output of a regression may be small altogether; every other is taken for one that reaches 1."""
-        self._model, self._source, self._atol, self._regression = model, source, atol, regression
+        self._model, self._source, self._atol = model, source, atol
+        self._regression, self._noise_limit = regression, noise_limit
         self._samples = self._agreed = self._judged = 0
         self._difference, self._ratio, self._tolerance, self._noise = 0.0, -1.0, atol, 0.0
         self._in_double: float | None = None
+
+    def rougher(self, times: float) -> Comparison:
+        """One of its own with so many times the tolerance, in which rounding excuses what it explains."""
+        return Comparison(self._model, self._source, times * self._atol, regression=self._regression, noise_limit=1.0)
 
     def compare(self, expected: Arrays, got: Arrays, batch: Arrays, kind: str, *, count: bool = True) -> None:
         """Raise VerificationError where got differs from expected."""
@@ -116,7 +123,7 @@ class Comparison:
         expected: npt.NDArray[Any],
         got: npt.NDArray[Any],
         least_scale: float,
-        noise: Callable[[], float],
+        measure_noise: Callable[[], float],
         in_double: Callable[[int], float],
     ) -> str | None:
         """What is wrong with got, or None."""
@@ -125,27 +132,28 @@ class Comparison:
             return f"has NaN or infinity in other places than {maker}'s"
         if not finite.any():
             return None
-        difference = float(np.abs(expected[finite] - got[finite]).max())
+        differences = np.abs(np.where(finite, expected, 0) - np.where(finite, got, 0))
+        difference = float(differences.max())
         scale = max(least_scale, float(np.abs(expected[finite]).max()))
         tolerance = self._atol * scale
         if not difference <= tolerance:  # nor with a tolerance that is no number
             # Costs three runs of the model, so it's asked for only here.
-            self._noise = max(self._noise, noise())
+            self._noise = max(self._noise, measure_noise())
             # Small sums of large numbers have the noise of these, which atol itself allows.
-            limit = NOISE_LIMIT * scale if scale >= 1 else max(NOISE_LIMIT * scale, self._atol * (1 - scale))
+            limit = self._noise_limit * scale
+            limit = limit if scale >= 1 else max(limit, self._atol * (1 - scale))
             least, most = sorted((NOISE_FACTOR * self._noise, limit))
             if tolerance + least < difference <= tolerance + most:
-                moved = in_double(int(np.nanargmax(np.abs(expected - got))) // expected[:1].size)
+                moved = in_double(int(differences.argmax()) // expected[:1].size)
                 self._in_double = max(self._in_double or 0.0, moved)
                 least = most if moved <= tolerance else least
             tolerance += least
         if not difference <= tolerance:
-            amplified = tolerance < self._noise
+            noise = f"; {maker} differs from itself by {self._noise:.2g} {_WHERE_MOVED}"
             return (
                 f"differs from {maker} by up to {difference:.3g}, more than the tolerance of {tolerance:.3g} "
-                f"({int((np.abs(expected - got) > tolerance).sum())} of {expected.size} values)"
-                + f"; {maker} differs from itself by {self._noise:.2g} {_WHERE_MOVED}"
-                * amplified
+                f"({int((differences > tolerance).sum())} of {expected.size} values)"
+                f"{noise if tolerance < self._noise else ''}"
             )
         self._difference = max(self._difference, difference)
         if tolerance and difference / tolerance > self._ratio:

@@ -265,7 +265,8 @@ def _difference(a: Arrays, b: Arrays) -> float:
     """Largest difference of any output value; places where both are the same infinity or NaN differ by nothing."""
     worst = 0.0
     for x, y in zip(a, b, strict=True):
-        moved = np.abs(x.astype(np.float64) - y.astype(np.float64))
+        with np.errstate(invalid="ignore"):  # infinity less infinity
+            moved = np.abs(x.astype(np.float64) - y.astype(np.float64))
         moved[(x == y) | (np.isnan(x) & np.isnan(y))] = 0
         worst = max(worst, float(np.nan_to_num(moved, nan=np.inf).max(initial=0.0)))
     return worst

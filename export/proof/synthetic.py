@@ -39,6 +39,9 @@ _WORDS = np.array(["", "a", "Text", "\u00e4"], object)
 _TEXTS = np.array([("Text \u00e4\u20ac " * 20)[:n] for n in (*range(9), 12, 15, 20, 28, 40, 55, 60, 80, 120)], object)
 """Text of all lengths, for hashes."""
 
+_NORMALISING = ("Normalization", "BatchNormalization")
+"""Layers that hold the mean and the variance of what they were trained on."""
+
 _HASHING = ("Hashing", "HashedCrossing")
 """Layers that hash what they are given."""
 
@@ -51,8 +54,14 @@ _FEWEST = np.arange(2)
 _BETWEEN = (" ", " ", " ", "  ", ", ", ". ", "! (", "-", "'s ", "\n", "\t", "\u00a0", "<br />")
 """What may stand between words."""
 
+_Choice = tuple[list[npt.NDArray[Any] | None], int]
+"""(what each input may hold, length of free dimensions)."""
+
 _LENGTHS = (7, 8, 16, 32, 64, 128, 224)
 """Lengths tried for free dimensions: odd first, then what networks that halve their input need."""
+
+_SIDES = (33, 32, 64, 128, 224, *_LENGTHS)
+"""Those of pictures, of which the strides of a network leave nothing where they are small."""
 
 
 def random_inputs(source: Source, spec: ModelSpec) -> list[Arrays]:
@@ -67,35 +76,102 @@ def random_inputs(source: Source, spec: ModelSpec) -> list[Arrays]:
     low, high = value_range(spec)
     known = {} if isinstance(source, OnnxSource) or hasattr(source.model, "layers") else _looked_up(source)
     codes = [_codes(source, i, known) for i in range(len(source.inputs))]
-    choices = [(codes, length) for length in (_LENGTHS if _is_free(source) else _LENGTHS[:1])]
+    lengths = _SIDES if any(len(t.shape) == 4 for t in source.inputs) else _LENGTHS
+    choices = [(codes, length) for length in (lengths if _is_free(source) else lengths[:1])]
     if known:
         # A table may refuse what it doesn't hold.
         choices.append(([known.get(t.name, c) for t, c in zip(source.inputs, codes, strict=True)], _LENGTHS[0]))
     fewest = [_FEWEST if c is None and "int" in t.dtype else c for t, c in zip(source.inputs, codes, strict=True)]
     choices.append((fewest, _LENGTHS[0]))  # for a layer of an author's that takes them as positions in another input
+    codes, length = _first_of_use(source, choices, low, high)
+    rng = np.random.default_rng(_SEED)
+
+    def draw(size: int, low: float, high: float) -> Arrays:
+        pairs = zip(source.inputs, codes, strict=True)
+        return [_draw(t, size, rng, low, high, length, allowed) for t, allowed in pairs]
+
+    first = draw(1, low, high)
+    batches = [first, draw(1, -1.0, 1.0), draw(3, low, high), draw(3, -1.0, 1.0)]
+    if sum(a[:1].size for a in first) <= _LARGE_BATCH_ELEMENTS:
+        batches.append(draw(LARGE_BATCH, low, high))
+    batches += [draw(1, low, low), draw(1, high, high)]
+    if any(_is_sequence(t) for t in source.inputs):
+        pairs = zip(source.inputs, batches[2], strict=True)
+        batches.append([_one_hot(a, rng) if _is_sequence(t) else a for t, a in pairs])
+    told = _as_trained(source, batches[2], codes, rng)
+    return batches if told is None else [*batches, told]
+
+
+def _as_trained(
+    source: Source, like: Arrays, codes: Sequence[npt.NDArray[Any] | None], rng: np.random.Generator
+) -> Arrays | None:
+    """A batch like the given one, with the values of the training where a layer tells them; None where none does.
+
+    Of values far from there, all that a layer which normalises gives is one number.
+    """
+    found = list(like)
+    for i, (array, allowed) in enumerate(zip(like, codes, strict=True)):
+        told = _statistics(source, i) if allowed is None and array.dtype.kind == "f" else None
+        if told is not None:
+            found[i] = (told[0] + told[1] * rng.standard_normal(array.shape)).astype(array.dtype)
+    return found if any(a is not b for a, b in zip(found, like, strict=True)) else None
+
+
+def byte_pictures(source: Source, spec: ModelSpec, like: Arrays) -> Arrays | None:
+    """A batch like the given one, with pictures of 0..255; None where there is none, or the recipe is known.
+
+    What scales them itself sees next to nothing of 0..1.
+    """
+    pictures = [
+        len(t.shape) == 4 and t.shape[3] in (1, 3) and a.dtype.kind == "f"
+        for t, a in zip(source.inputs, like, strict=True)
+    ]
+    if spec.pixels is not None or not any(pictures):
+        return None
+    rng = np.random.default_rng(_SEED)
+    return [rng.uniform(0, 255, a.shape).astype(a.dtype) if p else a for a, p in zip(like, pictures, strict=True)]
+
+
+def _statistics(source: Source, index: int) -> tuple[npt.NDArray[Any], npt.NDArray[Any]] | None:
+    """(mean, standard deviation) of what input number index was in training, by the layer that normalises it first."""
+    inputs = getattr(source.model, "inputs", None)
+    for layer in parts(source.model) if inputs else ():
+        kind = type(layer).__name__
+        if kind not in _NORMALISING or not any(f is inputs[index] for f in _fed(layer) or ()):
+            continue
+        names = ("moving_mean", "moving_variance") if kind == "BatchNormalization" else ("mean", "variance")
+        mean, variance = (np.asarray(getattr(layer, name), np.float64) for name in names)
+        told = np.isfinite(mean).all() and np.isfinite(variance).all() and (variance >= 0).all()
+        if told and mean.shape[-1:] in ((), (1,), source.inputs[index].shape[-1:]):
+            return mean, np.sqrt(variance)
+    return None
+
+
+def _first_of_use(source: Source, choices: Sequence[_Choice], low: float, high: float) -> _Choice:
+    """The first of choices that the model accepts and gives numbers for.
+
+    Of a picture too small for a network's strides nothing is left, whose mean is no number. Where all give some that
+    are none, the first that is accepted.
+
+    Raises:
+        ModelError: the model accepts none.
+    """
+    accepted: _Choice | None = None
     error: ModelError | None = None
     for codes, length in choices:
         rng = np.random.default_rng(_SEED)
-
-        def draw(size: int, low: float, high: float) -> Arrays:
-            pairs = zip(source.inputs, codes, strict=True)  # noqa: B023
-            return [_draw(t, size, rng, low, high, length, allowed) for t, allowed in pairs]  # noqa: B023
-
-        first = draw(1, low, high)
+        pairs = zip(source.inputs, codes, strict=True)
         try:
-            source(first)
+            outputs = source([_draw(t, 1, rng, low, high, length, allowed) for t, allowed in pairs])
         except ModelError as e:
             error = error or e
             continue
-        batches = [first, draw(1, -1.0, 1.0), draw(3, low, high), draw(3, -1.0, 1.0)]
-        if sum(a[:1].size for a in first) <= _LARGE_BATCH_ELEMENTS:
-            batches.append(draw(LARGE_BATCH, low, high))
-        batches += [draw(1, low, low), draw(1, high, high)]
-        if any(_is_sequence(t) for t in source.inputs):
-            pairs = zip(source.inputs, batches[2], strict=True)
-            batches.append([_one_hot(a, rng) if _is_sequence(t) else a for t, a in pairs])
-        return batches
-    raise ModelError(f"{source.path} can't be run on made-up inputs, so nothing can be proved: {error}")
+        if all(y.size and np.isfinite(y).all() for y in outputs):
+            return codes, length
+        accepted = accepted or (codes, length)
+    if accepted is None:
+        raise ModelError(f"{source.path} can't be run on made-up inputs, so nothing can be proved: {error}")
+    return accepted
 
 
 def takes_any_batch(source: Source) -> bool:

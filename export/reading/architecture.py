@@ -41,7 +41,7 @@ def read_architecture(path: Path) -> dict[str, Any]:
             config = json.loads(config)
         copy.deepcopy(config)
     except (OSError, ValueError) as e:
-        raise InputError(f"{OPTION} {path} can't be read: {e}") from None
+        raise InputError(f"{OPTION} {path} can't be read: {getattr(e, 'strerror', None) or e}") from None
     except RecursionError:
         raise InputError(f"{OPTION} {path} has models within models deeper than can be read") from None
     if not isinstance(config, dict) or not isinstance(config.get("class_name"), str):

@@ -364,11 +364,18 @@ def _operation_module(kind: str, inner: Any) -> str | None:
     return None
 
 
-def without_training(config: Any) -> Any:
-    """The architecture without what only training needs; the file's weights replace every initial value."""
+def without_training(config: Any, *, code_only: bool = False) -> Any:
+    """The architecture without what only training needs; the file's weights replace every initial value.
+
+    Args:
+        config: the architecture.
+        code_only: drop no more of it than functions that are stored as Python code.
+    """
     config = copy.deepcopy(config)
     for _, inner in layer_configs(config):
-        for key in inner:
+        for key, value in inner.items():
+            if code_only and not (isinstance(value, Mapping) and value.get("class_name") == "__lambda__"):
+                continue
             if key.endswith("_initializer"):
                 inner[key] = "zeros"
             elif key.endswith(("_regularizer", "_constraint")):

@@ -249,20 +249,6 @@ def _outside(config: Any, replaced: Collection[str]) -> Iterator[Mapping[str, An
             yield from _outside(value, replaced)
 
 
-def without_training_code(config: Any) -> Any:
-    """The architecture without the Python code that only training ran: in penalties and limits of weights, and such."""
-    if isinstance(config, Mapping):
-        return {
-            k: None if str(k).endswith(ONLY_TRAINING) and _has_code(v) else without_training_code(v)
-            for k, v in config.items()
-        }
-    return [without_training_code(value) for value in config] if isinstance(config, list) else config
-
-
-def _has_code(config: Any) -> bool:
-    return any(entry["class_name"] == "__lambda__" for entry in class_configs(config))
-
-
 def custom_classes(stored: Stored, known: Collection[str], given: Collection[str]) -> list[str]:
     """Classes and functions that are in no library: the file has their weights but not their code.
 

@@ -193,9 +193,16 @@ def flat(outputs: Sequence[npt.NDArray[Any]]) -> npt.NDArray[np.float32]:
 
 
 def largest_difference(outputs: npt.ArrayLike, expected: npt.ArrayLike) -> float:
-    """Largest absolute difference, for expected values above 1 in proportion to them; NaN where one is not finite."""
+    """Largest absolute difference, for expected values above 1 in proportion to them.
+
+    NaN where only one of two is finite; the same infinity, or NaN on both sides, is no difference.
+    """
     a, b = np.asarray(outputs, np.float64).ravel(), np.asarray(expected, np.float64).ravel()
-    if a.shape != b.shape or not (np.isfinite(a).all() and np.isfinite(b).all()):
+    finite = np.isfinite(b)
+    if a.shape != b.shape or not np.array_equal(a[~finite], b[~finite], equal_nan=True):
+        return float("nan")
+    a, b = a[finite], b[finite]
+    if not np.isfinite(a).all():
         return float("nan")
     return float((np.abs(a - b) / np.maximum(1, np.abs(b))).max(initial=0.0))
 

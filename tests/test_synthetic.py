@@ -1,0 +1,60 @@
+"""edgecnn.export.proof.synthetic: made-up inputs reach what the model was trained on."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+from edgecnn import ModelSpec, PixelSpec, VerificationError
+from edgecnn.export.convert import convert
+from edgecnn.export.load import load
+from edgecnn.export.proof.synthetic import byte_pictures, random_inputs
+from edgecnn.export.verify import verify
+
+L = keras.layers
+
+
+def saved(tmp_path, *layers):
+    keras.Sequential(layers).save(tmp_path / "m.keras")
+    return load(tmp_path / "m.keras")
+
+
+@pytest.mark.parametrize("kind", ["Normalization", "BatchNormalization"])
+def test_a_layer_that_normalises_tells_what_its_input_was(kind, tmp_path):
+    normalization = kind == "Normalization"
+    layer = L.Normalization(mean=[1e4, -50.0], variance=[100.0, 4.0]) if normalization else L.BatchNormalization()
+    model = keras.Sequential([L.Input((2,)), layer, L.Dense(2)])
+    if not normalization:
+        layer.set_weights([*layer.get_weights()[:2], np.array([1e4, -50]), np.array([100, 4])])
+    source = saved(tmp_path, L.Input((2,)), *model.layers)
+    *_, (drawn,) = random_inputs(source, ModelSpec())
+    assert np.abs((drawn - [1e4, -50]) / [10, 2]).max() < 5
+    assert drawn.shape == (3, 2)
+
+
+def test_a_size_of_which_nothing_is_left_is_none(tmp_path):
+    """Keras makes no error of it, but an empty tensor, of which the mean is no number."""
+    strides = [L.Conv2D(2, 5, strides=2) if i else L.ZeroPadding2D(2) for i in range(2)]
+    source = saved(tmp_path, L.Input((None, None, 3)), L.AveragePooling2D(6), *strides, L.GlobalAveragePooling2D())
+    for batch in random_inputs(source, ModelSpec()):
+        assert np.isfinite(source(batch)[0]).all()
+
+
+def test_pictures_of_no_known_recipe_are_bytes_too(tmp_path):
+    """What scales inside, as trained on bytes, shows nothing of its weights on 0..1."""
+    quiet = L.Dense(4, activation="relu", bias_initializer=keras.initializers.Constant(-20), name="quiet")
+    source = saved(tmp_path, L.Input((4, 4, 3)), L.Flatten(), quiet, L.Dense(2))
+    model = convert(source)
+    like = random_inputs(source, ModelSpec())[2]
+    known = ModelSpec(pixels=PixelSpec(height=4, width=4, scale=1 / 255))
+    assert byte_pictures(source, known, like) is None
+    assert byte_pictures(source, ModelSpec(), like)[0].max() > 200
+    changed = onnx.ModelProto.FromString(model.SerializeToString())
+    (weight,) = [t for t in changed.graph.initializer if list(t.dims) == [48, 4]]
+    weight.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(weight) * np.float32(1.1), weight.name))
+    verify(changed.SerializeToString(), source, spec=known)
+    with pytest.raises(VerificationError, match="differs from Keras"):
+        verify(changed.SerializeToString(), source, spec=ModelSpec())
