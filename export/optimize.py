@@ -7,6 +7,7 @@ left to onnxruntime, which does it for the machine that it runs on.
 from __future__ import annotations
 
 import collections
+from collections.abc import Iterator
 from typing import Any
 
 from edgecnn import __version__
@@ -27,8 +28,8 @@ def optimize(model: Any) -> Any:
     if not _has_subgraphs(graph):
         _drop_idle_nodes(onnx, graph)
         _share_initializers(graph)
-        _drop_unused(graph)
         _shorten_names(graph)
+    _drop_unused(graph)
     del graph.value_info[:]
     graph.name = "edgecnn"
     graph.doc_string = ""
@@ -69,7 +70,7 @@ def _drop_idle_nodes(onnx: Any, graph: Any) -> None:
 
 
 def _has_subgraphs(graph: Any) -> bool:
-    """Loop, If and Scan bodies may read any outer tensor, so their graphs keep every node."""
+    """Loop, If and Scan bodies may read any outer tensor, so their graphs keep every node and its name."""
     return any(a.HasField("g") or a.graphs for n in graph.node for a in n.attribute)
 
 
@@ -107,8 +108,18 @@ def _share_initializers(graph: Any) -> None:
             node.input[i] = same.get(name, name)
 
 
+def _read(graph: Any) -> Iterator[str]:
+    """Names of the tensors that a graph, or one inside its nodes, takes or gives out."""
+    yield from (value.name for value in graph.output)
+    for node in graph.node:
+        yield from node.input
+        for attribute in node.attribute:
+            for inner in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
+                yield from _read(inner)
+
+
 def _drop_unused(graph: Any) -> None:
-    used = {name for node in graph.node for name in node.input} | {v.name for v in graph.output}
+    used = set(_read(graph))
     kept = [type(t).FromString(t.SerializeToString()) for t in graph.initializer if t.name in used]
     del graph.initializer[:]
     graph.initializer.extend(kept)

@@ -88,9 +88,11 @@ def test_graphs_with_bodies_stay_whole():
             helper.make_node("Identity", ["x"], ["kept"]),
             helper.make_node("If", ["yes"], ["y"], then_branch=branch, else_branch=other),
         ],
-        {"two": np.float32(2), "yes": np.array(True)},
+        {"two": np.float32(2), "yes": np.array(True), "unused": np.ones(1000)},
     )
-    np.testing.assert_array_equal(run(optimize(model), X), run(model, X))
+    cleaned = optimize(model)
+    np.testing.assert_array_equal(run(cleaned, X), run(model, X))
+    assert [t.name for t in cleaned.graph.initializer] == ["two", "yes"]
 
 
 def test_names_lose_the_models_name_and_keep_the_layers():
