@@ -298,6 +298,9 @@ def test_several_missing_classes(tmp_path):
     tf_keras.Model(row, two()(one()(tf_keras.layers.Dense(2)(row)))).save(tmp_path / "m.h5")
     with pytest.raises(ModelError, match=r"needs the classes One, Two, whose code is not in the file; .* defines them"):
         load(tmp_path / "m.h5")
+    (tmp_path / "mine.py").write_text("from tf_keras.layers import Layer\nclass One(Layer):\n    pass\n")
+    with pytest.raises(ModelError, match=r"needs the class Two, whose code is neither in the file nor in .*mine\.py$"):
+        load(tmp_path / "m.h5", custom=tmp_path / "mine.py")
 
 
 TRAINING = {

@@ -112,7 +112,7 @@ def _open_model(
     # The other library is imported only where its own one doesn't know a class.
     missing = screen.custom_classes(stored, _known_layers(own), given)
     if missing and screen.custom_classes(stored, _known_layers("keras", "tf_keras"), given):
-        raise ModelError(_needs(stored, f"class{'es' * (len(missing) > 1)} {', '.join(missing)}", len(missing)))
+        raise ModelError(_needs(stored, custom, f"class{'es' * (len(missing) > 1)} {', '.join(missing)}", len(missing)))
     with architecture_of(stored.path):
         config, lost = shapes.complete(stored)
         config, numbered = calls.restore(stored, config)
@@ -158,20 +158,20 @@ def _open_model(
     if unknown and unknown[1] == "activation function":
         functions = [c["config"] for c in stored.layers() if c["class_name"] == "function"] or [unknown[2]]
         called = next((f for f in functions if not _has(require(own), f) and f not in given), unknown[2])
-        raise ModelError(_needs(stored, f"activation function {called!r}")) from error
+        raise ModelError(_needs(stored, custom, f"activation function {called!r}")) from error
     if unknown:
-        raise ModelError(_needs(stored, f"{unknown[1]} {unknown[2]}")) from error
+        raise ModelError(_needs(stored, custom, f"{unknown[1]} {unknown[2]}")) from error
     if script is not None and (line := script.line(error)) is not None:
         raise ModelError(f"{name} can't open {stored.path}: line {line} of {custom}: {reason(error)}") from error
     hint = _hint(error) or ("" if custom is not None else _perhaps_own(stored, str(error)))
     raise ModelError(f"{name} can't open {stored.path}: {reason(error)}{hint}") from error
 
 
-def _needs(stored: Stored, what: str, count: int = 1) -> str:
-    return (
-        f"{stored.path} needs the {what}, whose code is not in the file; pass --custom FILE.py that defines "
-        f"{'it' if count == 1 else 'them'}"
-    )
+def _needs(stored: Stored, custom: str | os.PathLike[str] | None, what: str, count: int = 1) -> str:
+    each = "it" if count == 1 else "them"
+    if custom is not None:
+        return f"{stored.path} needs the {what}, whose code is neither in the file nor in {os.fspath(custom)}"
+    return f"{stored.path} needs the {what}, whose code is not in the file; pass --custom FILE.py that defines {each}"
 
 
 def _attempts(stored: Stored) -> Iterator[_Attempt]:
