@@ -135,6 +135,10 @@ def reason(error: BaseException) -> str:
         return text
     if "Table not initialized" in text:
         return "a lookup or text layer has lost its words, which HDF5 does not keep: save the model as .keras"
+    if re.match(r"A total of \d+ objects could not be loaded[^\n]*\n\n[^\n]* received 0 variables", text):
+        layers = list(dict.fromkeys(re.findall(r"<\w+ name=([^,>]+)", text)))
+        more = f" and {len(layers) - 5} more" if len(layers) > 5 else ""
+        return f"the file holds no weights for its layers {', '.join(layers[:5])}{more}"
     # "Exception encountered when calling layer ..." is only where; what happened stands behind an empty line.
     text = re.sub(r"^Exception encountered when calling [^\n]*\n\s*\n", "", text)
     inner = re.search(r"Exception encountered: *(.+)", text)

@@ -221,6 +221,21 @@ def test_a_layer_stored_before_others_of_its_class_is_refused(tmp_path):
         load(tmp_path / "m.keras")
 
 
+def test_an_archive_of_keras_3_without_some_weights(tmp_path):
+    model = keras.Sequential([L3.Input((4,)), L3.Dense(3, name="a"), L3.BatchNormalization(name="b"), L3.Dense(2)])
+    model.save(tmp_path / "m.keras")
+    with zipfile.ZipFile(tmp_path / "m.keras") as whole:
+        members = {name: whole.read(name) for name in whole.namelist()}
+    content = io.BytesIO(members["model.weights.h5"])
+    with h5py.File(content, "r+") as f:
+        del f["layers/dense"], f["layers/batch_normalization"]
+    with zipfile.ZipFile(tmp_path / "m.keras", "w") as part:
+        for name, data in {**members, "model.weights.h5": content.getvalue()}.items():
+            part.writestr(name, data)
+    with pytest.raises(ModelError, match=r"m.keras: the file holds no weights for its layers a, b$"):
+        load(tmp_path / "m.keras")
+
+
 @pytest.mark.parametrize("rename", [windows, keras_2_12])
 def test_archives_of_other_writers(tmp_path, rename):
     model = two_convolutions()
