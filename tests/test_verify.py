@@ -17,9 +17,11 @@ from edgecnn.export import to_onnx
 from edgecnn.export import verify as module
 from edgecnn.export.convert import convert
 from edgecnn.export.load import load
+from edgecnn.export.proof import rounding
 from edgecnn.export.proof.in_double import graph_in_double, keras_in_double
 from edgecnn.export.proof.inference import open_session, run
 from edgecnn.export.proof.onnx_source import read_onnx
+from edgecnn.export.proof.parity import Comparison
 from edgecnn.export.proof.rounding import noise
 from edgecnn.export.proof.samples import Samples
 from edgecnn.export.proof.synthetic import random_inputs, value_range
@@ -363,6 +365,21 @@ def test_a_recurrent_operator_that_no_layer_is_is_not_computed_in_float64():
     )
     arrays = [np.zeros(s, np.float32) for s in ((2, 3, 2), (1, 5, 2), (1, 5, 5))]
     assert graph_in_double(onnx.parser.parse_model(text).SerializeToString(), arrays) is None
+
+
+def test_more_patterns_of_rounding_are_tried_where_few_do_not_tell(pair, monkeypatch):
+    """What is equal in float64 may go as wide as the widest of them; what isn't may not."""
+    source, model = pair
+    monkeypatch.setattr(rounding, "noise", lambda _source, _arrays, _expected, draws: [0.001 if draws < 10 else 1.0])
+    x = [np.random.default_rng(0).uniform(-900, 900, (3, 4)).astype(np.float32)]
+    expected = source(x)
+    got = [expected[0] + np.float32(0.5)]
+    comparison = Comparison(model.SerializeToString(), source, 1e-5, regression=False)
+    comparison.compare(expected, got, x, "random")
+    assert comparison.parity(classifies=True).rounding_noise == 1
+    another = Comparison(changed(model, add_to_weights(1e-2)), source, 1e-5, regression=False)
+    with pytest.raises(VerificationError, match=r"differs from Keras by up to 0\.5"):
+        another.compare(expected, got, x, "random")
 
 
 def test_a_graph_in_float64_has_no_float32_left(tmp_path):
