@@ -270,6 +270,8 @@ def _describe(small: Quantized) -> str:
         parts.append(f"accuracy {q.accuracy_before:.4f} -> {q.accuracy_after:.4f}")
     if q.top1_agreement is not None:
         parts.append(f"top-1 agreement {q.top1_agreement:.4f} on {q.samples}")
+    else:
+        parts.append(f"drop {q.drop:.4f} on {q.samples}")
     if small.float_layers:
         parts.append(f"{len(small.float_layers)} layer(s) left in float32")
     return ", ".join(parts)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -90,6 +91,15 @@ def test_int8_from_the_command_line(tmp_path, folder, capsys):
     assert data["nodes"]["DequantizeLinear"] > 3
     assert read_stamp(tmp_path / "m.onnx").pixels == PIXELS
     assert "int8:" in capsys.readouterr().err
+
+
+def test_what_a_quantised_regression_loses_is_told(tmp_path, capsys):
+    keras.Sequential([keras.Input((6,), name="x"), keras.layers.Dense(64), keras.layers.Dense(1)]).save(
+        tmp_path / "m.keras"
+    )
+    np.savez(tmp_path / "x.npz", x=np.random.default_rng(0).normal(size=(40, 6)).astype(np.float32))
+    assert export(tmp_path / "m.keras", "--quantize", "int8", "--calibration", tmp_path / "x.npz") == 0
+    assert re.search(r"quantize .* int8, drop 0\.\d{4} on 40", capsys.readouterr().err)
 
 
 def test_fast_decoding_is_told_measured_and_recorded(tmp_path, capsys):

@@ -17,9 +17,11 @@ from edgecnn.export import to_onnx
 from edgecnn.export import verify as module
 from edgecnn.export.convert import convert
 from edgecnn.export.load import load
+from edgecnn.export.proof import rounding
 from edgecnn.export.proof.in_double import graph_in_double, keras_in_double
 from edgecnn.export.proof.inference import open_session, run
 from edgecnn.export.proof.onnx_source import read_onnx
+from edgecnn.export.proof.parity import Comparison
 from edgecnn.export.proof.rounding import noise
 from edgecnn.export.proof.samples import Samples
 from edgecnn.export.proof.synthetic import random_inputs, value_range
@@ -317,6 +319,67 @@ def test_a_model_that_amplifies_rounding_is_proved_in_float64(tmp_path, capsys):
     source = load(tmp_path / "m.keras")
     with pytest.raises(VerificationError, match=r"differs from Keras .*; Keras differs from itself by .* last bit"):
         verify(changed(convert(source), add_to_weights(1e-4)), source, spec=SPEC)
+
+
+@pytest.mark.parametrize("direction", ["forward", "reverse", "bidirectional"])
+@pytest.mark.parametrize(
+    ("kind", "outputs", "more"),
+    [
+        ("LSTM", "y, h, c", {}),
+        (
+            "LSTM",
+            "y, h, c",
+            {"activations": ["HardSigmoid", "Relu", "Affine"], "alpha": [0.25, 0.5], "beta": [0.4, 0.1]},
+        ),
+        ("GRU", "y, h", {"activations": ["Sigmoid", "Softsign"]}),
+        ("GRU", "y, h", {"activations": ["Sigmoid", "Relu"], "linear_before_reset": 1}),
+        ("RNN", "y, h", {}),
+        ("RNN", "y, h", {"activations": ["Relu"]}),
+    ],
+)
+def test_recurrent_operators_in_float64_with_functions_of_all_kinds(direction, kind, outputs, more):
+    """Against onnxruntime, with sequences of their own lengths and states given."""
+    helper, both = onnx.helper, 2 if direction == "bidirectional" else 1
+    gates = {"LSTM": 4, "GRU": 3, "RNN": 1}[kind]
+    rng = np.random.default_rng(0)
+    shapes = {"x": (6, 3, 2), "w": (both, gates * 5, 2), "r": (both, gates * 5, 5), "b": (both, gates * 10)}
+    shapes |= {"n": (3,)} | {f"s{i}": (both, 3, 5) for i in range(outputs.count(","))}
+    arrays = {n: rng.normal(size=s).astype(np.float32) for n, s in shapes.items()} | {"n": np.int32([6, 2, 4])}
+    lists = {"activations": "activations", "alpha": "activation_alpha", "beta": "activation_beta"}
+    given = {lists.get(k, k): v * both if k in lists else v for k, v in more.items()}
+    node = helper.make_node(kind, list(arrays), outputs.split(", "), hidden_size=5, direction=direction, **given)
+    values = [helper.make_tensor_value_info(n, 6 if n == "n" else 1, a.shape) for n, a in arrays.items()]
+    results = [helper.make_tensor_value_info(n, 1, None) for n in node.output]
+    graph = helper.make_graph([node], "g", values, results)
+    model = helper.make_model(graph, ir_version=8, opset_imports=[helper.make_opsetid("", 17)]).SerializeToString()
+    in_double = graph_in_double(model, list(arrays.values()))
+    for got, expected in zip(in_double, open_session(model).run(None, arrays), strict=True):
+        assert got.dtype == np.float64
+        np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_a_recurrent_operator_that_no_layer_is_is_not_computed_in_float64():
+    text = (
+        '<ir_version: 8, opset_import: ["": 17]> m (float[2,3,2] x, float[1,5,2] w, float[1,5,5] r) => (float[] y)'
+        " { y = RNN <hidden_size = 5, clip = 0.5> (x, w, r) }"
+    )
+    arrays = [np.zeros(s, np.float32) for s in ((2, 3, 2), (1, 5, 2), (1, 5, 5))]
+    assert graph_in_double(onnx.parser.parse_model(text).SerializeToString(), arrays) is None
+
+
+def test_more_patterns_of_rounding_are_tried_where_few_do_not_tell(pair, monkeypatch):
+    """What is equal in float64 may go as wide as the widest of them; what isn't may not."""
+    source, model = pair
+    monkeypatch.setattr(rounding, "noise", lambda _source, _arrays, _expected, draws: [0.001 if draws < 10 else 1.0])
+    x = [np.random.default_rng(0).uniform(-900, 900, (3, 4)).astype(np.float32)]
+    expected = source(x)
+    got = [expected[0] + np.float32(0.5)]
+    comparison = Comparison(model.SerializeToString(), source, 1e-5, regression=False)
+    comparison.compare(expected, got, x, "random")
+    assert comparison.parity(classifies=True).rounding_noise == 1
+    another = Comparison(changed(model, add_to_weights(1e-2)), source, 1e-5, regression=False)
+    with pytest.raises(VerificationError, match=r"differs from Keras by up to 0\.5"):
+        another.compare(expected, got, x, "random")
 
 
 def test_a_graph_in_float64_has_no_float32_left(tmp_path):

@@ -14,6 +14,7 @@ from ..batches import Arrays
 from ..layers import library_of, parts
 from ..load import Source
 from ..reading.repair import in_type
+from .recurrences import operators
 
 _TYPES = {"float32": "float64", "DT_FLOAT": "DT_DOUBLE"}
 
@@ -42,7 +43,8 @@ def graph_in_double(model: bytes, arrays: Sequence[npt.NDArray[Any]]) -> Arrays 
         _widen(onnx, wide.graph)
         feeds = {i.name: _wide(a) for i, a in zip(wide.graph.input, arrays, strict=True)}
         with np.errstate(all="ignore"):
-            return [np.asarray(y) for y in reference.ReferenceEvaluator(wide).run(None, feeds)]
+            evaluator = reference.ReferenceEvaluator(wide, new_ops=operators(reference.op_run.OpRun))
+            return [np.asarray(y) for y in evaluator.run(None, feeds)]
     except Exception:  # an operator that the reference doesn't have, or not in float64
         return None
 

@@ -86,6 +86,7 @@ class Comparison:
         self._regression, self._noise_limit = regression, noise_limit
         self._samples = self._agreed = self._judged = 0
         self._difference, self._ratio, self._tolerance, self._noise = 0.0, -1.0, atol, 0.0
+        self._rare_noise = 0.0  # counts only where the two are equal in float64
         self._in_double: float | None = None
 
     def rougher(self, times: float) -> Comparison:
@@ -105,7 +106,7 @@ class Comparison:
                 e.astype(np.float64),
                 g.astype(np.float64),
                 0.0 if self._regression and i == 0 else 1.0,
-                lambda i=i: rounding.noise(self._source, batch, expected)[i],
+                lambda draws, i=i: rounding.noise(self._source, batch, expected, draws)[i],
                 lambda worst, i=i: self._double_difference(batch, worst)[i],
             )
             if problem is not None:
@@ -123,7 +124,7 @@ class Comparison:
         expected: npt.NDArray[Any],
         got: npt.NDArray[Any],
         least_scale: float,
-        measure_noise: Callable[[], float],
+        measure_noise: Callable[[int], float],
         in_double: Callable[[int], float],
     ) -> str | None:
         """What is wrong with got, or None."""
@@ -138,11 +139,14 @@ class Comparison:
         tolerance = self._atol * scale
         if not difference <= tolerance:  # nor with a tolerance that is no number
             # Costs three runs of the model, so it's asked for only here.
-            self._noise = max(self._noise, measure_noise())
+            self._noise = max(self._noise, measure_noise(rounding.DRAWS))
             # Small sums of large numbers have the noise of these, which atol itself allows.
             limit = self._noise_limit * scale
             limit = limit if scale >= 1 else max(limit, self._atol * (1 - scale))
             least, most = sorted((NOISE_FACTOR * self._noise, limit))
+            if difference > tolerance + most and self._noise > tolerance:
+                self._rare_noise = max(self._rare_noise, measure_noise(rounding.MORE_DRAWS))
+                most = max(most, NOISE_FACTOR * self._rare_noise)
             if tolerance + least < difference <= tolerance + most:
                 moved = in_double(int(differences.argmax()) // expected[:1].size)
                 self._in_double = max(self._in_double or 0.0, moved)
@@ -180,4 +184,5 @@ class Comparison:
     def parity(self, *, classifies: bool) -> Parity:
         """What was seen over all batches."""
         agreement = self._agreed / self._judged if classifies and self._judged else None
-        return Parity(self._samples, self._difference, self._tolerance, agreement, self._noise, self._in_double)
+        noise = max(self._noise, self._rare_noise)
+        return Parity(self._samples, self._difference, self._tolerance, agreement, noise, self._in_double)

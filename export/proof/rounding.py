@@ -15,8 +15,13 @@ from .in_double import keras_in_double
 DRAWS = 3
 """Random patterns of rounding that noise tries."""
 
+MORE_DRAWS = 30
+"""As many where these few don't tell: what is chaotic goes wide for some patterns, not for all."""
 
-def noise(source: Source, arrays: Sequence[npt.NDArray[Any]], expected: Sequence[npt.NDArray[Any]]) -> list[float]:
+
+def noise(
+    source: Source, arrays: Sequence[npt.NDArray[Any]], expected: Sequence[npt.NDArray[Any]], draws: int = DRAWS
+) -> list[float]:
     """How far each output moves when every weight is off by half a unit in the last place of the arithmetic, or in
     float64, if that is more.
 
@@ -27,6 +32,7 @@ def noise(source: Source, arrays: Sequence[npt.NDArray[Any]], expected: Sequence
         source: the Keras model, whose weights are as before afterwards.
         arrays: the inputs.
         expected: the outputs with the weights as they are.
+        draws: patterns that are tried.
     """
     unit = 2.0**-11 if source.computes_in_half else 2.0**-24
     variables = float_weights(source.model)
@@ -34,7 +40,7 @@ def noise(source: Source, arrays: Sequence[npt.NDArray[Any]], expected: Sequence
     rng = np.random.default_rng(0)
     worst = [0.0] * len(expected)
     try:
-        for _ in range(DRAWS):
+        for _ in range(draws):
             for variable, value in zip(variables, kept, strict=True):
                 sign = rng.integers(0, 2, value.shape, np.int8) * 2.0 - 1
                 variable.assign((value * (1 + sign * unit)).astype(value.dtype))
