@@ -221,6 +221,15 @@ def test_a_layer_stored_before_others_of_its_class_is_refused(tmp_path):
         load(tmp_path / "m.keras")
 
 
+@pytest.mark.parametrize("suffix", [".h5", ".keras"])
+def test_a_function_whose_inputs_are_not_stored(tmp_path, suffix):
+    row = tf_keras.Input((4, 5))
+    product = tf.einsum("bij,bkj->bik", row, 2.0 - tf_keras.layers.Dense(5)(row))
+    tf_keras.Model(row, product).save(tmp_path / f"m{suffix}")
+    with pytest.raises(ModelError, match=r"doesn't hold what its layer 'tf.einsum' takes: Keras 2 didn't store that"):
+        load(tmp_path / f"m{suffix}")
+
+
 def test_an_archive_of_keras_3_without_some_weights(tmp_path):
     model = keras.Sequential([L3.Input((4,)), L3.Dense(3, name="a"), L3.BatchNormalization(name="b"), L3.Dense(2)])
     model.save(tmp_path / "m.keras")

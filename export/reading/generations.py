@@ -197,6 +197,8 @@ def _attempts(stored: Stored) -> Iterator[_Attempt]:
         if stored.kind == "hdf5" and repair.has_several_axes(stored.config):
             yield _Attempt("keras", (*first, repair.with_modules))
         yield _Attempt("keras", first)
+        if any(layer["class_name"] == "LayerNormalization" for layer in stored.layers()):
+            yield _Attempt("keras", (*first, repair.with_rms_scaling))
         yield _Attempt("keras", (*first, repair.without_training))
         yield _Attempt("keras", (*first, repair.with_modules))
         yield _Attempt("tf_keras", (repair.for_keras_2,))

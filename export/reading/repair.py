@@ -249,6 +249,18 @@ def with_current_arguments(config: Any) -> Any:
     return config
 
 
+def with_rms_scaling(config: Any) -> Any:
+    """A Keras 3 architecture whose LayerNormalizations only scale, which Keras 3.0 to 3.3 didn't store.
+
+    They have one weight then, where others have two.
+    """
+    config = copy.deepcopy(config)
+    for layer, inner in layer_configs(config):
+        if layer["class_name"] == "LayerNormalization":
+            inner.setdefault("rms_scaling", True)
+    return config
+
+
 def for_keras_3(config: Any) -> Any:
     """A Keras 1 or 2 architecture in words that Keras 3 reads."""
     config = copy.deepcopy(config)
