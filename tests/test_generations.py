@@ -226,7 +226,7 @@ def test_a_function_whose_inputs_are_not_stored(tmp_path, suffix):
     row = tf_keras.Input((4, 5))
     product = tf.einsum("bij,bkj->bik", row, 2.0 - tf_keras.layers.Dense(5)(row))
     tf_keras.Model(row, product).save(tmp_path / f"m{suffix}")
-    with pytest.raises(ModelError, match=r"doesn't hold what its layer 'tf.einsum' takes: Keras 2 didn't store that"):
+    with pytest.raises(ModelError, match=r"doesn't hold what its layer 'tf.einsum.*' takes: Keras 2 didn't store that"):
         load(tmp_path / f"m{suffix}")
 
 
