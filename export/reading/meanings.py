@@ -214,6 +214,35 @@ def _attention_without_zeros(kind: str, keras: Any) -> type:
     return Attention
 
 
+def _attention_with_query_mask(keras: Any) -> type:
+    class MultiHeadAttention(_attention_without_zeros("MultiHeadAttention", keras)):  # type: ignore[misc]
+        """Follows a query_mask that it is given, for which Keras takes the mask of the query itself since 3.8."""
+
+        def call(
+            self,
+            query: Any,
+            value: Any,
+            key: Any = None,
+            query_mask: Any = None,
+            value_mask: Any = None,
+            key_mask: Any = None,
+            attention_mask: Any = None,
+            **options: Any,
+        ) -> Any:
+            if (
+                query_mask is not None
+                and len(query.shape) == 3
+                and query_mask is not keras.src.backend.get_keras_mask(query)
+            ):
+                ops = keras.ops
+                rows = ops.logical_and(query_mask[:, :, None], ops.ones_like(value[:, None, :, 0], dtype="bool"))
+                given = attention_mask is not None
+                attention_mask = ops.logical_and(rows, attention_mask) if given else rows
+            return super().call(query, value, key, None, value_mask, key_mask, attention_mask=attention_mask, **options)
+
+    return MultiHeadAttention
+
+
 def _relu(keras: Any) -> type:
     class ReLU(keras.layers.ReLU):  # type: ignore[misc, name-defined]
         """Hands no mask on."""
@@ -521,6 +550,7 @@ _CHANGED: tuple[tuple[str, str, tuple[int, ...], tuple[int, ...], Callable[[Any]
         (kind, KERAS, (3,), (3, 10), functools.partial(_attention_without_zeros, kind))
         for kind in ("MultiHeadAttention", "GroupQueryAttention")
     ),
+    ("MultiHeadAttention", KERAS, (3,), (3, 8), _attention_with_query_mask),
     # TensorFlow 1.15 did so too, but says 2.2.4-tf like TensorFlow 2.0, which doesn't.
     ("Dot", KERAS, (1,), (2, 2, 5), _matrix_dot),
     ("StackedRNNCells", KERAS, (2,), (2, 2, 3), _stacked_cells),
