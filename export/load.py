@@ -23,7 +23,7 @@ from edgecnn.spec import ModelSpec
 from .backend import quiet_logs, reason, tensorflow
 from .batches import Arrays, run_in_batches
 from .graph.tracing import as_predicted, nodes_of, traceable
-from .reading import bytecode, repair, replicas, screen, shapes, weights
+from .reading import bytecode, calls, repair, replicas, screen, shapes, weights
 from .reading.architecture import is_code
 from .reading.expression import Expression
 from .reading.generations import Opened, open_model
@@ -218,6 +218,8 @@ def load(
     screen.refuse_code(stored, replaced=expressions, allow_lambda=allow_lambda)
     if allow_lambda:
         bytecode.check(stored, replaced=expressions)
+    with architecture_of(stored.path):
+        calls.refuse_lost(stored)
     opened = open_model(
         stored, expressions, allow_lambda=allow_lambda, custom=custom, free_batch=free_batch, single=single
     )

@@ -71,7 +71,14 @@ def _drop_idle_nodes(onnx: Any, graph: Any) -> None:
 
 def _has_subgraphs(graph: Any) -> bool:
     """Loop, If and Scan bodies may read any outer tensor, so their graphs keep every node and its name."""
-    return any(a.HasField("g") or a.graphs for n in graph.node for a in n.attribute)
+    return any(True for node in graph.node for _ in _bodies(node))
+
+
+def _bodies(node: Any) -> Iterator[Any]:
+    """The graphs inside a node."""
+    for attribute in node.attribute:
+        yield from [attribute.g] if attribute.HasField("g") else []
+        yield from attribute.graphs
 
 
 def _passes_through(onnx: Any, node: Any, constants: dict[str, Any]) -> str | None:
@@ -113,9 +120,8 @@ def _read(graph: Any) -> Iterator[str]:
     yield from (value.name for value in graph.output)
     for node in graph.node:
         yield from node.input
-        for attribute in node.attribute:
-            for inner in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
-                yield from _read(inner)
+        for inner in _bodies(node):
+            yield from _read(inner)
 
 
 def _drop_unused(graph: Any) -> None:

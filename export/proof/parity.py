@@ -28,7 +28,6 @@ NOISE_LIMIT = 1e-3
 """Noise alone never excuses a difference above this share of the output's scale. One that both the noise and this
 don't is rounding where the two models are equal in float64; it may then reach the larger of the two."""
 
-
 _WHERE_MOVED = "where its weights change in their last bit"
 
 

@@ -96,10 +96,10 @@ def _share(model: Any, restored: Collection[int]) -> set[int]:
     A layer that stands in a model and in one inside it is stored once, and made twice; Keras can't read its own file.
     Where such ones stand before others of their class, these may have got the values meant for the next: not then.
     """
-    layers = {id(part): part for part in parts(model) if _arrays(part)}.values()
-    read = [layer for layer in layers if all(id(w) in restored for w in layer.weights)]
+    layers = {id(part): part for part in parts(model)}.values()
+    read = [layer for layer in layers if _arrays(layer) and all(id(w) in restored for w in layer.weights)]
     done: set[int] = set()
-    for holder in (model, *layers):
+    for holder in layers:
         by_class: dict[str, list[Any]] = collections.defaultdict(list)
         for layer in getattr(holder, "layers", ()):
             if _arrays(layer):

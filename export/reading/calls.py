@@ -8,12 +8,12 @@ any Keras opens a Siamese network as one that compares its first input with itse
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from edgecnn.errors import ModelError
 
-from .stored import Stored, class_configs, layer_configs
+from .stored import History, Stored, keras_tensors, layer_configs, references
 
 
 def restore(stored: Stored, config: Any) -> tuple[Any, list[str]]:
@@ -55,29 +55,49 @@ def restore(stored: Stored, config: Any) -> tuple[Any, list[str]]:
     ]
 
 
-History = list[Any]
-"""[name of a layer, number of its call, number of the output]."""
+def refuse_lost(stored: Stored) -> None:
+    """Raise where a function of TensorFlow is called on what Keras 2 didn't store.
+
+    Raises:
+        ModelError: it is.
+    """
+    for layer, inner in layer_configs(stored.config):
+        if layer["class_name"] == "TFOpLambda" and any(map(_takes_nothing, layer.get("inbound_nodes") or ())):
+            raise ModelError(
+                f"{stored.path} doesn't hold what its layer {inner.get('name')!r} takes: Keras 2 didn't store that of "
+                f"tf.{inner.get('function')}; save the model as a folder (model.save(FOLDER, save_format='tf')) where "
+                "it was made, and export that"
+            )
+
+
+def _takes_nothing(node: Any) -> bool:
+    """Whether a call of a function of TensorFlow has a constant as its first argument, and no tensor as another."""
+    if not isinstance(node, list) or len(node) != 4 or node[0] != "_CONSTANT_VALUE":
+        return False
+    return not any(list(map(type, part)) == [str, int, int] for part in _lists(node[3]))
+
+
+def _lists(value: Any) -> Iterator[list[Any]]:
+    """Every list in a value, however deep."""
+    if isinstance(value, list):
+        yield value
+    if isinstance(value, (Mapping, list)):
+        for inner in value.values() if isinstance(value, Mapping) else value:
+            yield from _lists(inner)
 
 
 def _taken(layers: list[Any], name: Any) -> Iterator[list[History]]:
     """What each call of a layer takes from the layer of that name."""
     for layer in layers:
         for node in layer.get("inbound_nodes") or ():
-            tensors = (
-                t["config"]["keras_history"] for t in class_configs(node) if t["class_name"] == "__keras_tensor__"
-            )
-            if taken := [history for history in tensors if history[0] == name]:
+            if taken := [history for history, _ in keras_tensors(node) if history[0] == name]:
                 yield taken
 
 
 def _given_out(outputs: Any, layer: Any) -> set[int]:
     """Calls of a layer that the model gives out, whose numbers Keras 3.2 did store: from 1 for functional models."""
     first = 1 if layer["class_name"] == "Functional" else 0
-    if isinstance(outputs, dict):
-        outputs = list(outputs.values())
-    elif outputs and isinstance(outputs[0], str):
-        outputs = [outputs]
-    return {number - first for name, number, _ in outputs if name == layer.get("name")}
+    return {number - first for name, number, _ in references(outputs) if name == layer.get("name")}
 
 
 def _renumber(takers: list[list[History]], count: int, left: list[int]) -> None:

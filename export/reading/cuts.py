@@ -9,8 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..graph.tracing import on_cpu
-from .calls import History
-from .stored import Stored
+from .stored import History, Stored, references
 
 
 def whole(stored: Stored, config: Any) -> tuple[Any, list[History]]:
@@ -19,7 +18,7 @@ def whole(stored: Stored, config: Any) -> tuple[Any, list[History]]:
     if not isinstance(inner, dict) or not isinstance(inner.get("input_layers"), list):
         return config, []
     inputs = [layer["name"] for layer in inner["layers"] if layer["class_name"] == "InputLayer"]
-    begins = [inner["input_layers"]] if isinstance(inner["input_layers"][0], str) else inner["input_layers"]
+    begins = list(references(inner["input_layers"]))
     if all(name in inputs for name, _, _ in begins):
         return config, []
     return {**config, "config": {**inner, "input_layers": [[name, 0, 0] for name in inputs]}}, begins

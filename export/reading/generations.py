@@ -116,7 +116,7 @@ def _open_model(
     with architecture_of(stored.path):
         config, lost = shapes.complete(stored)
         config, numbered = calls.restore(stored, config)
-        config, padded = padding.restore(config) if own == "keras" else (config, [])
+        config, padded = padding.restore(stored, config)
         config, begins = cuts.whole(stored, config)
     told += [*lost, *numbered, *padded]
     errors: list[tuple[str, Exception]] = []

@@ -9,7 +9,7 @@ import copy
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from .stored import class_configs, layer_configs
+from .stored import Stored, class_configs, keras_tensors, layer_configs
 
 _LAYERS = ("Conv1DTranspose", "Conv2DTranspose", "Conv3DTranspose")
 
@@ -17,9 +17,9 @@ _SAME_SHAPE = ("Activation", "Dropout", "ELU", "GaussianNoise", "LeakyReLU", "Re
 """Layers of which not every Keras stored what they were built with."""
 
 
-def restore(config: Any) -> tuple[Any, list[str]]:
+def restore(stored: Stored, config: Any) -> tuple[Any, list[str]]:
     """(The architecture with the padding, what a user should know about it)."""
-    if not any(layer["class_name"] in _LAYERS for layer in class_configs(config)):
+    if stored.generation < 3 or not any(layer["class_name"] in _LAYERS for layer in class_configs(config)):
         return config, []
     config, restored = copy.deepcopy(config), []
     for _, model in layer_configs(config):
@@ -43,21 +43,15 @@ def restore(config: Any) -> tuple[Any, list[str]]:
 def _input_of(layer: Mapping[str, Any]) -> Any:
     """The shape that a layer took at its first call; None where that isn't stored."""
     built = (layer.get("build_config") or {}).get("input_shape")
-    return next((shape for _, shape in _tensors(layer)), None) if built is None else built
-
-
-def _tensors(layer: Mapping[str, Any]) -> Iterator[tuple[Any, Any]]:
-    """([name of a layer, number of its call, number of the output], shape) of all that a layer takes."""
-    for tensor in class_configs(layer.get("inbound_nodes")):
-        if tensor["class_name"] == "__keras_tensor__":
-            yield tensor["config"]["keras_history"], tensor["config"]["shape"]
+    return next((shape for _, shape in keras_tensors(layer.get("inbound_nodes"))), None) if built is None else built
 
 
 def _outputs_of(layers: list[Any], place: int) -> Iterator[Any]:
     """The shape of what layers[place] gave at its first call, as the layers that took it tell."""
     name = layers[place].get("name")
     if name is not None:
-        yield from (shape for layer in layers for taken, shape in _tensors(layer) if taken == [name, 0, 0])
+        calls = [layer.get("inbound_nodes") for layer in layers]
+        yield from (shape for taken, shape in keras_tensors(calls) if taken == [name, 0, 0])
         return
     for layer in layers[place + 1 :]:  # of a Sequential
         if (shape := _input_of(layer)) is not None or layer.get("class_name") not in _SAME_SHAPE:

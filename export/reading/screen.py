@@ -218,12 +218,6 @@ def _refuse_calls(stored: Stored, config: Mapping[str, Any]) -> None:
         modules = function.split(".")[:-1]
         if not _OPERATIONS.issuperset(modules) or _EFFECTS.search(function):
             raise ModelError(f"{stored.path} calls tf.{function} in the layer {_name(config)!r}, which is refused")
-        if any(_takes_nothing(node) for node in config.get("inbound_nodes") or ()):
-            raise ModelError(
-                f"{stored.path} doesn't hold what its layer {_name(config)!r} takes: Keras 2 didn't store that of "
-                f"tf.{function}; save the model as a folder (model.save(FOLDER, save_format='tf')) where it was made, "
-                "and export that"
-            )
     if kind == "TensorFlowOpLayer":
         operator = _TOUCHING.search(str(described.get("node_def", "")))
         if operator:
@@ -236,22 +230,6 @@ def _refuse_calls(stored: Stored, config: Mapping[str, Any]) -> None:
         and inner not in repair.OF_TENSORFLOW
     ):
         raise ModelError(f"{stored.path} calls Python's own function {inner}, which is refused")
-
-
-def _takes_nothing(node: Any) -> bool:
-    """Whether a call of a function of TensorFlow has a constant as its first argument, and no tensor as another."""
-    if not isinstance(node, list) or len(node) != 4 or node[0] != "_CONSTANT_VALUE":
-        return False
-    return not any(isinstance(part, list) and list(map(type, part)) == [str, int, int] for part in _lists(node[3]))
-
-
-def _lists(value: Any) -> Iterator[list[Any]]:
-    """Every list in a value, however deep."""
-    if isinstance(value, (Mapping, list)):
-        if isinstance(value, list):
-            yield value
-        for inner in value.values() if isinstance(value, Mapping) else value:
-            yield from _lists(inner)
 
 
 def _outside(config: Any, replaced: Collection[str]) -> Iterator[Mapping[str, Any]]:

@@ -17,7 +17,7 @@ from typing import Any
 from edgecnn.errors import ModelError
 
 from ..backend import require
-from .stored import SHAPE_KEYS, Stored, layer_configs
+from .stored import SHAPE_KEYS, Stored, layer_configs, references
 
 
 def without_specs(stored: Stored) -> Stored:
@@ -199,7 +199,7 @@ def _stored(config: Any) -> Iterator[tuple[Any, ...]]:
         return
     if isinstance(inner, Mapping) and "input_layers" in inner:
         named = {layer.get("name") or layer["config"].get("name"): layer for layer in layers}
-        found = [named.get(name) for name in _names(inner["input_layers"])]
+        found = [named.get(reference[0]) for reference in references(inner["input_layers"])]
     elif config.get("class_name") == "Sequential":
         found = layers[:1]
     else:
@@ -211,17 +211,6 @@ def _stored(config: Any) -> Iterator[tuple[Any, ...]]:
         )
         if shape is not None:
             yield _sizes(shape)
-
-
-def _names(references: Any) -> Iterator[str]:
-    """The names in ["a", 0, 0], in a list of such, or in a dict of them."""
-    if isinstance(references, Mapping):
-        references = list(references.values())
-    if references and isinstance(references[0], str):
-        yield references[0]
-        return
-    for reference in references:
-        yield from _names(reference)
 
 
 def _sizes(shape: Any) -> tuple[Any, ...]:

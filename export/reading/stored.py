@@ -161,6 +161,28 @@ def layer_configs(config: Any) -> Iterator[tuple[dict[str, Any], dict[str, Any]]
             yield entry, inner
 
 
+History = list[Any]
+"""[name of a layer, number of its call, number of the output]."""
+
+
+def references(value: Any) -> Iterator[History]:
+    """Every History in one of them, in a list of such, or in a dict of them, as models store inputs and outputs."""
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if value and isinstance(value[0], str):
+        yield value
+        return
+    for reference in value:
+        yield from references(reference)
+
+
+def keras_tensors(nodes: Any) -> Iterator[tuple[History, Any]]:
+    """(History, shape) of every tensor that calls in a file of Keras 3 take."""
+    for tensor in class_configs(nodes):
+        if tensor["class_name"] == "__keras_tensor__":
+            yield tensor["config"]["keras_history"], tensor["config"]["shape"]
+
+
 def _generation_by_words(config: Any, kind: str) -> int:
     """Keras 1 wrote output_dim and border_mode; only Keras 3 writes batch_shape, and its dtype as an object."""
     words = {key for layer in class_configs(config) for key in layer.get("config") or () if isinstance(key, str)}
