@@ -32,7 +32,7 @@ from .proof.onnx_source import OnnxSource, read_onnx
 from .proof.parity import Comparison, OutputsDifferError, Parity
 from .proof.quality import DEFAULT_MAX_DROP, Quality, measure
 from .proof.samples import CHUNK, Samples, read_samples
-from .proof.synthetic import BATCHES, byte_pictures, random_inputs, random_samples
+from .proof.synthetic import BATCHES, byte_pictures, of_other_lengths, random_inputs, random_samples
 from .proof.told import check_golden, check_told
 from .reading.stored import sniff
 from .report import Report, write_reports
@@ -80,6 +80,9 @@ def _compare(comparison: Comparison, session: Any, source: Source, spec: ModelSp
         if number == EAGER_BATCH:
             comparison.compare(source.eager(batch), source(batch), batch, "traced random", count=False)
         comparison.compare(source(batch), run(session, source, batch), batch, "random")
+    longer = of_other_lengths(source, batches[2])
+    if longer is not None:
+        comparison.compare(source(longer), run(session, source, longer), longer, "longer")
     if samples is not None:
         start = 0
         for size in (*BATCHES, *[CHUNK] * math.ceil(len(samples) / CHUNK)):

@@ -11,7 +11,7 @@ from onnx import numpy_helper
 from edgecnn import ModelSpec, PixelSpec, VerificationError
 from edgecnn.export.convert import convert
 from edgecnn.export.load import load
-from edgecnn.export.proof.synthetic import byte_pictures, random_inputs
+from edgecnn.export.proof.synthetic import byte_pictures, of_other_lengths, random_inputs
 from edgecnn.export.verify import verify
 
 L = keras.layers
@@ -58,3 +58,56 @@ def test_pictures_of_no_known_recipe_are_bytes_too(tmp_path):
     verify(changed.SerializeToString(), source, spec=known)
     with pytest.raises(VerificationError, match="differs from Keras"):
         verify(changed.SerializeToString(), source, spec=ModelSpec())
+
+
+def parsed(text):
+    return onnx.parser.parse_model(f'<ir_version: 10, opset_import: ["" : 18]> {text}').SerializeToString()
+
+
+@pytest.mark.parametrize(("divisor", "right"), [("length", True), ("seven", False)])
+def test_a_graph_that_holds_the_length_it_was_proved_with_is_refused(divisor, right, tmp_path):
+    source = saved(tmp_path, L.Input((None, 3), name="x"), L.GlobalAveragePooling1D(name="output"))
+    graph = parsed(f"""g (float[N,T,3] x) => (float[N,3] output)
+        <int64[1] axis = {{1}}, float seven = {{7.0}}> {{
+        sum = ReduceSum<keepdims=0>(x, axis)
+        count = Shape<start=1, end=2>(x)
+        length = Cast<to=1>(count)
+        output = Div(sum, {divisor})
+    }}""")
+    if right:
+        verify(graph, source, spec=ModelSpec())
+    else:
+        with pytest.raises(VerificationError, match="on longer inputs"):
+            verify(graph, source, spec=ModelSpec())
+
+
+def test_a_graph_that_takes_the_length_of_another_input_is_refused(tmp_path):
+    a, b = L.Input((None, 3), name="a"), L.Input((None, 3), name="b")
+    both = L.Concatenate(name="output")([L.GlobalAveragePooling1D()(a), L.GlobalAveragePooling1D()(b)])
+    keras.Model([a, b], both).save(tmp_path / "m.keras")
+    source = load(tmp_path / "m.keras")
+    verify(convert(source).SerializeToString(), source, spec=ModelSpec())
+    graph = parsed("""g (float[N,T,3] a, float[N,U,3] b) => (float[N,6] output) <int64[1] axis = {1}> {
+        sum_a = ReduceSum<keepdims=0>(a, axis)
+        sum_b = ReduceSum<keepdims=0>(b, axis)
+        count = Shape<start=1, end=2>(a)
+        length = Cast<to=1>(count)
+        mean_a = Div(sum_a, length)
+        mean_b = Div(sum_b, length)
+        output = Concat<axis=1>(mean_a, mean_b)
+    }""")
+    with pytest.raises(VerificationError, match="on longer inputs"):
+        verify(graph, source, spec=ModelSpec())
+
+
+def test_lengths_that_keras_refuses_are_left_out(tmp_path):
+    """Of two inputs that must be as long as each other; and of one that can only be as it is."""
+    a, b = L.Input((None, 3), name="a"), L.Input((None, 3), name="b")
+    keras.Model([a, b], L.Add(name="output")([a, b])).save(tmp_path / "m.keras")
+    source = load(tmp_path / "m.keras")
+    like = random_inputs(source, ModelSpec())[2]
+    assert [x.shape for x in of_other_lengths(source, like)] == [(1, 14, 3)] * 2
+    source = saved(tmp_path, L.Input((None, 3)), L.Reshape((21,)), L.Dense(2))
+    assert of_other_lengths(source, random_inputs(source, ModelSpec())[2]) is None
+    source = saved(tmp_path, L.Input((7, 3)), L.Flatten())
+    assert of_other_lengths(source, random_inputs(source, ModelSpec())[2]) is None

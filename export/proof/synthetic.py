@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -115,6 +116,24 @@ def _as_trained(
         if told is not None:
             found[i] = (told[0] + told[1] * rng.standard_normal(array.shape)).astype(array.dtype)
     return found if any(a is not b for a, b in zip(found, like, strict=True)) else None
+
+
+def of_other_lengths(source: Source, like: Arrays) -> Arrays | None:
+    """One sample like the first of the given ones, where each free dimension has another length than it has there.
+
+    A graph may hold the length that it was traced or proved with, or take one input's for another's. The lengths are
+    multiples, since networks that halve their input need some; different ones, else the same, where Keras takes them.
+    None where no dimension is free or the model accepts no other length.
+    """
+    free = [(i, axis) for i, t in enumerate(source.inputs) for axis, d in enumerate(t.shape) if axis and d is None]
+    for times in (range(2, 2 + len(free)), [2] * len(free)) if free else ():
+        longer = [a[:1] for a in like]
+        for (i, axis), n in zip(free, times, strict=True):
+            longer[i] = np.concatenate([longer[i]] * n, axis)
+        with contextlib.suppress(ModelError):
+            if all(np.isfinite(y).all() for y in source(longer) if y.dtype.kind == "f"):
+                return longer
+    return None
 
 
 def byte_pictures(source: Source, spec: ModelSpec, like: Arrays) -> Arrays | None:
