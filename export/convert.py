@@ -17,7 +17,7 @@ from .graph.recurrent import MARK, Registry, marked
 from .graph.tracing import frozen, nodes_of
 from .graph.translate import translate
 from .layers import parts
-from .load import Source, Tensor
+from .source import Source, Tensor
 
 DEFAULT_OPSET = 18
 """ONNX operator set that is written; onnxruntime reads it since 1.14."""

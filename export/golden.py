@@ -29,10 +29,10 @@ from edgecnn.golden import (
 from edgecnn.selftest import synthetic_image
 from edgecnn.spec import ColumnSpec, ModelSpec, PixelSpec, TableSpec
 
-from .load import Source
 from .proof.inference import open_session, run
 from .proof.samples import Samples, list_images, spread
 from .proof.synthetic import random_samples
+from .source import Source
 
 DEFAULT_COUNT = 3
 

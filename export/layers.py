@@ -20,3 +20,12 @@ def library_of(thing: Any) -> str:
     """The Keras that a model or layer is of, tf_keras or keras; classes that derive from its own are of it too."""
     modules = {cls.__module__.split(".")[0] for cls in type(thing).__mro__}
     return "tf_keras" if "tf_keras" in modules else "keras"
+
+
+def fed(layer: Any) -> list[Any] | None:
+    """The tensors that a layer is called on, in all its calls; None where they are unknown."""
+    calls = getattr(layer, "_inbound_nodes", None)
+    if not calls:
+        return None
+    given = [getattr(call, "input_tensors", None) for call in calls]
+    return [t for tensors in given for t in (tensors if isinstance(tensors, (list, tuple)) else [tensors])]

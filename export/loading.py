@@ -12,10 +12,11 @@ from pathlib import Path
 from edgecnn.errors import InputError, VerificationError
 
 from .convert import convert
-from .load import Source, load
+from .load import load
 from .proof.inference import open_session
 from .proof.synthetic import takes_any_batch
 from .reading.stored import Stored
+from .source import Source
 
 DEFAULT_ATOL = 1e-5
 """Largest difference allowed for outputs of up to 1; larger outputs are allowed as much more."""

@@ -21,11 +21,11 @@ from edgecnn.spec import ModelSpec
 
 from .backend import quiet_logs, require
 from .batches import Arrays
-from .load import Source
 from .optimize import optimize
 from .proof.inference import open_session, run_samples
 from .proof.quality import Quality, measure
 from .proof.samples import Samples
+from .source import Source
 from .verify import check_signature
 
 KINDS = ("none", "fp16", "int8", "auto")

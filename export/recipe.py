@@ -27,8 +27,8 @@ from edgecnn.spec import SCALED_INSIDE, ModelSpec, PixelSpec
 
 from . import structure
 from .backend import versions
-from .load import Source
 from .proof.synthetic import random_inputs
+from .source import Source
 
 TRAINING_DECODE = "decode_in_training"
 """Key of the provenance: the decoder that the training used, where the model is exported with decode="fast"."""

@@ -13,7 +13,7 @@ from typing import Any
 from edgecnn.terminal import say
 
 from .files import write_atomically
-from .load import Source, Tensor
+from .source import Source, Tensor
 
 
 @dataclasses.dataclass

@@ -17,7 +17,7 @@ import numpy as np
 from edgecnn.spec import PixelSpec
 
 from .layers import parts
-from .load import Source
+from .source import Source
 
 _TEACHABLE = (re.compile(r"global_average_pooling2d_GlobalAveragePooling2D\d+"), re.compile(r"dense_Dense\d+"))
 """Names that TensorFlow.js gave the layers and Teachable Machine's converter kept."""

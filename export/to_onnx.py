@@ -42,7 +42,6 @@ from .convert import convert, opset_of
 from .files import write_atomically
 from .golden import make_golden
 from .graph.recurrent import OPERATORS as RECURRENT
-from .load import Source
 from .optimize import count_nodes, optimize
 from .proof import shortcut
 from .proof.blame import Blame
@@ -52,6 +51,7 @@ from .proof.synthetic import random_samples
 from .quantize import CALIBRATION_LIMIT, Quantized, TooMuchLostError, quantize
 from .reading.strangers import shown
 from .report import Report, summarize, write_reports
+from .source import Source
 from .stamp import stamp_onnx
 from .verify import verify
 

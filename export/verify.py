@@ -24,7 +24,6 @@ from .backend import require
 from .batches import Arrays
 from .convert import OPSETS, convert, opset_of
 from .files import check_written
-from .load import Source, Tensor
 from .optimize import count_nodes, optimize
 from .proof.blame import Blame
 from .proof.inference import open_session, run, run_samples
@@ -36,6 +35,7 @@ from .proof.synthetic import BATCHES, byte_pictures, of_other_lengths, random_in
 from .proof.told import check_golden, check_told
 from .reading.stored import sniff
 from .report import Report, write_reports
+from .source import Source, Tensor
 from .stamp import HDF5_MAGIC, ZIP_MAGIC, read_head
 
 EAGER_BATCH = 2

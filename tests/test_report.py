@@ -7,8 +7,8 @@ import json
 import pytest
 
 from edgecnn import ModelError
-from edgecnn.export.load import Tensor
 from edgecnn.export.report import Report, describe_tensors, write_reports
+from edgecnn.export.source import Tensor
 
 KEYS = {"status", "source", "output", "keras_version", "opset", "inputs", "outputs", "parity", "quantization"}
 KEYS |= {"nodes", "reason"}

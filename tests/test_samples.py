@@ -13,8 +13,8 @@ import pytest
 
 from edgecnn import ModelSpec, PixelSpec, SourceError
 from edgecnn.cli import guard
-from edgecnn.export.load import Tensor
 from edgecnn.export.proof.samples import MAX_BYTES, read_samples, within_memory
+from edgecnn.export.source import Tensor
 from edgecnn.export.to_onnx import main
 
 L = keras.layers

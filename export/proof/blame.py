@@ -11,8 +11,8 @@ from edgecnn.errors import EdgeCNNError, VerificationError
 from edgecnn.spec import ModelSpec, PixelSpec
 from edgecnn.terminal import say
 
-from ..load import Source
 from ..report import Report
+from ..source import Source
 from .inference import open_session, run
 from .locate import first_difference
 from .parity import OutputsDifferError

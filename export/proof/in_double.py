@@ -12,8 +12,8 @@ import numpy.typing as npt
 from ..backend import quiet_logs, require
 from ..batches import Arrays
 from ..layers import library_of, parts
-from ..load import Source
 from ..reading.repair import in_type
+from ..source import Source
 from .recurrences import operators
 
 _TYPES = {"float32": "float64", "DT_FLOAT": "DT_DOUBLE"}

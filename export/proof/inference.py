@@ -13,7 +13,7 @@ from edgecnn.golden import as_numbers
 
 from ..backend import reason, require
 from ..batches import Arrays, run_in_batches
-from ..load import Source
+from ..source import Source
 from .samples import Samples
 
 

@@ -20,7 +20,7 @@ from edgecnn.errors import VerificationError
 from ..backend import reason, require, tensorflow
 from ..batches import Arrays
 from ..layers import library_of
-from ..load import Source
+from ..source import Source
 from .inference import open_session
 
 Array = npt.NDArray[Any]

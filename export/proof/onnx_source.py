@@ -16,8 +16,8 @@ from edgecnn.spec import ModelSpec
 
 from ..backend import require
 from ..batches import Arrays
-from ..load import Source, Tensor
 from ..reading.stored import digest
+from ..source import Source, Tensor
 from .inference import open_session, run
 
 _FOLLOWED = frozenset(

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from edgecnn.errors import VerificationError
 
 from ..batches import Arrays
-from ..load import Source
+from ..source import Source
 from . import rounding
 from .in_double import graph_in_double, keras_in_double
 from .quality import top_class

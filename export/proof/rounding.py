@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..batches import Arrays
-from ..load import Source, float_weights
+from ..source import Source, float_weights
 from .in_double import keras_in_double
 
 DRAWS = 3

@@ -27,7 +27,7 @@ from edgecnn.table import read_blocks
 from ..batches import Arrays
 
 if TYPE_CHECKING:
-    from ..load import Tensor
+    from ..source import Tensor
 
 _T = TypeVar("_T")
 

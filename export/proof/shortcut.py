@@ -16,7 +16,7 @@ from edgecnn.errors import EdgeCNNError, SourceError
 from edgecnn.preprocess import preprocess
 from edgecnn.spec import ModelSpec, PixelSpec
 
-from ..load import Source
+from ..source import Source
 from .quality import top_class
 from .samples import CHUNK, DEFAULT_LIMIT, list_images, spread
 

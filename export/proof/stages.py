@@ -23,7 +23,7 @@ from edgecnn.selftest import synthetic_image
 from edgecnn.spec import PixelSpec
 
 from ..batches import Arrays
-from ..load import Source
+from ..source import Source
 from . import reference
 from .samples import Samples, list_images, spread, within_memory
 

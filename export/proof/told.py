@@ -15,7 +15,7 @@ from edgecnn.session import Session
 from edgecnn.spec import ModelSpec, TableSpec
 
 from .. import recipe
-from ..load import Source
+from ..source import Source
 
 
 def check_told(source: Source, spec: ModelSpec, theirs: ModelSpec) -> None:
