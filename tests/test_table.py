@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from edgecnn import ColumnSpec, SourceError, TableError, TableSpec
-from edgecnn.table import encode_rows, read_blocks, to_rows
+from edgecnn.blocks import read_blocks
+from edgecnn.table import encode_rows, to_rows
 
 NAMED = TableSpec(fields=("a", "b", "y"), target="y", header=True)
 BARE = TableSpec(fields=("column 1", "column 2", "column 3"), target="column 3")

@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from edgecnn.blocks import read_blocks
 from edgecnn.cells import is_header, is_number, sniff
 from edgecnn.decode import decode_for
 from edgecnn.errors import EdgeCNNError, SourceError, SpecError, TableError
 from edgecnn.preprocess import preprocess
 from edgecnn.sources import IMAGE_SUFFIXES
 from edgecnn.spec import ModelSpec, PixelSpec, TableSpec
-from edgecnn.table import read_blocks
 
 from ..batches import Arrays
 

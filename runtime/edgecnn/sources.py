@@ -12,10 +12,10 @@ import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from .blocks import Block, read_blocks
 from .capture import Frame, read_video
 from .errors import EdgeCNNError, SourceError, TableError
 from .spec import TableSpec
-from .table import Block, read_blocks
 
 IMAGE_SUFFIXES = frozenset(".jpg .jpeg .jpe .jfif .png .bmp .dib .gif .webp .tif .tiff .ppm .pgm .pbm .pnm".split())
 """Suffixes that a folder is searched for; a file that is named outright may have any."""
