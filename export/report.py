@@ -13,6 +13,7 @@ from typing import Any
 from edgecnn.terminal import say
 
 from .files import write_atomically
+from .proof.parity import Parity
 from .source import Source, Tensor
 
 
@@ -58,6 +59,13 @@ class Report:
         self.inputs, self.outputs = describe_tensors(source.inputs), describe_tensors(source.outputs)
         self.batch = source.batch
 
+    def prove(self, parity: Parity) -> str:
+        """Take over how closely the graph agrees with its source, which is also told in words."""
+        self.parity = parity.to_dict()
+        if parity.remark is not None:
+            self.note(parity.remark)
+        return f"{parity.samples} inputs, largest difference {parity.max_abs_diff:.2g}"
+
     def note(self, text: str) -> None:
         """Tell the user something and keep it."""
         self.notes.append(text)
@@ -101,7 +109,7 @@ def summarize(reports: list[Report]) -> None:
         if r.parity and r.bytes:
             found = f"{r.bytes:>12,} bytes  difference {r.parity['max_abs_diff']:.1e}"
         else:
-            found = (r.reason or "").removeprefix(f"{r.source} ")
+            found = (r.reason or "").removeprefix(f"{r.source} ").replace(f"can't open {r.source}:", "can't open it:")
         seconds = f"{sum(r.seconds.values()):6.1f} s"
         say(f"{r.source:<{width}}  {r.status}  {seconds}  {found}")
 

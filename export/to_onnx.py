@@ -135,10 +135,7 @@ def _export(path: Path, output: Path, options: argparse.Namespace, report: Repor
     with report.stage("verify") as line:
         model, parity = _verify(model, source, spec, judge, options, blame)
         report.nodes = count_nodes(model)
-        report.parity = parity.to_dict()
-        line.append(f"{parity.samples} inputs, largest difference {parity.max_abs_diff:.2g}")
-    if parity.remark is not None:
-        report.note(parity.remark)
+        line.append(report.prove(parity))
 
     # 5. Make it smaller where that was asked for, and prove that too.
     small = None

@@ -211,10 +211,7 @@ def _compare_files(options: argparse.Namespace, report: Report) -> None:
                 parity = verify(content, source, spec=spec, samples=samples, atol=options.atol)
             except VerificationError as e:
                 raise blame.explain(e, graph) from e
-            report.parity = parity.to_dict()
-            line.append(f"{parity.samples} inputs, largest difference {parity.max_abs_diff:.2g}")
-            if parity.remark is not None:
-                report.note(parity.remark)
+            line.append(report.prove(parity))
         else:
             graph, quantised = _float_graph(source, report.opset), content
             try:

@@ -111,3 +111,21 @@ def test_lengths_that_keras_refuses_are_left_out(tmp_path):
     assert of_other_lengths(source, random_inputs(source, ModelSpec())[2]) is None
     source = saved(tmp_path, L.Input((7, 3)), L.Flatten())
     assert of_other_lengths(source, random_inputs(source, ModelSpec())[2]) is None
+
+
+def test_every_row_of_an_embedding_is_looked_up(tmp_path):
+    source = saved(tmp_path, L.Input((9,)), L.Embedding(1500, 4), L.GlobalAveragePooling1D(), L.Dense(2))
+    met = np.concatenate([batch[0].ravel() for batch in random_inputs(source, ModelSpec())])
+    assert set(met.tolist()) == set(range(1500))
+    changed = convert(source)
+    (table,) = [t for t in changed.graph.initializer if list(t.dims) == [1500, 4]]
+    rows = numpy_helper.to_array(table).copy()
+    rows[1234] += 1
+    table.CopyFrom(numpy_helper.from_array(rows, table.name))
+    with pytest.raises(VerificationError, match="differs from Keras"):
+        verify(changed.SerializeToString(), source, spec=ModelSpec())
+
+
+def test_of_very_many_rows_some_are_looked_up(tmp_path):
+    source = saved(tmp_path, L.Input((2,)), L.Embedding(100_000, 2), L.Flatten())
+    assert max(len(batch[0]) for batch in random_inputs(source, ModelSpec())) == 256

@@ -31,6 +31,9 @@ LARGE_BATCH = 33
 _LARGE_BATCH_ELEMENTS = 50_000
 """Largest sample for which the large batch is run, elements; a 128x128 photograph has 49,152."""
 
+_MOST_ROWS = 256
+"""Samples in which the rest of a vocabulary is looked up: as many words as 256 sentences have."""
+
 _WORDS = np.array(["", "a", "Text", "\u00e4"], object)
 """Text for inputs of which no layer says what they hold."""
 
@@ -54,7 +57,8 @@ def random_inputs(source: Source, spec: ModelSpec) -> list[Arrays]:
     """Synthetic inputs, one list of arrays a batch: random in the recipe's range, and its two ends.
 
     The batches have 1, 3 and, where that isn't slow, 33 samples. Inputs that feed an Embedding get whole
-    numbers that it has rows for, sequences one-hot steps too; free lengths get one that the model accepts.
+    numbers that it has rows for, each of them somewhere unless there are very many; sequences get one-hot steps too,
+    and free lengths one that the model accepts.
 
     Raises:
         ModelError: the model accepts none of the lengths that were tried.
@@ -81,11 +85,23 @@ def random_inputs(source: Source, spec: ModelSpec) -> list[Arrays]:
     if sum(a[:1].size for a in first) <= _LARGE_BATCH_ELEMENTS:
         batches.append(draw(LARGE_BATCH, low, high))
     batches += [draw(1, low, low), draw(1, high, high)]
+    rest = [None if c is None else _not_drawn(c, [b[i] for b in batches]) for i, c in enumerate(codes)]
+    if any(r is not None for r in rest):
+        size = max(-(-len(r) // max(a[:1].size, 1)) for r, a in zip(rest, first, strict=True) if r is not None)
+        like = draw(min(size, _MOST_ROWS), low, high)
+        batches.append([a if r is None else np.resize(r, a.shape) for a, r in zip(like, rest, strict=True)])
     if any(_is_sequence(t) for t in source.inputs):
         pairs = zip(source.inputs, batches[2], strict=True)
         batches.append([_one_hot(a, rng) if _is_sequence(t) else a for t, a in pairs])
     told = _as_trained(source, batches[2], codes, rng)
     return batches if told is None else [*batches, told]
+
+
+def _not_drawn(codes: npt.NDArray[Any], drawn: Sequence[npt.NDArray[Any]]) -> npt.NDArray[Any] | None:
+    """Those of the codes that no batch has yet, in their type; None where there are none."""
+    met = set(np.concatenate([a.ravel() for a in drawn]).tolist())
+    rest = [code for code in codes.tolist() if code not in met]
+    return np.array(rest, drawn[0].dtype) if rest else None
 
 
 def _as_trained(
