@@ -19,6 +19,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar
 
 from edgecnn.errors import EdgeCNNError, MissingDependencyError, ModelError
+from edgecnn.session import import_onnxruntime
 
 _Error = TypeVar("_Error", bound=BaseException)
 
@@ -92,6 +93,8 @@ def require(name: str) -> Any:
     Raises:
         MissingDependencyError: it isn't installed or won't load.
     """
+    if name.partition(".")[0] == "onnxruntime":
+        import_onnxruntime()
     try:
         with warnings.catch_warnings():
             # Deprecations inside other people's packages are theirs to mend.

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # several tests import onnxruntime before edgecnn
 
 import numpy as np
 import pytest

@@ -1,3 +1,5 @@
+import os
+import subprocess
 import sys
 import threading
 import warnings
@@ -7,7 +9,7 @@ import onnx
 import pytest
 
 from edgecnn import DeviceError, InputError, ModelError, ModelSpec
-from edgecnn.session import Session
+from edgecnn.session import TELEMETRY_OFF, Session, import_onnxruntime
 
 
 def test_runs_and_reads_the_recipe(image_model):
@@ -37,6 +39,23 @@ def test_a_file_whose_name_is_no_utf_8(image_model):
 def test_a_file_that_is_not_there(tmp_path, name, message):
     with pytest.raises(ModelError, match=message):
         Session(tmp_path / name)
+
+
+def test_onnxruntime_tells_its_maker_nothing(image_model, tmp_path):
+    """Builds that do so, since 1.29, leave an id and a database in the home folder."""
+    rest = {name: value for name, value in os.environ.items() if name not in (TELEMETRY_OFF, "CI")}
+    home = dict.fromkeys(("HOME", "TMPDIR", "XDG_CACHE_HOME"), str(tmp_path))
+    code = f"from edgecnn.session import Session; print(Session({str(image_model)!r}).provider)"
+    before = set(tmp_path.rglob("*"))
+    done = subprocess.run([sys.executable, "-c", code], env=rest | home, capture_output=True, text=True)
+    assert done.stdout.strip() == "CPUExecutionProvider", done.stderr
+    assert set(tmp_path.rglob("*")) == before
+
+
+def test_who_asks_for_the_telemetry_keeps_it(monkeypatch):
+    monkeypatch.setenv(TELEMETRY_OFF, "0")
+    import_onnxruntime()
+    assert os.environ[TELEMETRY_OFF] == "0"
 
 
 def test_cuda_that_is_not_installed_is_an_error(image_model):

@@ -31,12 +31,20 @@ MAX_MODEL_BYTES = 2**31 - 1
 """Largest ONNX file, bytes: protobuf's own limit."""
 
 
+TELEMETRY_OFF = "ORT_DISABLE_TELEMETRY"
+"""Environment variable. Unless it is 1, onnxruntime's own builds since 1.29 keep an id of the device in the user's
+cache and report each model that is loaded to their maker: its name, producer, hashes of graph and weights."""
+
+
 def import_onnxruntime() -> Any:
-    """The onnxruntime module.
+    """The onnxruntime module, with its telemetry switched off unless the user set TELEMETRY_OFF.
+
+    It has to be off before onnxruntime is first imported: an application that does so itself decides for itself.
 
     Raises:
         MissingDependencyError: neither onnxruntime nor onnxruntime-gpu is installed.
     """
+    os.environ.setdefault(TELEMETRY_OFF, "1")
     try:
         import onnxruntime
     except ImportError as e:
