@@ -9,12 +9,11 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from edgecnn.errors import InputError, MissingDependencyError, ModelError
+from edgecnn.errors import InputError, ModelError
 
 from ..backend import cause, quiet_logs, reason, require, tensorflow
 from ..graph.tracing import on_cpu
@@ -29,6 +28,7 @@ from . import (
     limits,
     meanings,
     merged,
+    names,
     once,
     padding,
     repair,
@@ -38,19 +38,8 @@ from . import (
     standins,
 )
 from .expression import Expression
+from .refusals import needs, refusal, title
 from .stored import Stored, architecture_of
-
-_UNKNOWN = re.compile(r"(?:Unknown|Could not locate) (\w[\w ]*?):? (?=['\"])['\"](?:\{.*?'config': ')?([\w>]+)")
-"""How Keras names a class or function that it doesn't have."""
-
-_REFUSED = re.compile(
-    r"(?:Keyword argument not understood:'?,?|unexpected keyword argument|Unrecognized keyword arguments? passed to "
-    r"\w+:) \W*(?P<key>\w+)|(?P<kind>\w+) layer must be called on"
-)
-"""How Keras refuses what a file stores for one of its layers."""
-
-INSTALL_LEGACY = "python -m pip install tf-keras"
-"""What opens the files of Keras 1 and 2 with their own meaning."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,17 +97,14 @@ def _open_model(
     script = None
     if custom is not None:
         script = author.Script("--custom", Path(custom), own, stored)
-        given, told = _given(stored, script.definitions(), require(own), os.fspath(custom))
+        given, told = names.given(stored, script.definitions(), require(own), os.fspath(custom))
     # The other library is imported only where its own one doesn't know a class.
-    missing = screen.custom_classes(stored, _known_layers(own), given)
-    if missing and screen.custom_classes(stored, _known_layers("keras", "tf_keras"), given):
-        raise ModelError(_needs(stored, custom, f"class{'es' * (len(missing) > 1)} {', '.join(missing)}", len(missing)))
-    with architecture_of(stored.path):
-        config, lost = shapes.complete(stored)
-        config, numbered = calls.restore(stored, config)
-        config, padded = padding.restore(stored, config)
-        config, begins = cuts.whole(stored, config)
-    told += [*lost, *numbered, *padded]
+    missing = screen.custom_classes(stored, names.known_layers(own), given)
+    if missing and screen.custom_classes(stored, names.known_layers("keras", "tf_keras"), given):
+        classes = f"class{'es' * (len(missing) > 1)} {', '.join(missing)}"
+        raise ModelError(needs(stored, custom, classes, len(missing)))
+    config, begins, lost = _architecture(stored)
+    told += lost
     errors: list[tuple[str, Exception]] = []
     for attempt in _attempts(stored):
         try:
@@ -139,7 +125,7 @@ def _open_model(
             errors.append((title(attempt.library), e))
             continue
         if attempt.library != own:
-            why = next(reason(e) for name, e in errors if name == title(own))
+            why = next(reason(e) for library, e in errors if library == title(own))
             notes.append(
                 f"written by Keras {stored.keras_version or '1'} but opened by {title(attempt.library)}, since "
                 f"{title(own)} said: {why}; its inputs have the shapes that the file stores, and what the two "
@@ -147,31 +133,20 @@ def _open_model(
             )
         version = f"{title(attempt.library)} {keras.__version__}"
         return Opened(model, version, (*told, *notes))
-    name, error = errors[0]
-    if isinstance(error, MissingDependencyError):
-        others = "; ".join(f"{n}: {reason(e)}" for n, e in errors[1:2])
-        raise ModelError(
-            f"{stored.path} was written by Keras {stored.keras_version or '1'}, which needs tf-keras: "
-            f"{INSTALL_LEGACY} ({others})"
-        ) from error
-    unknown = _UNKNOWN.search(str(error))
-    if unknown and unknown[1] == "activation function":
-        functions = [c["config"] for c in stored.layers() if c["class_name"] == "function"] or [unknown[2]]
-        called = next((f for f in functions if not _has(require(own), f) and f not in given), unknown[2])
-        raise ModelError(_needs(stored, custom, f"activation function {called!r}")) from error
-    if unknown:
-        raise ModelError(_needs(stored, custom, f"{unknown[1]} {unknown[2]}")) from error
-    if script is not None and (line := script.line(error)) is not None:
-        raise ModelError(f"{name} can't open {stored.path}: line {line} of {custom}: {reason(error)}") from error
-    hint = _hint(error) or ("" if custom is not None else _perhaps_own(stored, str(error)))
-    raise ModelError(f"{name} can't open {stored.path}: {reason(error)}{hint}") from error
+    raise refusal(stored, errors, own, given, custom, script) from errors[0][1]
 
 
-def _needs(stored: Stored, custom: str | os.PathLike[str] | None, what: str, count: int = 1) -> str:
-    each = "it" if count == 1 else "them"
-    if custom is not None:
-        return f"{stored.path} needs the {what}, whose code is neither in the file nor in {os.fspath(custom)}"
-    return f"{stored.path} needs the {what}, whose code is not in the file; pass --custom FILE.py that defines {each}"
+def _architecture(stored: Stored) -> tuple[Any, Any, list[str]]:
+    """(the architecture with what its writer left out, where a part of it begins, notes on what was left out)."""
+    notes: list[str] = []
+    with architecture_of(stored.path):
+        config, lost = shapes.complete(stored)
+        notes += lost
+        for restore in (calls.restore, padding.restore):
+            config, lost = restore(stored, config)
+            notes += lost
+        config, begins = cuts.whole(stored, config)
+    return config, begins, notes
 
 
 def _attempts(stored: Stored) -> Iterator[_Attempt]:
@@ -298,79 +273,3 @@ def flip_kernels(model: Any) -> None:
         for weight in layer.weights[: kinds.get(type(layer).__name__, 0)]:
             kernel = weight.numpy()
             weight.assign(kernel[tuple(slice(None, None, -1) for _ in kernel.shape[:-2])])
-
-
-def _given(stored: Stored, found: Mapping[str, Any], keras: Any, path: str) -> tuple[dict[str, Any], list[str]]:
-    """What of the author's definitions stands for a name in the file, and notes on what doesn't.
-
-    A class of layers does, also under a name that Keras has; a function only where Keras has none of that name, or
-    where the file says that it was registered: scripts are full of a softmax or sigmoid that no layer ever used.
-    """
-    meant = {
-        str(config["class_name"]).split(">")[-1]
-        for config in stored.layers()
-        if not screen.is_keras(config.get("module")) or ">" in str(config["class_name"])
-    }
-    given, notes, words = {}, [], set(screen.words(stored.config))
-    for name, value in found.items():
-        is_layer = isinstance(value, type) and issubclass(value, keras.layers.Layer) and name not in screen.MODELS
-        if not _has(keras, name) or (is_layer and name in meant):
-            given[name] = value
-        elif name in words and not isinstance(value, type):
-            notes.append(f"{name} in the file is Keras's own, not the function of that name in {path}")
-    for word in words:
-        if ">" in word and word.split(">")[-1] in found:
-            given[word] = found[word.split(">")[-1]]
-    return given, notes
-
-
-def _has(keras: Any, name: str) -> bool:
-    """Whether this Keras has a class or function that a file may name so."""
-    places = (keras.layers, keras.activations, keras.initializers, keras.regularizers, keras.constraints)
-    return name in screen.MODELS or any(hasattr(place, name) for place in places)
-
-
-def _known_layers(*libraries: str) -> set[str]:
-    """Classes that these libraries have, or had under other names."""
-    known = {*screen.MODELS, *keras1.CLASSES, *retired.NAMES, *screen.BUILT_IN, *standins.NAMES, *standins.APART}
-    for name in libraries:
-        try:
-            keras = require(name)
-        except MissingDependencyError:
-            continue
-        # What the calling program registered itself is code that it trusts.
-        known |= {*dir(keras.layers), *keras.saving.get_custom_objects()}
-        known |= {v.__name__ for v in vars(keras.layers).values() if isinstance(v, type)}
-        known |= _operations(keras)
-    return known
-
-
-def _operations(keras: Any) -> set[str]:
-    """Classes that Keras 3 gives to functions of keras.ops in a functional model."""
-    if not hasattr(keras, "ops"):
-        return set()
-    modules = [require(f"keras.src.ops.{part}") for part in repair.OPERATIONS]
-    return {name for module in modules for name, value in vars(module).items() if isinstance(value, type)}
-
-
-def title(library: str) -> str:
-    """What people call the library."""
-    return {"keras": "Keras", "tf_keras": "tf-keras"}[library]
-
-
-def _perhaps_own(stored: Stored, error: str) -> str:
-    """A hint where one of Keras's layers refuses what the file stores: it may be another of the same name."""
-    refused = _REFUSED.search(error)
-    if not refused:
-        return ""
-    of_key = (c["class_name"] for c in stored.layers() if refused["key"] in (c.get("config") or ()))
-    kind = refused["kind"] or next(of_key, "a layer")
-    return f"; if {kind} is a layer of its author's own, pass --custom FILE.py that defines it"
-
-
-def _hint(error: Exception) -> str:
-    if isinstance(error, (EOFError, SystemError)) or "bad marshal" in str(error):
-        return "; a Lambda's bytecode from another Python can't run here: say what it computes with --lambda NAME=EXPR"
-    if "Unable to revive model" in str(error):
-        return "; give a function that makes the model, with --architecture FILE.py:function"
-    return ""

@@ -16,7 +16,8 @@ from ..backend import quiet_logs, reason, require, tensorflow
 from ..layers import library_of
 from . import archive, author, once
 from .architecture import OPTION, read_architecture
-from .generations import Opened, flip_kernels, title, with_inputs
+from .generations import Opened, flip_kernels, with_inputs
+from .refusals import title
 from .stored import Stored
 
 
