@@ -20,7 +20,7 @@ from edgecnn.spec import ModelSpec
 from .reading import bytecode, calls, repair, replicas, screen, shapes, weights
 from .reading.architecture import is_code
 from .reading.expression import Expression
-from .reading.generations import Opened, open_model
+from .reading.generations import Opened, Wishes, open_model
 from .reading.savedmodel import open_savedmodel
 from .reading.stored import Stored, architecture_of, digest, read_stored
 from .reading.strangers import shown
@@ -95,9 +95,7 @@ def load(
         bytecode.check(stored, replaced=expressions)
     with architecture_of(stored.path):
         calls.refuse_lost(stored)
-    opened = open_model(
-        stored, expressions, allow_lambda=allow_lambda, custom=custom, free_batch=free_batch, single=single
-    )
+    opened = open_model(stored, Wishes(expressions, allow_lambda, custom, free_batch, single))
     return _source(stored, dataclasses.replace(opened, notes=(*told, *joined, *opened.notes)), stamp)
 
 

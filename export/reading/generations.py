@@ -62,16 +62,24 @@ class _Attempt:
     """Applied to the stored architecture in this order."""
 
 
-def open_model(
-    stored: Stored,
-    expressions: Mapping[str, Expression],
-    *,
-    allow_lambda: bool,
-    custom: str | os.PathLike[str] | None,
-    free_batch: bool,
-    single: bool,
-) -> Opened:
-    """Open the file, with its own generation of Keras first; a fixed batch is made free where that can be done.
+@dataclasses.dataclass(frozen=True)
+class Wishes:
+    """How the user wants a file to be read."""
+
+    expressions: Mapping[str, Expression]
+    """By the name of the Lambda layer that each stands for."""
+    allow_lambda: bool = False
+    """Run the Python code of the others."""
+    custom: str | os.PathLike[str] | None = None
+    """A Python file that defines what the file only names."""
+    free_batch: bool = True
+    """Make a fixed batch free where that can be done."""
+    single: bool = False
+    """Compute in float32 what the file computes in float64."""
+
+
+def open_model(stored: Stored, wishes: Wishes) -> Opened:
+    """Open the file, with its own generation of Keras first.
 
     Raises:
         ModelError: it needs code that isn't there, or neither library can open it; the message is then what
@@ -79,19 +87,12 @@ def open_model(
     """
     tensorflow()
     own = "tf_keras" if stored.generation < 3 else "keras"
-    with author.registrations_kept(own) if custom is not None else contextlib.nullcontext():
-        return _open_model(stored, expressions, own, allow_lambda, custom, free_batch, single)
+    with author.registrations_kept(own) if wishes.custom is not None else contextlib.nullcontext():
+        return _open_model(stored, own, wishes)
 
 
-def _open_model(
-    stored: Stored,
-    expressions: Mapping[str, Expression],
-    own: str,
-    allow_lambda: bool,
-    custom: str | os.PathLike[str] | None,
-    free_batch: bool,
-    single: bool,
-) -> Opened:
+def _open_model(stored: Stored, own: str, wishes: Wishes) -> Opened:
+    custom = wishes.custom
     given: dict[str, Any] = {}
     told: list[str] = []
     script = None
@@ -110,9 +111,7 @@ def _open_model(
         try:
             keras = require(attempt.library)
             with limits.bounded_weights(keras, stored.path), limits.bounded_rounds(keras), once.at_work(keras, stored):
-                model, notes = _open(
-                    keras, stored, config, attempt, expressions, given, allow_lambda, free_batch, single
-                )
+                model, notes = _open(keras, stored, config, attempt, given, wishes)
                 once.renew(model)
             model = with_inputs(keras, model, config.get("build_config"))
             shapes.check_inputs(model, config)
@@ -181,15 +180,7 @@ def _attempts(stored: Stored) -> Iterator[_Attempt]:
 
 
 def _open(
-    keras: Any,
-    stored: Stored,
-    config: Any,
-    attempt: _Attempt,
-    expressions: Mapping[str, Expression],
-    given: Mapping[str, Any],
-    allow_lambda: bool,
-    free_batch: bool,
-    single: bool,
+    keras: Any, stored: Stored, config: Any, attempt: _Attempt, given: Mapping[str, Any], wishes: Wishes
 ) -> tuple[Any, list[str]]:
     """The model as inference wants it, with a free batch where that is asked for and works."""
     for change in attempt.changes:
@@ -198,22 +189,22 @@ def _open(
         config = repair.with_named_functions(config)
     config = repair.with_tensorflow_functions(config, given)
     as_then = {name: layer for name, layer in meanings.layers(keras, stored).items() if layer.__name__ not in given}
-    config = meanings.named(standins.replace(keras, config, expressions), as_then)
+    config = meanings.named(standins.replace(keras, config, wishes.expressions), as_then)
     objects = {
         **standins.layers(keras),
-        **standins.activations(expressions),
+        **standins.activations(wishes.expressions),
         **as_then,
         **repair.functions(keras, attempt.library),
         **given,
     }
     if stored.generation < 3 and attempt.library == "tf_keras":
         objects = {**retired.layers(keras), **objects}
-    for free in (True, False) if free_batch else (False,):
-        mended, notes = repair.for_inference(config, free_batch=free, single=single)
+    for free in (True, False) if wishes.free_batch else (False,):
+        mended, notes = repair.for_inference(config, free_batch=free, single=wishes.single)
         if mended != config:
             with contextlib.suppress(Exception):
-                return _load(keras, stored, mended, objects, allow_lambda), notes
-    return _load(keras, stored, config, objects, allow_lambda), []
+                return _load(keras, stored, mended, objects, wishes.allow_lambda), notes
+    return _load(keras, stored, config, objects, wishes.allow_lambda), []
 
 
 @on_cpu()
