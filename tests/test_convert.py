@@ -217,6 +217,27 @@ def test_dicts_name_inputs_and_outputs(tmp_path, library):
         np.testing.assert_allclose(eager[[t.name for t in source.outputs].index(name)], values, atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("shape", "layer"),
+    [
+        pytest.param((2, 7), lambda **o: L.Conv1DTranspose(3, 3, strides=2, **o), id="row"),
+        pytest.param((2, 7), lambda **o: L.Conv1DTranspose(3, 3, dilation_rate=2, **o), id="row of dilation 2"),
+        pytest.param((2, None), lambda **o: L.Conv1DTranspose(3, 3, strides=2, **o), id="row of any length"),
+        pytest.param((2, 6, 5), lambda **o: L.Conv2DTranspose(5, 3, strides=(3, 2), **o), id="picture"),
+        pytest.param((2, None, None), lambda **o: L.Conv2DTranspose(5, 3, strides=2, **o), id="picture of any size"),
+        pytest.param(
+            (2, None, None, None), lambda **o: L.Conv3DTranspose(3, 3, strides=2, **o), id="space of any size"
+        ),
+    ],
+)
+@pytest.mark.parametrize("padding", ["same", "valid"])
+def test_transposed_convolutions_with_channels_first(tmp_path, shape, layer, padding):
+    model = keras.Sequential([L.Input(shape), layer(padding=padding, data_format="channels_first")])
+    source = source_of(model, tmp_path)
+    x = np.random.default_rng(16).normal(size=(2, *(n or 4 for n in shape))).astype(np.float32)
+    np.testing.assert_allclose(run(convert(source), x)[0], source([x])[0], atol=1e-5)
+
+
 @pytest.mark.parametrize("interpolation", ["nearest", "bilinear"])
 def test_upsampling_at_a_free_size(tmp_path, interpolation):
     model = keras.Sequential([L.Input((None, None, 2)), L.UpSampling2D((2, 3), interpolation=interpolation)])

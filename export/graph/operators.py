@@ -228,11 +228,39 @@ def _batch_norm(ctx: Any, node: Any, name: str, args: Any) -> None:
     require("tf2onnx.onnx_opset.nn").BatchNorm.version_9(ctx, node)
 
 
+def _conv_transpose(ctx: Any, node: Any, name: str, args: Any) -> None:
+    """With channels second also where the batch is free: tf2onnx then takes them for a side of the picture."""
+    if node.data_format.startswith("NC"):
+        rank = len(ctx.get_shape(node.input[2]))
+        back, last = [0, rank - 1, *range(1, rank - 1)], [0, *range(2, rank), 1]
+        for key in ("strides", "dilations"):
+            if values := node.get_attr_value(key):
+                node.set_attr(key, [values[axis] for axis in last])
+        node.set_attr("data_format", "NDHWC" if rank == 5 else "NHWC")
+        given, dtype = ctx.get_shape(node.output[0]), ctx.get_dtype(node.output[0])
+        turned = [given[axis] for axis in last]
+        if min(turned[1:]) > 0:
+            sizes = ctx.make_const(f"{name}_sizes", np.array(turned, np.int32))
+        else:
+            order = ctx.make_const(f"{name}_order", np.array(last, np.int64)).output[0]
+            sizes = ctx.make_node("Gather", [node.input[0], order], dtypes=[ctx.get_dtype(node.input[0])])
+        taken = ctx.make_node("Transpose", [node.input[2]], attr={"perm": last}, dtypes=[dtype])
+        ctx.set_shape(taken.output[0], [ctx.get_shape(node.input[2])[axis] for axis in last])
+        ctx.replace_inputs(node, [sizes.output[0], node.input[1], taken.output[0]])
+        ctx.set_shape(node.output[0], turned)
+        readers = ctx.find_output_consumers(node.output[0])
+        made = ctx.make_node("Transpose", [node.output[0]], attr={"perm": back}, shapes=[given], dtypes=[dtype])
+        ctx.replace_all_inputs(node.output[0], made.output[0], ops=readers)
+    require("tf2onnx.onnx_opset.nn").ConvTranspose.version_11(ctx, node)
+
+
 HANDLERS: dict[str, Handler] = {
     "BiasAdd": _bias_add,
     "Bitcast": _bitcast,
     "Bucketize": _bucketize,
     "ComplexAbs": _of_spectrum,
+    "Conv2DBackpropInput": _conv_transpose,
+    "Conv3DBackpropInputV2": _conv_transpose,
     "Erfc": _erfc,
     "Expm1": _expm1,
     "FloorDiv": _floor_div,

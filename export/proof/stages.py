@@ -262,9 +262,14 @@ def _largest(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> float:
 
 
 def _difference(a: Arrays, b: Arrays) -> float:
-    """Largest difference of any output value; places where both are the same infinity or NaN differ by nothing."""
+    """Largest difference of any output value; places where both are the same infinity or NaN differ by nothing.
+
+    Infinite where an output has another shape.
+    """
     worst = 0.0
     for x, y in zip(a, b, strict=True):
+        if x.shape != y.shape:
+            return float("inf")
         with np.errstate(invalid="ignore"):  # infinity less infinity
             moved = np.abs(x.astype(np.float64) - y.astype(np.float64))
         moved[(x == y) | (np.isnan(x) & np.isnan(y))] = 0
