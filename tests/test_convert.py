@@ -520,6 +520,23 @@ def test_patches_of_images(tmp_path, size, stride, rate, padding):
     np.testing.assert_array_equal(run(convert(load(tmp_path / "m")), x)[0], serve(x)["y"])
 
 
+@pytest.mark.parametrize(
+    ("size", "stride", "rate", "padding"), [(4, 4, 1, "VALID"), (5, 3, 1, "SAME"), (3, 1, 2, "VALID")]
+)
+def test_patches_of_images_of_any_size(tmp_path, size, stride, rate, padding):
+    module = tf.Module()
+
+    def serve(x):
+        return {"y": tf.image.extract_patches(x, *([1, n, n, 1] for n in (size, stride, rate)), padding=padding)}
+
+    module.serve = tf.function(serve, [tf.TensorSpec((None, None, None, 3), name="x")])
+    tf.saved_model.save(module, tmp_path / "m", signatures={"serving_default": module.serve})
+    graph, rng = convert(load(tmp_path / "m")), np.random.default_rng(22)
+    for shape in ((2, 13, 12, 3), (1, 16, 9, 3)):
+        x = rng.random(shape).astype(np.float32)
+        np.testing.assert_array_equal(run(graph, x)[0], serve(x)["y"])
+
+
 def test_a_table_that_refuses_words_is_given_its_own(tmp_path):
     a, b = L.Input((1,), dtype="string"), L.Input((1,), dtype="string")
     lookup = L.StringLookup(vocabulary=["TER", "MET"], num_oov_indices=0, output_mode="one_hot")

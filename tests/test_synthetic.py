@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import onnx
 import pytest
+import tf_keras
 from onnx import numpy_helper
 
 from edgecnn import ModelSpec, PixelSpec, VerificationError
@@ -32,6 +33,17 @@ def test_a_layer_that_normalises_tells_what_its_input_was(kind, tmp_path):
     source = saved(tmp_path, L.Input((2,)), *model.layers)
     *_, (drawn,) = random_inputs(source, ModelSpec())
     assert np.abs((drawn - [1e4, -50]) / [10, 2]).max() < 5
+    assert drawn.shape == (3, 2)
+
+
+def test_statistics_of_virtual_batches_have_a_dimension_more_than_the_input(tmp_path):
+    layer = tf_keras.layers.BatchNormalization(virtual_batch_size=2, input_shape=(2,))
+    model = tf_keras.Sequential([layer, tf_keras.layers.Dense(2)])
+    mean, variance = np.full((1, 1, 2), 1e4), np.full((1, 1, 2), 100)
+    layer.set_weights([*layer.get_weights()[:2], mean, variance])
+    model.save(tmp_path / "m.keras")
+    *_, (drawn,) = random_inputs(load(tmp_path / "m.keras"), ModelSpec())
+    assert np.abs((drawn - 1e4) / 10).max() < 5
     assert drawn.shape == (3, 2)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import require
+from .steps import FLOAT, Steps
 
 
 def _by_matrices(ctx: Any, node: Any, name: str, args: Any) -> None:
@@ -151,13 +152,17 @@ def _matrix(node: Any, old: int, new: int) -> Any:
 
 
 def _patches(ctx: Any, node: Any, name: str, args: Any) -> None:
-    """ExtractImagePatches of known sizes; tf2onnx reckons with the batch, which is not known, as -1."""
+    """ExtractImagePatches; tf2onnx reckons with sizes that are not known, as that of the batch, as -1."""
     given = ctx.get_shape(node.input[0])
-    if not given or min(given[1:]) < 1:
-        require("tf2onnx.onnx_opset.nn").ExtractImagePatches.version_9(ctx, node)
-        return
     kernel, strides, rates = (node.get_attr_value(key)[1:3] for key in ("ksizes", "strides", "rates"))
     same = node.get_attr_value("padding") in (b"SAME", "SAME")
+    if not given or min(given[1:]) < 1:
+        # onnxruntime finds out no padding where steps are left out.
+        if ctx.get_dtype(node.input[0]) == FLOAT and not (same and max(rates) > 1):
+            _free_patches(ctx, node, kernel, strides, rates, same)
+        else:
+            require("tf2onnx.onnx_opset.nn").ExtractImagePatches.version_9(ctx, node)
+        return
     shape, dtype, outputs, x = ctx.get_shape(node.output[0]), ctx.get_dtype(node.output[0]), node.output, node.input[0]
     places, before, behind = [], [0], [0]
     for size, width, stride, rate in zip(given[1:3], kernel, strides, rates, strict=True):
@@ -179,6 +184,24 @@ def _patches(ctx: Any, node: Any, name: str, args: Any) -> None:
     sizes = np.array([0, len(places[0]), len(places[1]), kernel[0] * kernel[1] * given[3]])
     wanted = ctx.make_const(name + "_sizes", sizes).output[0]
     ctx.make_node("Reshape", [x, wanted], name=name, outputs=outputs, shapes=[shape], dtypes=[dtype])
+
+
+def _free_patches(ctx: Any, node: Any, kernel: list[int], strides: list[int], rates: list[int], same: bool) -> None:
+    """ExtractImagePatches of images of any size, as a convolution that takes each pixel of a patch for a channel."""
+    pixels = kernel[0] * kernel[1]
+    channels = ctx.get_shape(node.output[0])[3] // pixels
+    do = Steps(ctx, node)
+    taking = do.constant(np.tile(np.eye(pixels).reshape(pixels, 1, *kernel), (channels, 1, 1, 1)))
+    planes = do("Transpose", node.input[0], perm=[0, 3, 1, 2])
+    padding = {"auto_pad": "SAME_UPPER" if same else "VALID"}
+    taken = do("Conv", planes, taking, group=channels, strides=strides, dilations=rates, **padding)
+    taken = do("Reshape", do("Transpose", taken, perm=[0, 2, 3, 1]), _sizes(do, channels, pixels))
+    do.last("Reshape", do("Transpose", taken, perm=[0, 1, 2, 4, 3]), _sizes(do, channels * pixels))
+
+
+def _sizes(do: Steps, *last: int) -> str:
+    """The shape of rows and columns of any number, for Reshape."""
+    return do.constant([0, 0, 0, *last], np.int64)
 
 
 def _of_numbers(handler: Callable[..., None]) -> Callable[..., None]:

@@ -161,6 +161,8 @@ def _statistics(source: Source, index: int) -> tuple[npt.NDArray[Any], npt.NDArr
             continue
         names = ("moving_mean", "moving_variance") if kind == "BatchNormalization" else ("mean", "variance")
         mean, variance = (np.asarray(getattr(layer, name), np.float64) for name in names)
+        if mean.ndim > len(source.inputs[index].shape):  # by the dimension of a virtual batch
+            mean, variance = mean[0], variance[0]
         told = np.isfinite(mean).all() and np.isfinite(variance).all() and (variance >= 0).all()
         if told and mean.shape[-1:] in ((), (1,), source.inputs[index].shape[-1:]):
             return mean, np.sqrt(variance)

@@ -20,7 +20,7 @@ def restore(stored: Stored, config: Any) -> tuple[Any, list[str]]:
     """(The architecture with the calls that its layers take from others, what a user should know about them).
 
     Of Keras 3.2, a layer that takes all calls of another is given them in their order, and so are layers that take one
-    each.
+    each, and those in a loop that its author wrote out, where each takes what was there before.
 
     Raises:
         ModelError: they are taken in another way.
@@ -30,23 +30,20 @@ def restore(stored: Stored, config: Any) -> tuple[Any, list[str]]:
         return config, []
     config, guessed = copy.deepcopy(config), []
     for _, inner in layer_configs(config):
-        layers = inner.get("layers") if "output_layers" in inner else None
-        for layer in layers or ():
-            # An input is made by one call, which no file stores.
-            count = 1 if layer["class_name"] == "InputLayer" else len(layer.get("inbound_nodes") or ())
-            name = layer.get("name")
-            takers = list(_taken(layers, name))
-            left = [n for n in range(count) if n not in _given_out(inner["output_layers"], layer)]
-            if not version.startswith("3.2."):
-                _renumber(takers, count, left)
-            elif count > 1:
-                if not _number(takers, count, left):
-                    raise ModelError(
-                        f"{stored.path} was written by Keras {version}, which didn't store which of the {count} calls "
-                        f"of {name!r} each layer takes; build the model in the code that made it, give it these "
-                        "weights with load_weights and save it with a later Keras"
-                    )
-                guessed.append(repr(name))
+        if "output_layers" not in inner or not inner.get("layers"):
+            continue
+        graph = _Graph(inner)
+        if not version.startswith("3.2."):
+            for name in graph.layers:
+                _renumber(list(graph.takers(name)), graph.counts[name], graph.left[name])
+            continue
+        guessed += [repr(name) for name in graph.unknown]
+        if unknown := graph.number():
+            raise ModelError(
+                f"{stored.path} was written by Keras {version}, which didn't store which of the "
+                f"{graph.counts[unknown]} calls of {unknown!r} each layer takes; build the model in the code that made "
+                "it, give it these weights with load_weights and save it with a later Keras"
+            )
     if not guessed:
         return config, []
     return config, [
@@ -86,12 +83,100 @@ def _lists(value: Any) -> Iterator[list[Any]]:
             yield from _lists(inner)
 
 
-def _taken(layers: list[Any], name: Any) -> Iterator[list[History]]:
-    """What each call of a layer takes from the layer of that name."""
-    for layer in layers:
-        for node in layer.get("inbound_nodes") or ():
-            if taken := [history for history, _ in keras_tensors(node) if history[0] == name]:
-                yield taken
+class _Graph:
+    """The calls of a functional model's layers, with what each takes."""
+
+    def __init__(self, inner: Any) -> None:
+        self.layers = {layer.get("name"): layer for layer in inner["layers"]}
+        # An input is made by one call, which no file stores.
+        self.counts = {
+            name: 1 if layer["class_name"] == "InputLayer" else len(layer.get("inbound_nodes") or ())
+            for name, layer in self.layers.items()
+        }
+        self.left = {
+            name: [n for n in range(count) if n not in _given_out(inner["output_layers"], self.layers[name])]
+            for name, count in self.counts.items()
+        }
+        """Calls that the model doesn't give out."""
+        self.unknown = [name for name, count in self.counts.items() if count > 1]
+        """Layers of which it isn't known who takes which call."""
+
+    def taken(self, name: Any) -> Iterator[tuple[Any, int, list[History]]]:
+        """(Name of a layer, number of its call, what that takes of the layer of the given name)."""
+        for taker, layer in self.layers.items():
+            for call, node in enumerate(layer.get("inbound_nodes") or ()):
+                if taken := [history for history, _ in keras_tensors(node) if history[0] == name]:
+                    yield taker, call, taken
+
+    def takers(self, name: Any) -> Iterator[list[History]]:
+        """What each call of a layer takes from the layer of that name."""
+        return (taken for _, _, taken in self.taken(name))
+
+    def number(self) -> Any:
+        """Number the calls that are taken, all as 0; the name of a layer of which several ways are left, else None."""
+        while self.unknown:
+            known = [
+                name
+                for name in self.unknown
+                if _number(list(self.takers(name)), self.counts[name], self.left[name]) or self._number_in_turn(name)
+            ]
+            if not known:
+                return self.unknown[0]
+            self.unknown = [name for name in self.unknown if name not in known]
+        shapes: dict[Any, Any] = {}
+        for layer in self.layers.values():
+            for history, shape in keras_tensors(layer.get("inbound_nodes") or ()):
+                if shapes.setdefault(tuple(history), shape) != shape:
+                    return history[0]
+        return None
+
+    def _number_in_turn(self, name: Any) -> bool:
+        """Number the calls of a layer as a loop takes them; False where several ways are left.
+
+        Each call of a layer takes a later one than the call before it, and none that needs what it gives itself. What
+        is not settled by that takes the calls that are left over, in their order, where those are as many.
+        """
+        count = self.counts[name]
+        numbered: list[tuple[History, int]] = []
+        loops: dict[Any, list[tuple[History, int]]] = {}
+        for taker, call, taken in self.taken(name):
+            end = self._follows(taker, call, name)
+            for of_one in _by_output(taken):
+                if len(of_one) == count:
+                    numbered += zip(of_one, range(count), strict=True)
+                    continue
+                for slot, history in enumerate(of_one):
+                    loops.setdefault((taker, history[2], slot), []).append((history, end))
+        open_ = []
+        for loop in loops.values():
+            last, latest = count, []
+            for _, end in reversed(loop):
+                last = min(last, end) - 1
+                latest.insert(0, last)
+            for first, (history, end) in enumerate(loop):
+                if latest[first] == first:
+                    numbered.append((history, first))
+                else:
+                    open_.append((history, end))
+        over = [n for n in self.left[name] if n not in [number for _, number in numbered]]
+        if len(over) != len(open_) or any(n >= end for n, (_, end) in zip(over, open_, strict=True)):
+            return False
+        for history, number in [*numbered, *zip([history for history, _ in open_], over, strict=True)]:
+            history[1] = number
+        return True
+
+    def _follows(self, taker: Any, call: int, name: Any) -> int:
+        """The first call of a layer that needs that call of another, or is it; how many it has where none does."""
+        reached, ahead = {(taker, call)}, [(taker, call)]
+        while ahead:
+            of, number = ahead.pop()
+            if of in self.unknown:
+                continue
+            for following, its, taken in self.taken(of):
+                if any(history[1] == number for history in taken) and (following, its) not in reached:
+                    reached.add((following, its))
+                    ahead.append((following, its))
+        return min((number for of, number in reached if of == name), default=self.counts[name])
 
 
 def _given_out(outputs: Any, layer: Any) -> set[int]:

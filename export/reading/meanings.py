@@ -384,11 +384,16 @@ def _masked_cells(keras: Any) -> type:
 
 def _in_order_of_axes(kind: str, keras: Any) -> type:
     class Normalization(getattr(keras.layers, kind)):  # type: ignore[misc]
-        """Has weights of the shape of its axes as they are given, where axes from the end go first today."""
+        """Has weights of the shape of its axes as they are given, where they are those of its sorted axes today.
+
+        They are applied in the order of their numbers all the same.
+        """
 
         def build(self, shape: Any) -> None:
             if isinstance(self.axis, (list, tuple)):
-                self.axis = [axis % len(shape) for axis in self.axis]
+                given = [axis % len(shape) for axis in self.axis]
+                self.axis, sizes = sorted(given), dict(zip(sorted(given), given, strict=True))
+                shape = tuple(shape[sizes.get(axis, axis)] for axis in range(len(shape)))
             super().build(shape)
 
     return Normalization

@@ -178,6 +178,8 @@ def for_tf_keras(config: Any) -> Any:
                 inner.setdefault(key, None)  # 2.4 did not store them; the layer has them from its first call
         if kind == "Embedding" and "int" in str(inner.get("dtype")):
             del inner["dtype"]  # up to 2.0 that of what it takes
+        if kind.startswith("BatchNormalization") and inner.get("virtual_batch_size") is not None:
+            inner["axis"] = [axis - 1 for axis in inner["axis"]]  # stored with the dimension that building adds
         if kind == "TFOpLambda" and str(layer.get("inbound_nodes")).startswith("[['_CONSTANT_VALUE'"):
             # The operator asks its first argument for its type, but a constant is stored as a list.
             inner["function"] = inner["function"].replace("__operators__.add", "math.add")
@@ -414,6 +416,8 @@ def _of_tensorflow() -> dict[str, Callable[..., Any]]:
     """Name for itself of each function of TensorFlow that Keras stores by it -> the function."""
     tf = tensorflow()
     return {
+        "crelu": tf.nn.crelu,
+        "crelu_v2": tf.nn.crelu,
         "identity": tf.identity,
         "log_softmax_v2": tf.nn.log_softmax,
         "neg": tf.negative,
