@@ -92,8 +92,7 @@ def hints(source: Source) -> list[str]:
     inside = next(_scalings(source.model), None)
     found = []
     if inside is not None:
-        wants = "it wants 0..255" if 0 < abs(inside[1] or 0) <= _FROM_BYTES else "its recipe must not"
-        found.append(f"the model scales its input itself ({inside[0]}), so {wants}")
+        found.append(f"the model scales its input itself ({inside[0]}), so {_range(inside[1])}")
     whole = _application(source)
     if whole is not None:
         return [*found, _wants("the model", *whole)]
@@ -104,6 +103,14 @@ def hints(source: Source) -> list[str]:
                 known = inside is None if preset else next(_scaling_layers(part), None) is not None
                 return [*found, _wants("its backbone", str(part.name), preset)] if known else found
     return found
+
+
+def _range(factor: float | None) -> str:
+    """What a model wants that multiplies its input by factor: nobody makes numbers of 0..255 larger still."""
+    size = abs(factor or 0)
+    if 0 < size <= _FROM_BYTES:
+        return "it wants 0..255"
+    return "it wants 0..1" if size > 1 else "its recipe must not"
 
 
 def _wants(what: str, name: str, preset: str | None) -> str:

@@ -73,6 +73,30 @@ def test_code_of_python_2():
     assert expression([data.decode("raw_unicode_escape"), None, None]) == "x / 127.5 - 1"
 
 
+def resized(x):
+    from keras.backend import tf as ktf
+
+    return ktf.image.resize_images(x, (64, 64), align_corners=True)
+
+
+def grey(x):
+    import tensorflow as tf
+
+    return tf.image.rgb_to_grayscale(x)
+
+
+def squared(x):
+    from tensorflow.keras import backend
+
+    return backend.square(x)
+
+
+def listed(x):
+    import os
+
+    return os.listdir(x)
+
+
 rate = 3
 FUNCTIONS = {
     "lambda a, b: K.abs(a - b)": lambda a, b: K.abs(a - b),  # noqa: F821
@@ -81,6 +105,9 @@ FUNCTIONS = {
     "(x - 1) % 2 - (3 - x)": lambda x: (x - 1) % 2 - (3 - x),
     "float(x.shape[1]) * x": lambda x: float(x.shape[1]) * x,
     "1": lambda x: 1,
+    "tf.image.resize_images(x, (64, 64), align_corners=True)": resized,
+    "tf.image.rgb_to_grayscale(x)": grey,
+    "K.square(x)": squared,
 }
 
 
@@ -106,6 +133,7 @@ def test_what_surrounds_a_lambda():
         lambda x: os.system("true"),  # noqa: F821
         lambda x: x.__class__,
         lambda *x: x,
+        listed,
     ],
 )
 def test_what_stays_untold(function):

@@ -68,9 +68,10 @@ def test_without_tf_keras_the_fallback_still_means_keras_2(tmp_path, monkeypatch
     np.testing.assert_allclose(source([STEPS])[0], model(STEPS), atol=1e-6)
 
 
-def test_dropout_in_cells_state_and_fixed_batch_go(tmp_path):
+@pytest.mark.parametrize("stateful", [True, -1])  # -True is what a public script says, and Keras stores as it is
+def test_dropout_in_cells_state_and_fixed_batch_go(tmp_path, stateful):
     tf_keras.utils.set_random_seed(12)
-    recurrent = L2.GRU(3, stateful=True, dropout=0.3, recurrent_dropout=0.2, batch_input_shape=(2, 6, 2))
+    recurrent = L2.GRU(3, stateful=stateful, dropout=0.3, recurrent_dropout=0.2, batch_input_shape=(2, 6, 2))
     model = tf_keras.Sequential([recurrent, L2.Dense(1)])
     model.save(tmp_path / "m.h5")
     source = load(tmp_path / "m.h5")

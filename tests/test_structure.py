@@ -84,9 +84,9 @@ def test_a_mean_as_an_array_and_two_tensors(tmp_path):
     ("layers", "hint"),
     [
         ([L.Rescaling(1 / 255)], "(Rescaling(0.00392157, 0)), so it wants 0..255"),
-        ([L.Rescaling(2.0, -1)], "(Rescaling(2, -1)), so its recipe must not"),
+        ([L.Rescaling(2.0, -1)], "(Rescaling(2, -1)), so it wants 0..1"),
         ([L.Normalization(mean=[110.0, 100, 90], variance=[3600.0] * 3)], "(Normalization), so it wants 0..255"),
-        ([L.Normalization(mean=0.5, variance=0.25)], "(Normalization), so its recipe must not"),
+        ([L.Normalization(mean=0.5, variance=0.25)], "(Normalization), so it wants 0..1"),
         ([L.Conv2D(2, 3), L.Rescaling(1 / 255)], None),
     ],
     ids=["bytes", "units", "bytes by statistics", "units by statistics", "behind weights"],

@@ -218,6 +218,12 @@ class _Machine:
             stack.append(self._values[_name(code.locals[argument])])
         elif operation == 125:
             self._values[_name(code.locals[argument])] = stack.pop()
+        elif operation == 108:  # IMPORT_NAME
+            stack[-2:] = [_module(code.names[argument])]
+        elif operation == 109:  # IMPORT_FROM
+            stack.append(_module(f"{stack[-1][3]}.{_name(code.names[argument])}"))
+        elif operation == 1 and stack[-1][2:3] == ("module",):
+            stack.pop()
         elif operation == 92:
             whole = _held(stack.pop(), _ATOM)
             stack += [(f"{whole}[{i}]", _ATOM) for i in reversed(range(argument))]
@@ -302,6 +308,20 @@ def _row(parts: list[str], is_list: bool) -> Any:
     if len(inner) > _LONGEST:
         raise _Untold
     return (f"[{inner}]", _ATOM) if is_list else (f"({inner}{',' * (len(parts) == 1)})", _ATOM, "row")
+
+
+_MODULES = {"tensorflow": "tf", "keras": "keras", "numpy": "np"}
+_OF_KERAS = re.compile(r"(tensorflow\.(python\.)?)?keras\.backend(\.tensorflow_backend)?\b")
+
+
+def _module(name: Any) -> Any:
+    """What a function that imports a module itself calls it here; Keras's backend holds TensorFlow as tf."""
+    dotted = name.decode() if isinstance(name, bytes) else name
+    short = _OF_KERAS.sub("K", dotted, count=1)
+    root, *rest = short.removeprefix("K.").split(".") if short.startswith("K.tf") else short.split(".")
+    if root not in ("K", "tf") and root not in _MODULES:
+        raise _Untold
+    return ".".join([_MODULES.get(root, root), *rest]), _ATOM, "module", dotted
 
 
 def _name(value: Any) -> str:

@@ -114,7 +114,7 @@ def for_inference(config: Any, *, free_batch: bool, single: bool) -> tuple[Any, 
                 inner[key] = 0.0
         if layer["class_name"] in _ENCODERS and inner.get("sparse"):
             inner["sparse"] = False  # the same numbers, in a tensor that ONNX has
-        if inner.get("stateful") is True:
+        if inner.get("stateful"):  # some wrote 1 or -True, which Keras takes and stores as it is
             inner["stateful"] = False
             notes.append("stateful layers start every call from zero, as after reset_states()")
     return config, list(dict.fromkeys(notes))

@@ -154,6 +154,9 @@ def refuse_code(stored: Stored, *, replaced: Collection[str], allow_lambda: bool
     if not untold:
         asked = f"pass what {each} computes by its bytecode: {options}"
     elif len(untold) < len(names):
+        options = " ".join(
+            f"--lambda {shlex.quote(name)}='{said if told else 'EXPRESSION'}'" for name, (said, told) in lambdas.items()
+        )
         asked = f"pass what {each} computes, by its bytecode but for {', '.join(map(repr, untold))}: {options}"
     else:
         asked = f"say what {each} computes, as in {options}"
