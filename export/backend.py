@@ -142,6 +142,8 @@ def reason(error: BaseException) -> str:
         layers = list(dict.fromkeys(re.findall(r"<\w+ name=([^,>]+)", text)))
         more = f" and {len(layers) - 5} more" if len(layers) > 5 else ""
         return f"the file holds no weights for its layers {', '.join(layers[:5])}{more}"
+    if revived := re.search(r"Unable to revive model from config.* to\s+<class '([\w.]+)'>", text, re.DOTALL):
+        return f"the class {revived[1]} can't be made again from what the file stores of it"
     # "Exception encountered when calling layer ..." is only where; what happened stands behind an empty line.
     text = re.sub(r"^Exception encountered when calling [^\n]*\n\s*\n", "", text)
     inner = re.search(r"Exception encountered: *(.+)", text)

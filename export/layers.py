@@ -16,6 +16,14 @@ def parts(layer: Any) -> Iterator[Any]:
                 yield from parts(child)
 
 
+def config_of(layer: Any) -> dict[str, Any] | None:
+    """What a layer or model would be stored as; None where one inside is its author's and can't tell."""
+    try:
+        return layer.get_config()  # type: ignore[no-any-return]
+    except Exception:  # NotImplementedError of Keras, or whatever the author's own method runs into
+        return None
+
+
 def library_of(thing: Any) -> str:
     """The Keras that a model or layer is of, tf_keras or keras; classes that derive from its own are of it too."""
     modules = {cls.__module__.split(".")[0] for cls in type(thing).__mro__}

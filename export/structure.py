@@ -16,7 +16,7 @@ import numpy as np
 
 from edgecnn.spec import PixelSpec
 
-from .layers import parts
+from .layers import config_of, parts
 from .source import Source
 
 _TEACHABLE = (re.compile(r"global_average_pooling2d_GlobalAveragePooling2D\d+"), re.compile(r"dense_Dense\d+"))
@@ -172,7 +172,7 @@ def _arithmetic(model: Any) -> list[Scaling]:
     weighted = {layer.name for layer in model.layers if layer.weights}
     found: list[str] = []
     factor: float | None = 1.0
-    for layer in model.get_config().get("layers", ()):
+    for layer in (config_of(model) or {}).get("layers", ()):
         inner = layer.get("config") or {}
         if layer.get("name", inner.get("name")) in weighted:
             break

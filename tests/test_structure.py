@@ -120,6 +120,36 @@ def test_a_backbone_behind_a_layer_that_scales_suggests_no_preset(tmp_path):
     assert hint.endswith("(Rescaling(0.00784314, -1)), so it wants 0..255")
 
 
+WITHOUT_CONFIG = """
+import numpy as np
+from {library} import Model, Sequential, layers
+class Coder(Model):
+    def __init__(self, encoder, decoder, **more):
+        super().__init__(**more)
+        self.encoder, self.decoder = encoder, decoder
+    def call(self, x):
+        return self.decoder(self.encoder(x))
+def build():
+    model = Coder(Sequential([layers.Conv2D(2, 3, strides=2)]), Sequential([layers.Conv2DTranspose(1, 3, strides=2)]))
+    model(np.zeros((1, 9, 9, 1), np.float32))
+    return model
+"""
+
+
+@pytest.mark.parametrize("library", ["keras", "tf_keras"])
+def test_a_class_of_model_that_cannot_tell_its_config_suggests_nothing(tmp_path, library, capsys):
+    """It is given layers and has no get_config: Keras 3 can store its weights only, as inside another model."""
+    k = pytest.importorskip(library)
+    net = tmp_path / "net.py"
+    net.write_text(WITHOUT_CONFIG.format(library=library))
+    scope = {}
+    exec(net.read_text(), scope)
+    scope["build"]().save_weights(tmp_path / "m.weights.h5")
+    k.backend.clear_session()
+    assert main([str(tmp_path / "m.weights.h5"), "-o", str(tmp_path / "m.onnx"), "--architecture", f"{net}:build"]) == 0
+    assert "nobody stated" in capsys.readouterr().err
+
+
 def test_a_plain_model_suggests_nothing(tmp_path):
     source = source_of(keras.Sequential([L.Input((8, 8, 3)), L.Conv2D(2, 3)]), tmp_path)
     assert hints(source) == []

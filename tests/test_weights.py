@@ -247,7 +247,7 @@ def test_a_model_of_an_architecture_that_was_never_called(tmp_path):
         )
     )
     (tmp_path / "net.py").write_text(code)
-    with pytest.raises(ModelError, match=r"the model of .*net\.py:make: .* Call the Model first"):
+    with pytest.raises(ModelError, match=r"the model of .*net\.py:make has no weights yet: let the function build"):
         load(tmp_path / "w.h5", architecture=f"{tmp_path / 'net.py'}:make")
 
 
@@ -294,6 +294,19 @@ def build():
 """
 
 
+@LIBRARIES
+def test_a_class_of_model_that_was_never_called_has_no_weights_yet(tmp_path, library):
+    scope = {"Model": library.Model, "layers": library.layers, "ROWS": np.zeros((1, 5), np.float32), "__name__": "net"}
+    exec(CALLED, scope)
+    scope["build"]().save(tmp_path / "m.keras")
+    before = f"from {library.__name__} import Model, layers\n"
+    (tmp_path / "net.py").write_text(before + CALLED.replace("    model(ROWS)\n", ""))
+    with pytest.raises(
+        ModelError, match=r"net.py:build has no weights yet: let the function build it from an Input, or call it"
+    ):
+        load(tmp_path / "m.keras", architecture=f"{tmp_path / 'net.py'}:build")
+
+
 @pytest.mark.parametrize("ending", ["weights.h5", "h5", "keras"])
 @LIBRARIES
 def test_a_class_of_model_that_was_called(tmp_path, library, ending):
@@ -309,7 +322,9 @@ def test_a_class_of_model_that_was_called(tmp_path, library, ending):
     before = f"import numpy as np\nfrom {library.__name__} import Model, layers\nROWS = np.zeros((1, 5), 'float32')\n"
     (tmp_path / "net.py").write_text(before + CALLED)
     if ending == "keras" and library is keras:
-        with pytest.raises(ModelError, match=r"Unable to revive.*; give a function that makes the model, with --arch"):
+        with pytest.raises(
+            ModelError, match=r"class [\w.]+ can't be made again.*; give a function that makes the model, with --arch"
+        ):
             load(tmp_path / "m.keras", custom=tmp_path / "net.py")
     source = load(tmp_path / f"m.{ending}", architecture=f"{tmp_path / 'net.py'}:build")
     assert [t.shape for t in (*source.inputs, *source.outputs)] == [(None, 5), (None, 2), (None, 4)]

@@ -20,7 +20,7 @@ from typing import Any
 from edgecnn.errors import ModelError
 
 from ..backend import require
-from ..layers import library_of, parts
+from ..layers import config_of, library_of, parts
 
 _OLD_CONTAINER = "_layer_checkpoint_dependencies"
 
@@ -126,7 +126,8 @@ def _twins(layer: Any, others: Iterable[Any]) -> list[Any]:
         other for other in others if other is not layer and type(other) is type(layer) and other.name == layer.name
     ]
     shapes = [w.shape for w in layer.weights]
-    return [t for t in alike if [w.shape for w in t.weights] == shapes and t.get_config() == layer.get_config()]
+    made = config_of(layer)
+    return [t for t in alike if made and [w.shape for w in t.weights] == shapes and config_of(t) == made]
 
 
 def _tree(content: Any) -> Tree:

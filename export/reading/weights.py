@@ -148,6 +148,11 @@ def _assign(model: Any, stored: Stored, path: Path, architecture: str) -> None:
         with quiet_logs("absl", "tensorflow"):
             archive.load_weights(model, path)
     except Exception as e:
+        if not getattr(model, "built", True):
+            raise ModelError(
+                f"the model of {architecture} has no weights yet: let the function build it from an Input, or call it "
+                "on data, before it returns it"
+            ) from e
         raise ModelError(f"the weights of {stored.path} don't fit the model of {architecture}: {reason(e)}") from e
     left = _numbers_in(path) - sum(int(np.prod(w.shape)) for layer in model.layers for w in layer.weights)
     if left > 0:
