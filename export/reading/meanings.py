@@ -474,6 +474,19 @@ def _discretization_with_bins(keras: Any) -> type:
     return Discretization
 
 
+def _spectral_normalization(keras: Any) -> type:
+    class SpectralNormalization(keras.layers.SpectralNormalization):  # type: ignore[misc, name-defined]
+        """Makes its weights itself: tf-keras asks tf.keras for a class on the way, which is that of Keras 3 today."""
+
+        def build(self, shape: Any) -> None:
+            keras.layers.Wrapper.build(self, shape)
+            self.kernel = self.layer.kernel if hasattr(self.layer, "kernel") else self.layer.embeddings
+            options = {"shape": (1, self.kernel.shape[-1]), "dtype": self.kernel.dtype, "trainable": False}
+            self.vector_u = self.add_weight(name="vector_u", **options)
+
+    return SpectralNormalization
+
+
 def _crop_after_resizing(keras: Any) -> type:
     tf = tensorflow()
 
@@ -546,6 +559,7 @@ _CHANGED: tuple[tuple[str, str, tuple[int, ...], tuple[int, ...], Callable[[Any]
     # That TensorFlow 2.3 hands no mask on is certain, of 2.4 nothing is known.
     ("ReLU", TF_KERAS, (2,), (2, 5), _relu),
     ("MultiHeadAttention", TF_KERAS, (2, 4), (2, 10), _multi_head_attention),
+    ("SpectralNormalization", TF_KERAS, (2, 13), (3,), _spectral_normalization),
     *(
         (kind, KERAS, (3,), (3, 4), functools.partial(_of_several, kind, operation))
         for kind, operation in _OF_SEVERAL.items()
