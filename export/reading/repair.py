@@ -185,8 +185,6 @@ def for_tf_keras(config: Any) -> Any:
             inner["function"] = inner["function"].replace("__operators__.add", "math.add")
         if kind == "TextVectorization" and isinstance(inner.get("ngrams"), list):
             inner["ngrams"] = tuple(inner["ngrams"])  # as it was before it was stored
-        if inner.get("pad_to_max_tokens") and inner.get("max_tokens", 0) is None:
-            inner["pad_to_max_tokens"] = False  # to which up to 2.4 meant nothing
         if kind in ("CuDNNLSTM", "CuDNNGRU"):
             inner |= {"activation": "tanh", "recurrent_activation": "sigmoid"}
             if kind == "CuDNNGRU":
