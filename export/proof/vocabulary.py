@@ -16,8 +16,8 @@ from ..layers import fed, parts
 from ..source import Source, Tensor
 from .onnx_source import OnnxSource
 
-_SEED = 20240229
-"""Fixes the sentences, so that a failure can be repeated."""
+SEED = 20240229
+"""Fixes what is made up, so that a failure can be repeated."""
 
 _TEXTS = np.array([("Text \u00e4\u20ac " * 20)[:n] for n in (*range(9), 12, 15, 20, 28, 40, 55, 60, 80, 120)], object)
 """Text of all lengths, for hashes."""
@@ -94,7 +94,7 @@ def _words(known: list[str]) -> npt.NDArray[Any]:
 
 def _sentences(known: Sequence[str]) -> npt.NDArray[Any]:
     """Text of several words, known and not, between which stands what may."""
-    rng = np.random.default_rng(_SEED)
+    rng = np.random.default_rng(SEED)
     found = []
     for length in (1, 2, 3, 5, 8, 13, 40) * 4:
         words = rng.choice(np.array([*known, "\u00c4rger"], object), length)
